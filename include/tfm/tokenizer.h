@@ -1,0 +1,163 @@
+/* tokenizer.h - text to token ids and back.
+ *
+ *     tfm_tokenizer *t;
+ *     TFM_TRY(tfm_tokenizer_new(&t, vocab, err));                 // vocab: tensors, see below
+ *     TFM_TRY(tfm_tokenize(t, text, n, TFM_TOK_ADD_SPECIAL, &ids, err));
+ *     tfm_detok *d;
+ *     TFM_TRY(tfm_detok_new(&d, t, 0, err));
+ *     TFM_TRY(tfm_detok_push(d, ids.data[i], &bytes, &n_bytes, err));   // whole characters only
+ *
+ * A tokenizer is immutable after creation and may be used from many threads.
+ *
+ * A vocabulary is a set of named tensors plus a few settings (struct tfm_vocab), made once by
+ * tfm-convert and used in place from the mapped model, so that opening costs no parse. All look-up
+ * tables (hash tables of pieces and merges) are part of it. The readers of GGUF, tokenizer.json,
+ * SentencePiece and llama2.c fill a tfm_vocab_builder, which computes the tables.
+ */
+#ifndef TFM_TOKENIZER_H
+#define TFM_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tfm/status.h"
+#include "tfm/tensor.h"
+
+/* ---- vocabulary: settings as text, tables as tensors ---- */
+
+/* Where tensors come from: returns false if there is none of that name. The data must outlive the
+ * vocabulary. Names are "vocab.pieces", "vocab.offsets", ...: text/vocab.c lists them all. */
+typedef bool (*tfm_tensor_lookup)(void *ctx, const char *name, tfm_tensor *out);
+
+typedef struct tfm_vocab tfm_vocab;
+/* Opens from the tensors of a model; checks shapes and every offset lazily or in bulk such that a
+ * hostile file cannot make any later call read out of bounds. `settings` is the YAML text of the
+ * description's `tokenizer:` section (see tfm-model(5)). O(1) in the vocabulary's size where
+ * possible: < 5 ms for 262,144 pieces. */
+TFM_API tfm_status tfm_vocab_open(tfm_vocab **out, const char *settings, size_t settings_len,
+                                  tfm_tensor_lookup lookup, void *ctx, tfm_error *err)
+    TFM_MUST_CHECK;
+/* The vocabulary in which id = byte: 256 pieces, no special tokens, id "raw-bytes". */
+TFM_API tfm_status tfm_vocab_raw_bytes(tfm_vocab **out, tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_vocab_free(tfm_vocab *v);
+TFM_API uint32_t tfm_vocab_size(const tfm_vocab *v);
+/* 16 hex digits of the SHA-256 over settings and tables; "raw-bytes" for that one. Stored at
+ * conversion, not recomputed at open. */
+TFM_API const char *tfm_vocab_id(const tfm_vocab *v);
+
+/* Token kinds, as bit flags of one id. */
+enum {
+    TFM_TOKEN_CONTROL = 1, /* never printed unless asked: <s>, <|im_start|> */
+    TFM_TOKEN_BYTE = 2,    /* <0x0A> of byte fallback */
+    TFM_TOKEN_UNKNOWN = 4,
+    TFM_TOKEN_ADDED = 8,   /* added token: matched in the text before anything else */
+    TFM_TOKEN_UNUSED = 16,
+    TFM_TOKEN_EOG = 32     /* generation ends here (eos, eot, eom) */
+};
+TFM_API unsigned tfm_vocab_flags(const tfm_vocab *v, uint32_t id);
+/* The piece as it stands in the vocabulary (byte-level and U+2581 alphabet not undone). */
+TFM_API const char *tfm_vocab_piece(const tfm_vocab *v, uint32_t id, size_t *len);
+/* The id of an exact piece, or -1. */
+TFM_API int32_t tfm_vocab_find(const tfm_vocab *v, const char *piece, size_t len);
+TFM_API float tfm_vocab_score(const tfm_vocab *v, uint32_t id);
+/* -1 where there is none. */
+TFM_API int32_t tfm_vocab_bos(const tfm_vocab *v);
+TFM_API int32_t tfm_vocab_eos(const tfm_vocab *v);
+TFM_API int32_t tfm_vocab_unk(const tfm_vocab *v);
+TFM_API int32_t tfm_vocab_pad(const tfm_vocab *v);
+
+/* ---- building (tfm-convert) ---- */
+
+typedef enum tfm_vocab_type { TFM_VOCAB_BYTES, TFM_VOCAB_BPE, TFM_VOCAB_SPM } tfm_vocab_type;
+
+/* What a reader of a foreign vocabulary knows. All pointers borrowed during tfm_vocab_build. */
+typedef struct tfm_vocab_source {
+    tfm_vocab_type type;
+    uint32_t n;
+    const char *const *piece;  /* [n], may hold NUL bytes */
+    const uint32_t *piece_len; /* [n] */
+    const float *score;        /* [n] or NULL (BPE) */
+    const uint8_t *flags;      /* [n] TFM_TOKEN_* */
+    uint32_t n_merges;         /* BPE: rank order, "left right" as two pieces */
+    const char *const *merge_left, *const *merge_right;
+    const uint32_t *merge_left_len, *merge_right_len;
+    int32_t bos, eos, unk, pad; /* -1: none */
+    bool add_bos, add_eos;      /* what special=add puts around a text */
+    /* SPM and BPE normalisation */
+    bool add_space_prefix;      /* put U+2581 before the text */
+    bool space_to_meta;         /* ' ' -> U+2581 */
+    bool remove_extra_spaces;
+    const char *normaliser;     /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" */
+    bool ignore_merges;         /* a pre-token that is a whole piece is taken as it is (Llama 3) */
+    bool byte_level;            /* GPT-2's byte alphabet */
+    /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
+    uint32_t n_patterns;
+    const char *const *pattern;
+    bool add_prefix_space;      /* ByteLevel(add_prefix_space) */
+} tfm_vocab_source;
+
+/* One tensor of the built vocabulary; data owned by the builder's result. */
+typedef struct tfm_vocab_tables {
+    char *settings;     /* YAML for the description's `tokenizer:` section, without that key */
+    size_t settings_len;
+    tfm_tensor *tensor; /* [n_tensors] */
+    size_t n_tensors;
+    char id[17];
+    void *owner;        /* what frees the data */
+} tfm_vocab_tables;
+TFM_API tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src,
+                                   tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_vocab_tables_free(tfm_vocab_tables *t);
+
+/* Fills normaliser, patterns and flags of src for llama.cpp's `tokenizer.ggml.pre` names
+ * ("llama-bpe", "gpt-2", "qwen2", "deepseek-llm", "starcoder", ...). TFM_UNSUPPORTED names the
+ * unknown one and lists the known. Strings are static. */
+TFM_API tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name, tfm_error *err)
+    TFM_MUST_CHECK;
+
+/* ---- text to ids ---- */
+
+typedef struct tfm_tokenizer tfm_tokenizer;
+/* Borrows v. Compiles the patterns (PCRE2 JIT), nothing else. */
+TFM_API tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error *err)
+    TFM_MUST_CHECK;
+TFM_API void tfm_tokenizer_free(tfm_tokenizer *t);
+TFM_API const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t);
+
+enum {
+    TFM_TOK_ADD_SPECIAL = 1,  /* BOS, EOS as the vocabulary asks */
+    TFM_TOK_PARSE_SPECIAL = 2 /* control tokens spelled in the text become their ids */
+};
+/* {0} is empty; freed by tfm_ids_free. */
+typedef struct tfm_ids {
+    int32_t *data;
+    size_t len, cap;
+} tfm_ids;
+/* Appends the ids of text[0..n) to *ids. n log n at worst. `unknown`, if not NULL, is increased by
+ * the characters that only unk could spell. Bytes that are not UTF-8 are kept where the vocabulary
+ * can spell bytes, else TFM_RECORD with the offset of the first. */
+TFM_API tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
+                                tfm_ids *ids, uint64_t *unknown, tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_ids_free(tfm_ids *ids);
+
+/* ---- ids to text ---- */
+
+typedef struct tfm_detok tfm_detok;
+enum {
+    TFM_DETOK_SHOW_SPECIAL = 1, /* print control tokens */
+    TFM_DETOK_CONTINUES = 2     /* the text goes on after a prompt: strip no leading space */
+};
+/* Borrows t. */
+TFM_API tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags,
+                                 tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_detok_free(tfm_detok *d);
+/* The bytes that this id completes: whole characters only; an unfinished character is held back
+ * (at most 3 bytes). Borrowed until the next call. An id outside the vocabulary is TFM_RECORD. */
+TFM_API tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *n,
+                                  tfm_error *err) TFM_MUST_CHECK;
+/* What is held back, as the raw bytes it is (exactness before prettiness); resets for a new text. */
+TFM_API tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n, tfm_error *err)
+    TFM_MUST_CHECK;
+
+#endif

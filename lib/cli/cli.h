@@ -1,0 +1,122 @@
+/* cli.h - what every program shares: options, messages, signals, input and output files.
+ *
+ *     static const tfm_option options[] = {
+ *         TFM_OPT_COMMON, TFM_OPT_MODEL,
+ *         {'n', "max-tokens", "N", "stop after N new tokens (default: no limit)"},
+ *         TFM_OPT_END};
+ *     static const tfm_program program = {"tfm-run", "[options] [FILE]", "generate ...", options};
+ *
+ *     int main(int argc, char **argv) {
+ *         tfm_cli cli;
+ *         tfm_cli_start(&cli, &program, argc, argv);        // handles --help, --version, SIGPIPE
+ *         for (int c; (c = tfm_cli_next(&cli)) != 0;)       // common options are taken inside
+ *             switch (c) { case 'n': max = tfm_cli_u32(&cli, 1, UINT32_MAX); break; }
+ *         ...
+ *         return tfm_cli_finish(&cli, status, &err);        // closes stdout, maps to the exit code
+ *     }
+ *
+ * Only tools include this. Messages have one shape: "tfm-tool: what: why" on stderr, one line.
+ * One option table is the source of usage, --help, completions and the man-page check
+ * (`tfm-X --help-options` prints the table, one "LETTER<TAB>LONG<TAB>ARG<TAB>HELP" line each).
+ * An option's letter has one meaning over all tools; abbreviated long options are refused.
+ */
+#ifndef TFM_CLI_H
+#define TFM_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tfm/status.h"
+#include "tfm/stream.h"
+
+typedef struct tfm_option {
+    int letter;       /* 'n', or a value > 255 for a long-only option; 0 ends the table */
+    const char *name; /* "max-tokens" */
+    const char *arg;  /* "N", or NULL for a flag */
+    const char *help; /* one line, with the default */
+} tfm_option;
+
+enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ... */
+
+/* -o -q -v -h -V (and --no-prov); every tool has these. */
+#define TFM_OPT_COMMON                                                                            \
+    {'o', "output", "FILE", "write to FILE, whole or not at all (default: stdout)"},              \
+        {'q', "quiet", NULL, "no warnings"}, {'v', "verbose", NULL, "say what is done on stderr"}, \
+        {0x1001, "no-prov", NULL, "write no provenance line ($TFM_NO_PROV)"},                     \
+        {'h', "help", NULL, "show this help and exit"},                                           \
+        {'V', "version", NULL, "show the version and exit"}
+#define TFM_OPT_MODEL {'m', "model", "FILE", "the model (default: $TFM_MODEL)"}
+#define TFM_OPT_DEVICE                                                                            \
+    {'d', "device", "DEV", "auto, ref, cpu, cpu:generic, cuda[:N] (default: $TFM_DEVICE, auto)"}
+#define TFM_OPT_THREADS {'t', "threads", "N", "threads (default: $TFM_THREADS, what is allowed)"}
+#define TFM_OPT_END {0, NULL, NULL, NULL}
+
+typedef struct tfm_program {
+    const char *name;     /* "tfm-run" */
+    const char *synopsis; /* "[options] [FILE]" */
+    const char *about;    /* one line for --help and NAME */
+    const tfm_option *options;
+} tfm_program;
+
+typedef struct tfm_cli {
+    const tfm_program *program;
+    int argc;
+    char **argv;
+    int next;            /* argv index of the first operand once tfm_cli_next gave 0 */
+    const char *arg;     /* argument of the present option */
+    const char *opt;     /* the option as typed, for messages: "-n", "--max-tokens" */
+    /* common options and environment */
+    bool quiet, no_prov;
+    int verbose;
+    const char *output;  /* -o, or NULL */
+    const char *model;   /* -m, else $TFM_MODEL, else NULL */
+    const char *device;  /* -d, else $TFM_DEVICE, else "auto" */
+    unsigned threads;    /* -t, else $TFM_THREADS, else 0 = default */
+    /* output being written */
+    int out_fd;
+    char *out_temp;
+    bool any_failed;     /* a record failed: exit 4 when all else is good */
+    int worst;           /* exit status asked for so far */
+} tfm_cli;
+
+/* Never returns on --help, --version. Restores SIGPIPE to default, closes nothing, opens /dev/null
+ * on missing fds 0-2, installs handlers that remove the temporary of -o on INT, TERM, HUP and
+ * re-raise. */
+void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv);
+/* The letter of the next option that is not a common one; 0 when options are done. Usage errors
+ * exit 2 with one line. */
+int tfm_cli_next(tfm_cli *c);
+/* The operands: argv[next..argc). */
+int tfm_cli_operands(const tfm_cli *c, char ***args);
+
+/* The present option's argument as a number; out of range exits 2 and names option and range. */
+uint32_t tfm_cli_u32(tfm_cli *c, uint32_t lo, uint32_t hi);
+uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi);
+double tfm_cli_double(tfm_cli *c, double lo, double hi);
+
+/* A warning line unless -q; a failure line always. Neither exits. */
+void tfm_cli_warn(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
+void tfm_cli_say(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3); /* only with -v */
+/* Prints one line and exits 2. */
+_Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
+
+/* Opens an input: NULL or "-" is stdin (fd 0, name "stdin"). Closing is the caller's. */
+tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
+                              tfm_error *err) TFM_MUST_CHECK;
+/* Opens the output: stdout, or a temporary beside -o FILE that tfm_cli_finish renames when the exit
+ * status is 0 or 4. binary: refuses to write to a terminal. */
+tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name,
+                               tfm_error *err) TFM_MUST_CHECK;
+/* Adds `tool` and (unless switched off) one `prov` line to h: JSON with tool, version and the
+ * options that change results (not -t -b -q -o -v; file arguments as base names). */
+tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
+/* Notes that a record failed (exit 4 if nothing worse happens). */
+void tfm_cli_record_failed(tfm_cli *c);
+/* Prints err (unless the status is OK or DONE), completes or removes -o, closes stdout with a
+ * check, and returns the exit status. If `w` is not NULL and its stream is open on failure, a stream
+ * ERROR is written first so that the next stage can name us. A reader that left (EPIPE) ends the
+ * program quietly by SIGPIPE. */
+int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err);
+
+#endif
