@@ -1,0 +1,222 @@
+/* backend_internal.h - steps, graphs, batches, and the interface of a backend.
+ *
+ *     tfm_graph (from lib/arch) --plan_new(range of steps)--> tfm_plan --plan_run(batch)-->
+ *
+ *     TFM_TRY(tfm_backend_new(&be, "cpu", n_threads, err));
+ *     TFM_TRY(be->ops->kv_new(be, graph, 0, graph->n_blocks, TFM_F16, &kv, err));
+ *     TFM_TRY(be->ops->plan_new(be, graph, first, end, kv, &plan, err));
+ *     TFM_TRY(be->ops->plan_run(plan, &batch, err));
+ *
+ * A graph is data: a list of steps over named values, made from a model's description by lib/arch.
+ * A backend knows steps, never architectures. It prepares the weights of the steps it is given (it
+ * touches no others), plans its memory once for a row budget, and runs batches of ragged rows. It
+ * owns order, fusion and threads; admission, page tables, fork and free belong to lib/infer.
+ * The orders of DESIGN 7 bind: one row and many rows do the same operations per output, and a
+ * fusion never changes bits.
+ */
+#ifndef TFM_BACKEND_INTERNAL_H
+#define TFM_BACKEND_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tfm/status.h"
+#include "tfm/tensor.h"
+
+/* ---- steps ---- */
+
+typedef enum tfm_op {
+    TFM_OP_GATHER,     /* out[r,:] = W[index(r),:]; index = token or position + offset */
+    TFM_OP_NORM,       /* rms: x / sqrt(mean(x^2) + eps) * w; layer: (x-mean)/sqrt(var+eps)*w + b;
+                          over each of `groups` equal parts of the row (heads), weight per part or
+                          shared; w and b may be absent */
+    TFM_OP_LINEAR,     /* out[r,o] = sum_k W[o,k] x[r,k] (+ b[o]); sum starts at 0, b after */
+    TFM_OP_SPLIT,      /* out_i = consecutive slices of in along the width, sizes = widths of outs */
+    TFM_OP_CONCAT,     /* the reverse */
+    TFM_OP_ROPE,       /* rotate pairs of each head by position * inv_freq[i] */
+    TFM_OP_ATTEND,     /* out = softmax(scale q k^T (softcap, alibi, mask)) v per head, with cache */
+    TFM_OP_ACTIVATION, /* out = f(in) */
+    TFM_OP_MULTIPLY,   /* out = a * b */
+    TFM_OP_ADD,        /* out = a + b */
+    TFM_OP_SCALE,      /* out = in * factor */
+    TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
+    TFM_OP_SOFTCAP,    /* out = cap * tanh(in / cap) */
+    TFM_OP_COUNT
+} tfm_op;
+
+typedef enum tfm_activation {
+    TFM_ACT_SILU,       /* x / (1 + exp(-x)) */
+    TFM_ACT_GELU,       /* x/2 (1 + erf(x / sqrt 2)) */
+    TFM_ACT_GELU_TANH,  /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    TFM_ACT_GELU_QUICK, /* x / (1 + exp(-1.702 x)) */
+    TFM_ACT_RELU,
+    TFM_ACT_RELU2, /* relu squared */
+    TFM_ACT_TANH,
+    TFM_ACT_SIGMOID
+} tfm_activation;
+
+typedef enum tfm_index { TFM_INDEX_TOKEN, TFM_INDEX_POSITION } tfm_index;
+typedef enum tfm_norm { TFM_NORM_RMS, TFM_NORM_LAYER } tfm_norm;
+typedef enum tfm_rope { TFM_ROPE_NEOX, TFM_ROPE_INTERLEAVED } tfm_rope;
+
+#define TFM_STEP_MAX_IN 4
+#define TFM_STEP_MAX_OUT 4
+#define TFM_NONE (-1)
+
+/* One step. in/out are value ids of the graph, weight ids of the graph or TFM_NONE. A step may name
+ * the same value as input and output (in place). All values are f32 [rows, width]. */
+typedef struct tfm_step {
+    tfm_op op;
+    int block;        /* number of the block it belongs to, -1 for embedding and head */
+    const char *name; /* tap name without the block: "attn_norm", "attn_q", "ffn_down" */
+    int n_in, n_out;
+    int in[TFM_STEP_MAX_IN];
+    int out[TFM_STEP_MAX_OUT];
+    int weight, bias, extra; /* extra: attention sinks [heads] */
+    union {
+        struct {
+            tfm_index index;
+            uint32_t offset; /* added to the position */
+        } gather;
+        struct {
+            tfm_norm kind;
+            float eps;
+            uint32_t groups; /* 1: the whole row */
+        } norm;
+        struct {
+            tfm_rope mode;
+            uint32_t heads, head_dim;
+            uint32_t rot;          /* dims of each head that turn, even, the first ones */
+            const float *inv_freq; /* [rot/2], final (scaling applied), owned by the graph */
+            float magnitude;       /* cos and sin are multiplied by this (yarn, longrope), else 1 */
+        } rope;
+        struct {
+            uint32_t heads, kv_heads; /* heads is a multiple of kv_heads */
+            uint32_t k_dim, v_dim;    /* per head */
+            float scale;
+            float softcap;      /* 0: none */
+            uint32_t window;    /* a query sees keys > position - window; 0: all */
+            const float *alibi; /* [heads] slopes, or NULL */
+            bool alibi_before_scale;
+            int kv_layer; /* index of this layer's cache in graph->kv */
+        } attend; /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim]; out [heads*v_dim] */
+        tfm_activation activation;
+        float scale;
+        float softcap;
+        struct {
+            float lo, hi;
+        } clip;
+    } u;
+} tfm_step;
+
+typedef struct tfm_value {
+    const char *name; /* "x", "q", "h" */
+    uint32_t width;
+} tfm_value;
+
+typedef struct tfm_weight {
+    const tfm_tensor *tensor; /* borrowed from the model; linear [out, in], norm [width], ... */
+} tfm_weight;
+
+typedef struct tfm_kv_shape {
+    uint32_t kv_heads, k_dim, v_dim;
+    int block; /* the block it belongs to */
+} tfm_kv_shape;
+
+/* Made and freed by lib/arch; immutable while plans use it. */
+typedef struct tfm_graph {
+    tfm_value *value;
+    size_t n_values;
+    tfm_weight *weight;
+    size_t n_weights;
+    tfm_step *step;
+    size_t n_steps;
+    /* steps [0, block_start[0]) embed, [block_start[b], block_start[b+1]) block b,
+     * [block_start[n_blocks], n_steps) final norm and output projection */
+    size_t *block_start; /* [n_blocks + 1] */
+    uint32_t n_blocks;
+    int hidden;       /* value id of the residual stream: in and out of every block */
+    int logits;       /* value id of the last step's output */
+    tfm_kv_shape *kv; /* [n_kv] */
+    uint32_t n_kv;
+    uint32_t width, n_vocab;
+    uint32_t ctx_train;    /* the model's own context */
+    uint32_t max_position; /* positions a learned table has, or UINT32_MAX */
+    void *owner;           /* lib/arch's arena */
+} tfm_graph;
+
+/* ---- batch: ragged rows without padding ---- */
+
+/* Sequences are consecutive runs of rows: sequence s has rows [row_start[s], row_start[s+1]) at
+ * ascending consecutive positions. All arrays are host memory, borrowed during plan_run. */
+typedef struct tfm_batch {
+    uint32_t n_rows, n_seqs;
+    const uint32_t *row_start;   /* [n_seqs + 1] */
+    const int32_t *token;        /* [n_rows]; NULL when the range starts from hidden */
+    const uint32_t *position;    /* [n_rows] */
+    const uint32_t *const *page; /* [n_seqs]: page[s][p / TFM_KV_PAGE] holds position p */
+    /* input when the range does not start at step 0: */
+    const float *hidden_in; /* [n_rows, width] or NULL */
+    /* outputs; NULL when not wanted */
+    float *hidden_out;       /* [n_rows, width]: the residual stream after the range */
+    const uint32_t *out_row; /* [n_out] rows that want logits, ascending */
+    uint32_t n_out;
+    float *logits; /* [n_out, n_vocab], only if the range ends at n_steps */
+} tfm_batch;
+
+/* ---- KV pages ---- */
+
+#define TFM_KV_PAGE 64u /* positions a page holds, all layers of the range; a multiple of 16 */
+
+typedef struct tfm_kv tfm_kv;     /* pages of one range of blocks, of one type */
+typedef struct tfm_plan tfm_plan; /* prepared steps */
+
+/* ---- the backend ---- */
+
+typedef struct tfm_backend tfm_backend;
+typedef struct tfm_backend_ops {
+    const char *name; /* "ref", "cpu" */
+    /* Can it run this step with these weights? If not: TFM_UNSUPPORTED saying what. */
+    tfm_status (*supports)(const tfm_backend *be, const tfm_graph *g, const tfm_step *step,
+                           tfm_error *err);
+    /* Prepares steps [first, end): packs or maps their weights, plans memory. kv may be NULL if no
+     * step attends. Batches may have any number of rows; memory grows to the largest seen. */
+    tfm_status (*plan_new)(tfm_backend *be, const tfm_graph *g, size_t first, size_t end,
+                           tfm_kv *kv, tfm_plan **out, tfm_error *err);
+    /* Runs one batch; blocks until the outputs are there. Writes the rows' K and V to the cache. */
+    tfm_status (*plan_run)(tfm_plan *plan, const tfm_batch *b, tfm_error *err);
+    void (*plan_free)(tfm_plan *plan);
+    /* A cache for blocks [first_block, end_block) in type f32 or f16; no page is allocated yet. */
+    tfm_status (*kv_new)(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
+                         uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err);
+    /* Makes pages [0, n_pages) usable (never shrinks); existing pages stay where they are. */
+    tfm_status (*kv_reserve)(tfm_kv *kv, uint32_t n_pages, tfm_error *err);
+    void (*kv_copy_page)(tfm_kv *kv, uint32_t to, uint32_t from);
+    uint64_t (*kv_page_bytes)(const tfm_kv *kv);
+    void (*kv_free)(tfm_kv *kv);
+    void (*free)(tfm_backend *be);
+} tfm_backend_ops;
+
+struct tfm_backend {
+    const tfm_backend_ops *ops;
+    const char *instruction_set; /* "generic"; part of the header's `numerics` */
+    unsigned threads;
+};
+
+/* device: "auto", "ref", "cpu", "cpu:generic"; others TFM_DEVICE with the reason and what there is.
+ * threads 0: what the process may use. */
+tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads, tfm_error *err)
+    TFM_MUST_CHECK;
+void tfm_backend_free(tfm_backend *be);
+
+/* The constructors behind it. */
+tfm_status tfm_backend_ref_new(tfm_backend **out, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_backend_cpu_new(tfm_backend **out, const char *instruction_set, unsigned threads,
+                               tfm_error *err) TFM_MUST_CHECK;
+
+/* Checks a graph once, for all backends: ids in range, widths and weight shapes fit every step.
+ * After this a backend may trust it. */
+tfm_status tfm_graph_check(const tfm_graph *g, tfm_error *err) TFM_MUST_CHECK;
+
+#endif
