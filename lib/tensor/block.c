@@ -1,0 +1,93 @@
+/* block.c - the anatomy of the block-quantised types: one table, four short functions.
+ *
+ * Owns where the quants of each type are (facts of the GGUF format, documented in ggml-common.h of
+ * llama.cpp). Does not own the packed scales of the k-quants (kquants.c) nor whole rows (quant.c).
+ * All formats differ only in where bit fields lie, so they are data; a new type is a new line. */
+#include <string.h>
+
+#include "tensor/block_internal.h"
+#include "tensor/float16_internal.h"
+
+/*  type            low field     high field   bias group scales      d    m   min */
+static const tfm_block_form forms[] = {
+    [TFM_Q4_0] = {{2, 16, 4}, {0, 0, 0}, 8, 32, 0, 0, 0, 0, false},
+    [TFM_Q4_1] = {{4, 16, 4}, {0, 0, 0}, 0, 32, 0, 0, 0, 2, true},
+    [TFM_Q5_0] = {{6, 16, 4}, {2, 1, 1}, 16, 32, 0, 0, 0, 0, false},
+    [TFM_Q5_1] = {{8, 16, 4}, {4, 1, 1}, 0, 32, 0, 0, 0, 2, true},
+    [TFM_Q8_0] = {{2, 32, 8}, {0, 0, 0}, 0, 32, 0, 0, 0, 0, false},
+    [TFM_Q2_K] = {{16, 32, 2}, {0, 0, 0}, 0, 16, 0, 16, 80, 82, true},
+    [TFM_Q3_K] = {{32, 32, 2}, {0, 32, 1}, 4, 16, 96, 12, 108, 0, false},
+    [TFM_Q4_K] = {{16, 32, 4}, {0, 0, 0}, 0, 32, 4, 12, 0, 2, true},
+    [TFM_Q5_K] = {{48, 32, 4}, {16, 32, 1}, 0, 32, 4, 12, 0, 2, true},
+    [TFM_Q6_K] = {{0, 64, 4}, {128, 32, 2}, 32, 16, 192, 16, 208, 0, false},
+};
+
+const tfm_block_form *tfm_block_form_of(tfm_dtype t) {
+    const unsigned i = (unsigned)t;
+    if (i >= sizeof forms / sizeof forms[0] || forms[i].group == 0) return NULL;
+    return &forms[i];
+}
+
+void tfm_bits_get(tfm_bitfield f, const uint8_t *p, uint32_t count, unsigned shift,
+                  uint8_t *codes) {
+    if (f.bits == 0) return;
+    const unsigned mask = (1u << f.bits) - 1u;
+    for (uint32_t k = 0; k < count; p += f.stride) {
+        for (unsigned s = 0; s < 8 && k < count; s += f.bits, k += f.stride) {
+            for (unsigned i = 0; i < f.stride; i++) {
+                codes[k + i] = (uint8_t)(codes[k + i] | ((p[i] >> s & mask) << shift));
+            }
+        }
+    }
+}
+
+void tfm_bits_put(tfm_bitfield f, uint8_t *p, uint32_t count, unsigned shift,
+                  const uint8_t *codes) {
+    if (f.bits == 0) return;
+    const unsigned mask = (1u << f.bits) - 1u;
+    for (uint32_t k = 0; k < count; p += f.stride) {
+        for (unsigned s = 0; s < 8 && k < count; s += f.bits, k += f.stride) {
+            for (unsigned i = 0; i < f.stride; i++) {
+                p[i] = (uint8_t)(p[i] | (codes[k + i] >> shift & mask) << s);
+            }
+        }
+    }
+}
+
+void tfm_block_codes(tfm_dtype t, const uint8_t *block, uint8_t *codes) {
+    const tfm_block_form *form = tfm_block_form_of(t);
+    const uint32_t count = tfm_dtype_block(t);
+    memset(codes, 0, count);
+    tfm_bits_get(form->low, block + form->low.offset, count, 0, codes);
+    tfm_bits_get(form->high, block + form->high.offset, count, form->low.bits, codes);
+}
+
+void tfm_block_put_codes(tfm_dtype t, uint8_t *block, const uint8_t *codes) {
+    const tfm_block_form *form = tfm_block_form_of(t);
+    const uint32_t count = tfm_dtype_block(t);
+    tfm_bits_put(form->low, block + form->low.offset, count, 0, codes);
+    tfm_bits_put(form->high, block + form->high.offset, count, form->low.bits, codes);
+}
+
+uint32_t tfm_block_group(tfm_dtype t) { return tfm_block_form_of(t)->group; }
+
+void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *min) {
+    const tfm_block_form *form = tfm_block_form_of(t);
+    if (form->n_scales != 0) {
+        tfm_kquant_scales(t, form, block, scale, min);
+        return;
+    }
+    scale[0] = tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->d_at));
+    /* These types add their minimum, the k-quants subtract it: x - (-m) is x + m, bit for bit. */
+    min[0] = form->has_min ? -tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->m_at)) : 0.0f;
+}
+
+void tfm_block_decode(tfm_dtype t, const uint8_t *block, int8_t *q, float *scale, float *min) {
+    uint8_t codes[TFM_BLOCK_MAX];
+    const unsigned bias = tfm_block_form_of(t)->bias;
+    const uint32_t count = tfm_dtype_block(t);
+    tfm_block_codes(t, block, codes);
+    /* q8_0 stores two's complement and has bias 0: the cast is right for all types. */
+    for (uint32_t i = 0; i < count; i++) q[i] = (int8_t)(uint8_t)(codes[i] - bias);
+    tfm_block_scales(t, block, scale, min);
+}
