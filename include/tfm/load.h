@@ -26,6 +26,14 @@ typedef struct tfm_load_options {
 TFM_API tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_options *o,
                             tfm_error *err) TFM_MUST_CHECK;
 
+/* Opens only the vocabulary of whatever lies at `path`, cheaply: no architecture is resolved and no
+ * weight is read. model.bin; GGUF (vocabulary-only files included); a Hugging Face folder or a
+ * tokenizer.json; a SentencePiece tokenizer.model; a llama2.c checkpoint with its tokenizer beside
+ * it, or a llama2.c tokenizer.bin itself. o may be NULL. The model has no steps and no tensors but
+ * the vocabulary's; tfm_model_vocab gives it. TFM_NOTFOUND: there is no vocabulary, with the cure. */
+TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
+                                  tfm_error *err) TFM_MUST_CHECK;
+
 typedef struct tfm_convert_options {
     tfm_load_options load;
     tfm_dtype type;     /* target of 2-D weights; TFM_DTYPE_NONE: as they are. Norms, biases stay
