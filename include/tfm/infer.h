@@ -5,7 +5,7 @@
  *     TFM_TRY(tfm_engine_new(&e, model, &eo, err));
  *
  *     tfm_generator *g;
- *     tfm_generate_options go = {.max_tokens = 64, .n_samples = 1};
+ *     tfm_generate_options go = {.has_max_tokens = true, .max_tokens = 64};
  *     TFM_TRY(tfm_generator_new(&g, e, &go, err));
  *     TFM_TRY(tfm_generator_add(g, 0, ids, n_ids, err));         // group 0
  *     tfm_event ev;
@@ -25,6 +25,7 @@
 
 #include "tfm/model.h"
 #include "tfm/status.h"
+#include "tfm/stream.h"
 
 /* ---- sampling: the one module ---- */
 
@@ -78,8 +79,9 @@ TFM_API tfm_status tfm_engine_logits(tfm_engine *e, const int32_t *ids, size_t n
 
 typedef struct tfm_generate_options {
     tfm_sampling sampling;
-    uint32_t max_tokens;  /* 0: until an end token or the context */
-    uint32_t sequences;   /* -b: in flight at once; 0: 64 */
+    bool has_max_tokens;  /* false: until an end token or the context */
+    uint32_t max_tokens;  /* new tokens of a sample, 0 allowed */
+    uint32_t sequences;   /* -b: samples in flight at once; 0: 64 */
     uint32_t n_samples;   /* -N: K samples of each group, 0 and 1 are one */
     bool unordered;       /* events of any group as they come, not group after group */
     bool ignore_eog;      /* go on after an end token */
@@ -106,17 +108,22 @@ typedef struct tfm_generator tfm_generator;
 TFM_API tfm_status tfm_generator_new(tfm_generator **out, tfm_engine *e,
                                      const tfm_generate_options *o, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_generator_free(tfm_generator *g);
-/* Adds a prompt (copied). An empty prompt, one that does not fit the context, or an id outside the
- * vocabulary becomes an ERROR event of that group. Groups are reported in the order added. */
+/* Adds a prompt (copied). An empty prompt, one that does not fit the context or the cache's budget,
+ * or an id outside the vocabulary becomes an ERROR event of that group, sample 0 first. Groups are
+ * reported in the order added, samples of a group ascending. */
 TFM_API tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *ids,
                                      size_t n, tfm_error *err) TFM_MUST_CHECK;
 /* A group that failed before it got here: keeps its place in the order. */
 TFM_API tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char *message,
                                             tfm_error *err) TFM_MUST_CHECK;
-/* Groups added and not yet finished: add no more than `sequences` plus what fills the queue. */
+/* Groups added and not yet wholly reported: a caller bounds memory by adding no more than a few
+ * times `sequences`. */
 TFM_API size_t tfm_generator_open(const tfm_generator *g);
+/* Would tfm_generator_next return at once, without computing? A caller flushes when not. */
+TFM_API bool tfm_generator_ready(const tfm_generator *g);
 /* The next event; computes when none is ready. A token is held back while it may be part of a stop
- * string. TFM_DONE when no group is open. */
+ * string. Where a stop string begins inside a token, that token is replaced by ids that spell the
+ * part before it, so that the text is cut exactly. TFM_DONE when no group is open. */
 TFM_API tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev, tfm_error *err)
     TFM_MUST_CHECK;
 

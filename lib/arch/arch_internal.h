@@ -38,7 +38,7 @@ tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_lo
 void tfm_resolved_free(tfm_resolved *r);
 
 /* Compiles the description of m. ctx: the context in force (length-dependent rope scaling is fixed
- * from it). The graph borrows m's tensors. */
+ * from it), 0: min(the model's, 4096). The graph borrows m's tensors. */
 tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_error *err)
     TFM_MUST_CHECK;
 void tfm_graph_free(tfm_graph *g);
