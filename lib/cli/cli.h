@@ -37,7 +37,7 @@ typedef struct tfm_option {
     const char *help; /* one line, with the default */
 } tfm_option;
 
-enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ... */
+enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...; below 0x1000 */
 
 /* -o -q -v -h -V (and --no-prov); every tool has these. */
 #define TFM_OPT_COMMON                                                                            \
@@ -59,10 +59,16 @@ typedef struct tfm_program {
     const tfm_option *options;
 } tfm_program;
 
+/* One option as it was given, for provenance. */
+typedef struct tfm_cli_given {
+    const tfm_option *option;
+    const char *arg; /* NULL for a flag */
+} tfm_cli_given;
+
 typedef struct tfm_cli {
     const tfm_program *program;
     int argc;
-    char **argv;
+    char **argv;         /* operands are gathered in argv[next..argc) as options are parsed */
     int next;            /* argv index of the first operand once tfm_cli_next gave 0 */
     const char *arg;     /* argument of the present option */
     const char *opt;     /* the option as typed, for messages: "-n", "--max-tokens" */
@@ -74,28 +80,38 @@ typedef struct tfm_cli {
     const char *device;  /* -d, else $TFM_DEVICE, else "auto" */
     unsigned threads;    /* -t, else $TFM_THREADS, else 0 = default */
     /* output being written */
-    int out_fd;
-    char *out_temp;
+    int out_fd;          /* -1 before tfm_cli_open_output */
+    char *out_temp;      /* the temporary beside out_final, or NULL */
+    char *out_final;
     bool any_failed;     /* a record failed: exit 4 when all else is good */
-    int worst;           /* exit status asked for so far */
+    int worst;           /* exit status asked for so far: 1 after tfm_cli_answer_no */
+    /* the parser's own */
+    const char *threads_env; /* $TFM_THREADS, read when the options are known */
+    int scan, n_operands;
+    const char *cluster; /* the rest of "-qv" */
+    tfm_cli_given *given;
+    size_t n_given, cap_given;
+    char opt_text[80];
 } tfm_cli;
 
-/* Never returns on --help, --version. Restores SIGPIPE to default, closes nothing, opens /dev/null
- * on missing fds 0-2, installs handlers that remove the temporary of -o on INT, TERM, HUP and
- * re-raise. */
+/* Never returns on --help, --version, --help-options (it is tfm_cli_next that meets them). Restores
+ * SIGPIPE to default; puts /dev/null on missing fds 0-2, opened the wrong way round on 0 and 1 so
+ * that their use is still an error; installs handlers that remove the temporary of -o on INT, TERM,
+ * HUP, QUIT, PIPE and re-raise. Reads the TFM_ variables: the only place that does. */
 void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv);
-/* The letter of the next option that is not a common one; 0 when options are done. Usage errors
- * exit 2 with one line. */
+/* The letter of the next option that is not a common one; 0 when options are done. Options and
+ * operands may be mixed; "--" ends the options. Usage errors exit 2 with one line. */
 int tfm_cli_next(tfm_cli *c);
-/* The operands: argv[next..argc). */
+/* The operands: their number; *args points at argv[next..argc). */
 int tfm_cli_operands(const tfm_cli *c, char ***args);
 
-/* The present option's argument as a number; out of range exits 2 and names option and range. */
+/* The present option's argument as a number; anything else, or out of range, exits 2 with a line
+ * that names the option and the range. */
 uint32_t tfm_cli_u32(tfm_cli *c, uint32_t lo, uint32_t hi);
 uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi);
 double tfm_cli_double(tfm_cli *c, double lo, double hi);
 
-/* A warning line unless -q; a failure line always. Neither exits. */
+/* A warning line unless -q. It does not exit. */
 void tfm_cli_warn(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 void tfm_cli_say(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3); /* only with -v */
 /* Prints one line and exits 2. */
@@ -105,18 +121,26 @@ _Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
                               tfm_error *err) TFM_MUST_CHECK;
 /* Opens the output: stdout, or a temporary beside -o FILE that tfm_cli_finish renames when the exit
- * status is 0 or 4. binary: refuses to write to a terminal. */
+ * status is 0, 1 or 4. A FILE that is no regular file (a FIFO, a device) is written directly.
+ * binary: refuses to write to a terminal. */
 tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name,
                                tfm_error *err) TFM_MUST_CHECK;
-/* Adds `tool` and (unless switched off) one `prov` line to h: JSON with tool, version and the
- * options that change results (not -t -b -q -o -v; file arguments as base names). */
+/* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options
+ * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
+ * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). */
 tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
+/* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */
+void tfm_cli_answer_no(tfm_cli *c);
 /* Prints err (unless the status is OK or DONE), completes or removes -o, closes stdout with a
  * check, and returns the exit status. If `w` is not NULL and its stream is open on failure, a stream
- * ERROR is written first so that the next stage can name us. A reader that left (EPIPE) ends the
- * program quietly by SIGPIPE. */
+ * ERROR is written first so that the next stage can name us (or the stage before us, when it was
+ * that one that failed). A reader that left ends the program quietly by SIGPIPE. */
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err);
+
+/* The folder of arch/ and models/: ../share/tfm beside the program's folder, else ../../share (the
+ * build tree). "" when neither is there. Static. */
+const char *tfm_cli_share_dir(void);
 
 #endif

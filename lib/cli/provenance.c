@@ -1,0 +1,102 @@
+/* provenance.c - the `prov` line a tool adds to the header of what it writes.
+ *
+ * Owns the rule of what goes in: what changes results, nothing that does not (threads, batch size,
+ * where the output goes), and nothing private (a folder's name, a prompt). So the same command gives
+ * the same line on every machine. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base_internal.h"
+#include "base/utf8_internal.h"
+#include "cli/cli_internal.h"
+
+static bool changes_results(int letter)
+{
+    return letter != 't' && letter != 'b' && letter != 'q' && letter != 'o' && letter != 'v' &&
+           letter != 'm' && letter != 'd' && letter != TFM_OPT_NO_PROV;
+}
+
+/* The last component; what is not UTF-8 (a file may have any name) is shown as its hash. */
+static json_t *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash != NULL && slash[1] != '\0') path = slash + 1;
+    return tfm_utf8_valid(path, strlen(path), NULL) ? json_string(path) : NULL;
+}
+
+static json_t *hash_of(const char *text)
+{
+    char hex[65];
+    tfm_sha256 sha;
+    tfm_sha256_init(&sha);
+    tfm_sha256_add(&sha, text, strlen(text));
+    tfm_sha256_hex(&sha, hex);
+    return json_sprintf("sha256:%.16s", hex);
+}
+
+static json_t *value_of(const tfm_cli_given *g)
+{
+    json_t *value = NULL;
+    if (g->arg == NULL) return json_true();
+    if (strcmp(g->option->arg, "FILE") == 0) value = base_name(g->arg);
+    else if (strcmp(g->option->arg, "TEXT") != 0 &&
+             tfm_utf8_valid(g->arg, strlen(g->arg), NULL))
+        value = json_string(g->arg);
+    return value ? value : hash_of(g->arg);
+}
+
+/* Sets options[name]; a repeated option becomes an array of its values. 0 if memory lasted. */
+static int add_option(json_t *options, const char *name, json_t *value)
+{
+    json_t *old = json_object_get(options, name), *list;
+    if (old == NULL || !json_is_string(value)) return json_object_set_new(options, name, value);
+    if (json_is_array(old)) return json_array_append_new(old, value);
+    list = json_pack("[O,o]", old, value);
+    return json_object_set_new(options, name, list);
+}
+
+/* NULL if memory is out. */
+static char *prov_json(const tfm_cli *c)
+{
+    json_t *root = json_object(), *options = json_object(), *inputs = json_array(), *name;
+    char *text = NULL;
+    int bad = 0;
+
+    bad |= json_object_set_new(root, "tool", json_string(c->program->name));
+    bad |= json_object_set_new(root, "version", json_string(TFM_VERSION));
+    if (tfm_cli_has_option(c->program, 'm') && c->model != NULL) {
+        name = base_name(c->model);
+        bad |= json_object_set_new(options, "model", name ? name : hash_of(c->model));
+    }
+    if (tfm_cli_has_option(c->program, 'd'))
+        bad |= json_object_set_new(options, "device", json_string(c->device));
+    for (size_t i = 0; i < c->n_given; i++)
+        if (changes_results(c->given[i].option->letter))
+            bad |= add_option(options, c->given[i].option->name, value_of(&c->given[i]));
+    for (int i = c->next; i < c->argc; i++) {
+        name = base_name(c->argv[i]);
+        bad |= json_array_append_new(inputs, name ? name : hash_of(c->argv[i]));
+    }
+    if (json_object_size(options) > 0) bad |= json_object_set(root, "options", options);
+    if (json_array_size(inputs) > 0) bad |= json_object_set(root, "inputs", inputs);
+    if (bad == 0) text = json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(options);
+    json_decref(inputs);
+    json_decref(root);
+    return text;
+}
+
+tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err)
+{
+    char *text;
+    tfm_status status;
+
+    TFM_TRY(tfm_header_set(h, "tool", c->program->name, err));
+    if (c->no_prov) return TFM_OK;
+    text = prov_json(c);
+    if (text == NULL) return tfm_fail(err, TFM_NOMEM, "provenance: out of memory");
+    status = tfm_header_add(h, "prov", text, err);
+    free(text);
+    return status;
+}
