@@ -43,7 +43,8 @@ typedef enum tfm_dtype {
 /* How the bytes of a 2-D weight [rows, k] lie.
  * rows: row after row (blocks along k), exactly as GGUF has it.
  * p16: panels of 16 output rows (DESIGN 4), rows padded with zero rows to a multiple of 16 and, for
- *      bf16, k to a multiple of 2. An exact bijection of `rows` for the unpadded part. */
+ *      bf16, k to a multiple of 2. An exact bijection of `rows` for the unpadded part. Every byte
+ *      of it is described at the head of lib/tensor/layout.c and in tfm-model(5). */
 typedef enum tfm_layout { TFM_LAYOUT_ROWS = 0, TFM_LAYOUT_P16 = 1 } tfm_layout;
 
 #define TFM_MAX_RANK 4
@@ -77,7 +78,8 @@ TFM_API tfm_status tfm_layout_bytes(tfm_dtype t, tfm_layout layout, unsigned ran
 TFM_API const char *tfm_layout_name(tfm_layout l); /* "rows", "p16" */
 TFM_API bool tfm_layout_parse(const char *name, tfm_layout *out);
 
-/* ---- single numbers; round to nearest, ties to even; NaN stays NaN ---- */
+/* ---- single numbers; round to nearest, ties to even; a NaN stays one and becomes quiet (the same
+ * bits as the F16C instructions for every input) ---- */
 TFM_API float tfm_f16_to_f32(uint16_t h);
 TFM_API uint16_t tfm_f32_to_f16(float f);
 TFM_API float tfm_bf16_to_f32(uint16_t h);
@@ -89,19 +91,22 @@ TFM_API uint16_t tfm_f32_to_bf16(float f);
 TFM_API tfm_status tfm_to_f32(tfm_dtype t, const void *src, uint64_t count, float *dst,
                               tfm_error *err) TFM_MUST_CHECK;
 /* f32 to f32, f16, bf16, q8_0, q4_0 (ggml's reference quantisers, bit for bit), other targets
- * TFM_UNSUPPORTED. */
+ * TFM_UNSUPPORTED. A NaN or infinity for q8_0 or q4_0 is TFM_FORMAT, a block whose scale does not
+ * fit f16 TFM_LIMIT; the message names the element. dst may have any alignment. */
 TFM_API tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst,
                                 tfm_error *err) TFM_MUST_CHECK;
 
 /* One activation row to int8 per block of 32, the numerics of all quantised linears (DESIGN 7):
- * scale[b] = amax/127 (f32), q = round-half-even(x / scale) (0 when amax is 0).
+ * scale[b] = amax/127 (f32), q = round-half-even(x / scale), at most 127 in magnitude (0 when scale
+ * is 0). A block that holds a NaN or an infinity gets scale NaN and q 0, so that it stays visible.
  * src: [k] f32, k a multiple of 32; q: [k] int8; scale: [k/32] f32. */
 TFM_API void tfm_quantize_act_i8(const float *src, uint64_t k, int8_t *q, float *scale);
 
 /* ---- layouts ---- */
 
 /* rows -> p16 and back. src and dst are whole tensors [rows, k] of type t, sizes as
- * tfm_layout_bytes says; they must not overlap. */
+ * tfm_layout_bytes says; they must not overlap. Panels are independent: rows 16p..16p+15 may be
+ * converted on their own, by any thread. */
 TFM_API tfm_status tfm_pack_p16(tfm_dtype t, uint32_t rows, uint32_t k, const void *src, void *dst,
                                 tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_unpack_p16(tfm_dtype t, uint32_t rows, uint32_t k, const void *src,

@@ -24,8 +24,8 @@ static void scales_q2_k(const uint8_t *packed, float d, float dmin, float *scale
 
 static void scales_q3_k(const uint8_t *packed, float d, float *scale, float *min) {
     for (unsigned i = 0; i < 16; i++) {
-        const unsigned low = packed[i % 8] >> (i / 8 * 4) & 15u;
-        const unsigned high = packed[8 + i % 4] >> (i / 4 * 2) & 3u;
+        const unsigned low = (unsigned)packed[i % 8] >> (i / 8 * 4) & 15u;
+        const unsigned high = (unsigned)packed[8 + i % 4] >> (i / 4 * 2) & 3u;
         scale[i] = d * (float)((int)(low | high << 4) - 32);
         min[i] = 0.0f;
     }
