@@ -10,6 +10,15 @@
  * are used where they lie. It comes from model.bin (this file), or straight from a foreign
  * checkpoint (tfm/load.h, which needs the architecture layer).
  *
+ * The description is written by lib/arch; its top-level keys stand in column 0. Two of its sections
+ * are read by this layer, both in block style, every line indented by exactly two spaces more:
+ *     tokenizer:                            what tfm_vocab_build gave as settings, indented by two
+ *     gguf:                                 metadata for a GGUF made from another source, in order;
+ *       general.architecture: {str: "llama"}      one key a line, types as GGUF names them:
+ *       llama.block_count: {u32: 5}               u32 i32 u64 i64 f32 bool str, and arrays of them
+ *       llama.rope.freq_base: {f32: 10000}        as {f32: [1, 2]}; str is always double-quoted
+ * Either may be absent (no vocabulary; no GGUF equivalent known). Neither section is nested deeper.
+ *
  * A tfm_source is a foreign checkpoint before anybody has said what its tensors mean: metadata,
  * tensors under their own names, a vocabulary, and the raw metadata bytes that are kept so that
  * GGUF -> model.bin -> GGUF is exact.
