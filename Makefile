@@ -1,7 +1,9 @@
 # tfm: Transformers as Unix filters. `make help` lists the targets.
 #
-# One Makefile, no recursion. A folder under tools/ is a program, a .c file under tests/unit a test
-# program; sources are found by wildcard, so adding a file needs no edit here.
+# One build without recursion: a folder under tools/ is a program, tests/*/test_*.c a test program;
+# sources are found by wildcard, so adding a file needs no edit here. Everything made goes to $(BUILD).
+# Testing is in mk/check.mk, style and pages in mk/lint.mk, installing in mk/install.mk; a further
+# mk/*.mk is picked up by itself. make never installs packages: that is ./bootstrap.
 
 VERSION   := 0.1.0
 SOVERSION := 0
@@ -11,7 +13,7 @@ BUILD     ?= build
 CC        ?= cc
 AR        ?= ar
 OPT       ?= -O2
-# SAN= address | undefined | thread builds with that sanitizer (used by make asan, ubsan, tsan).
+# SAN= address | undefined | thread builds with that sanitizer (set by make asan, ubsan, tsan).
 SAN       ?=
 
 PKGS      := yaml-0.1 libpcre2-8 libutf8proc jansson zlib
@@ -22,64 +24,82 @@ WARN      := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmis
              -Wno-unknown-warning-option
 # -ffp-contract=off: a multiply and an add stay two roundings unless the code says fma (DESIGN 7).
 CSTD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden
+# The prefix map makes builds in different folders byte-equal.
 CSTD      += -ffile-prefix-map=$(CURDIR)=. -DTFM_VERSION='"$(VERSION)"' -MMD -MP
-SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -g,)
+SANFLAGS  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -g,)
 ALL_CFLAGS = $(CSTD) $(WARN) $(OPT) $(SANFLAGS) -Iinclude -Ilib $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS= $(SANFLAGS) $(LDFLAGS)
 
-LIB_SRC   := $(filter-out lib/cli/%,$(wildcard lib/*/*.c lib/backend/*/*.c))
-CLI_SRC   := $(wildcard lib/cli/*.c)
+LIB_SRC   := $(sort $(filter-out lib/cli/%,$(wildcard lib/*/*.c lib/backend/*/*.c)))
+CLI_SRC   := $(sort $(wildcard lib/cli/*.c))
 TOOL_DIRS := $(sort $(wildcard tools/*/))
 TOOLS     := $(patsubst tools/%/,tfm-%,$(TOOL_DIRS))
-UNIT_SRC  := $(wildcard tests/unit/test_*.c)
-UNITS     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SRC))
+UNIT_SRC  := $(sort $(wildcard tests/*/test_*.c))
+UNITS     := $(UNIT_SRC:%.c=$(BUILD)/%)
 
 LIB_OBJ   := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 CLI_OBJ   := $(CLI_SRC:%.c=$(BUILD)/obj/%.o)
 BINS      := $(TOOLS:%=$(BUILD)/bin/%)
+SHLIB     := $(BUILD)/lib/libtfm.so
 
-.PHONY: all help lib tools units clean print-tools
-all: tools $(BUILD)/lib/libtfm.so
+.PHONY: all help lib tools units clean print-tools FORCE
+.SECONDARY:
+all: tools lib $(SHLIB) ## everything, under build/ (the default)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort -u | expand -t 16
 
 lib: $(BUILD)/lib/libtfm.a ## the runtime library
 tools: $(BINS) ## the programs, in build/bin
-units: $(UNITS) ## the C unit test programs
+units: $(UNITS) ## the C test programs
 print-tools: ## the names of all programs
 	@printf '%s\n' $(TOOLS)
 
-$(BUILD)/obj/%.o: %.c
+# These two files change only when what they hold changes: other flags rebuild everything, a source
+# that was removed leaves the archives.
+define keep_if_same
+@mkdir -p $(@D)
+@printf '%s\n' '$(subst ','\'',$(1))' >$@.new
+@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+endef
+$(BUILD)/flags: FORCE
+	@pkg-config --exists --print-errors $(PKGS) || \
+	    { echo 'make: needed to build: pkg-config and the packages above: ./bootstrap deps'; exit 1; }
+	$(call keep_if_same,$(filter-out ccache,$(CC)) $(ALL_CFLAGS) $(ALL_LDFLAGS))
+$(BUILD)/sources: FORCE
+	$(call keep_if_same,$(LIB_SRC) $(CLI_SRC))
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(BUILD)/lib/libtfm.a: $(LIB_OBJ)
+$(BUILD)/lib/libtfm.a: $(LIB_OBJ) $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcD $@ $^
+	$(AR) rcD $@ $(LIB_OBJ)
 
-$(BUILD)/lib/libtfmcli.a: $(CLI_OBJ)
+$(BUILD)/lib/libtfmcli.a: $(CLI_OBJ) $(BUILD)/sources
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcD $@ $^
+	$(AR) rcD $@ $(CLI_OBJ)
 
-$(BUILD)/lib/libtfm.so: $(LIB_OBJ) lib/libtfm.map
+$(SHLIB): $(LIB_OBJ) lib/libtfm.map $(BUILD)/sources
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libtfm.so.$(SOVERSION) \
 	    -Wl,--version-script=lib/libtfm.map -o $@ $(LIB_OBJ) $(PKG_LIBS)
 
+LIBS := $(BUILD)/lib/libtfmcli.a $(BUILD)/lib/libtfm.a
 .SECONDEXPANSION:
-$(BUILD)/bin/tfm-%: $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard tools/$$*/*.c)) \
-                    $(BUILD)/lib/libtfmcli.a $(BUILD)/lib/libtfm.a
+$(BUILD)/bin/tfm-%: $$(patsubst %.c,$(BUILD)/obj/%.o,$$(sort $$(wildcard tools/$$*/*.c))) $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/lib/libtfmcli.a $(BUILD)/lib/libtfm.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
-clean: ## remove build/
-	rm -rf $(BUILD)
+clean: ## remove everything that was made
+	rm -rf build build-*/ $(BUILD)
 
+-include $(sort $(wildcard mk/*.mk))
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,70 @@
+# check.mk - running the tests. One test program or .bats file is one job (make -j runs them side by
+# side); each leaves its lines in $(RESULTS), tests/summary.sh reads them, prints what failed, names
+# what was skipped and ends on "N passed, N failed, N skipped".
+#
+# REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by check-long) lets a test program
+# run its long form. Other sets: make asan | ubsan | tsan run `check` in a build of their own.
+
+RESULTS   := $(BUILD)/results
+JOBS      ?= $(shell nproc 2>/dev/null || echo 2)
+# Below another make -j its job server is used.
+JFLAG      = $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
+BATS      ?= $(sort $(wildcard tests/*.bats))
+LONG_BATS := $(sort $(wildcard tests/long/*.bats))
+FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS   := $(FUZZ_SRC:%.c=$(BUILD)/%)
+
+unit_taps  = $(patsubst tests/%.c,$(RESULTS)/$(1)/%.unit,$(UNIT_SRC))
+bats_taps  = $(patsubst tests/%.bats,$(RESULTS)/$(1)/%.bats,$(2))
+fuzz_taps  = $(patsubst tests/fuzz/%.c,$(RESULTS)/$(1)/%.fuzz,$(FUZZ_SRC))
+
+.PHONY: check check-long check-gpu check-run asan ubsan tsan fuzz
+
+check: all units fuzzers ## all tests that fit in three minutes
+	@rm -rf $(RESULTS)/check
+	@$(MAKE) --no-print-directory $(JFLAG) check-run SET=check \
+	    TAPS="$(call unit_taps,check) $(call bats_taps,check,$(BATS)) $(call fuzz_taps,check)"
+	@bash tests/summary.sh $(RESULTS)/check
+
+check-long: export LONG := 1
+check-long: all units fuzzers ## the long tests: more cases of the same, and tests/long
+	@rm -rf $(RESULTS)/long
+	@$(MAKE) --no-print-directory $(JFLAG) check-run SET=long \
+	    TAPS="$(call unit_taps,long) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
+	@bash tests/summary.sh $(RESULTS)/long
+
+check-gpu: ## the tests that need a GPU (this version has no cuda backend: it says so and fails)
+	@echo 'make: check-gpu: this version has no cuda backend, there is nothing to check' >&2; exit 1
+
+check-run: $(TAPS)
+	@:
+# What a job may print goes to its file, and a job never fails: summary.sh judges.
+$(RESULTS)/$(SET)/%.unit: FORCE
+	@bash tests/run.sh $(BUILD)/tests/$* $@
+$(RESULTS)/$(SET)/%.bats: FORCE
+	@BUILD=$(BUILD) bash tests/run.sh tests/$*.bats $@
+$(RESULTS)/$(SET)/%.fuzz: FORCE
+	@bash tests/run.sh $(BUILD)/tests/fuzz/$* $@ tests/fuzz/corpus/$(*:fuzz_%=%)
+
+# Programs under a sanitizer are slower; thread sanitizing all of the shell tests would only repeat
+# single-threaded work, so tsan takes the C tests and the .bats files named here.
+TSAN_BATS ?= $(wildcard tests/run.bats tests/main.bats)
+asan: ## the tests in a build with the address sanitizer
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address
+ubsan: ## the tests in a build with the undefined behaviour sanitizer
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-ubsan SAN=undefined
+tsan: ## the C tests and the run tests in a build with the thread sanitizer
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-tsan SAN=thread BATS="$(TSAN_BATS)"
+
+# tests/fuzz/fuzz_X.c has one LLVMFuzzerTestOneInput. Linked with replay.c it is a plain program that
+# runs its corpus (and, asked to, a fixed number of mutations of it); with clang, a libFuzzer program.
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+FUZZ_SECONDS ?= 60
+fuzz: ## run every fuzz target with libFuzzer (clang) for FUZZ_SECONDS
+	@bash scripts/fuzz.sh $(FUZZ_SECONDS)
