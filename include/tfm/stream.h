@@ -45,7 +45,7 @@ typedef struct tfm_header tfm_header;
 
 TFM_API tfm_status tfm_header_new(tfm_header **out, const char *kind, tfm_error *err)
     TFM_MUST_CHECK;
-/* A copy without the `prov` of nothing: all keys in order. */
+/* A copy: the kind and all keys in their order. */
 TFM_API tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h, tfm_error *err)
     TFM_MUST_CHECK;
 TFM_API void tfm_header_free(tfm_header *h);
@@ -170,9 +170,15 @@ TFM_API tfm_status tfm_writer_text(tfm_writer *w, uint32_t group, const char *na
                                    const void *text, size_t n, tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_writer_group_end(tfm_writer *w, uint32_t group, uint32_t position,
                                         tfm_end how, tfm_error *err) TFM_MUST_CHECK;
-/* An ERROR record; group TFM_GROUP_ALL ends the stream (no END follows, the writer is flushed). */
+/* An ERROR record; group TFM_GROUP_ALL ends the stream (no END follows, the writer is flushed).
+ * Inside an unfinished record it fails with TFM_USAGE: then only a cut stream can tell. */
 TFM_API tfm_status tfm_writer_error(tfm_writer *w, uint32_t group, const char *program,
                                     const char *message, tfm_error *err) TFM_MUST_CHECK;
+/* Closes every group that has records but no GROUP-END yet, in ascending order: an ERROR record of
+ * `program` and a GROUP-END with TFM_END_ERROR. *n (may be NULL) = how many. For those who must end
+ * a stream whose source was lost. */
+TFM_API tfm_status tfm_writer_fail_groups(tfm_writer *w, const char *program, const char *message,
+                                          size_t *n, tfm_error *err) TFM_MUST_CHECK;
 /* END with its counts, then flush. Another header may follow. */
 TFM_API tfm_status tfm_writer_end(tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_writer_flush(tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;

@@ -67,19 +67,27 @@ static bool wait_for(int fd, short events) {
     return true;
 }
 
+tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
+                            tfm_error *err) {
+    *got = 0;
+    for (;;) {
+        ssize_t k = read(fd, p, n < IO_MAX ? n : IO_MAX);
+        if (k >= 0) {
+            *got = (size_t)k;
+            return TFM_OK;
+        }
+        if (errno == EINTR) continue;
+        if ((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, POLLIN)) continue;
+        return tfm_fail_errno(err, TFM_IO, "%s: read", name);
+    }
+}
+
 tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) {
     unsigned char *at = p;
-    *got = 0;
-    while (*got < n) {
-        size_t want = n - *got < IO_MAX ? n - *got : IO_MAX;
-        ssize_t k = read(fd, at + *got, want);
-        if (k > 0) *got += (size_t)k;
-        else if (k == 0) break;
-        else if (errno == EINTR) continue;
-        else if ((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, POLLIN)) continue;
-        else return tfm_fail_errno(err, TFM_IO, "%s: read", name);
-    }
+    size_t k = 1;
+    for (*got = 0; *got < n && k > 0; *got += k)
+        TFM_TRY(tfm_fd_read_some(fd, name, at + *got, n - *got, &k, err));
     return TFM_OK;
 }
 
