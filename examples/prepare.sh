@@ -1,0 +1,27 @@
+#!/bin/sh
+# prepare.sh TOP - fills the present folder with what the EXAMPLES of the pages start from.
+#
+#   story.tfms     the model that ships
+#   prompts.txt    three prompts, one a line
+#   prompts.jsonl  the same as JSON lines, with an id each
+#   poem.txt       some text of more than one line, with characters beyond ASCII
+set -e
+top=$1
+if [ -e "$top/share/models/story.tfms" ]; then ln -s "$top/share/models/story.tfms" story.tfms; fi
+cat >prompts.txt <<'END'
+In the beginning
+O Romeo, Romeo!
+And the king said
+END
+cat >prompts.jsonl <<'END'
+{"id": 1, "prompt": "In the beginning"}
+{"id": 2, "prompt": "O Romeo, Romeo!"}
+{"id": 3, "prompt": "And the king said"}
+END
+cat >poem.txt <<'END'
+Über allen Gipfeln
+Ist Ruh,
+In allen Wipfeln
+Spürest du
+Kaum einen Hauch;
+END
