@@ -16,21 +16,18 @@
 /* A missing fd 0-2 would be given to the next file that is opened, which stray output would then
  * damage. fd 0 is opened for writing and fd 1 for reading, so that a tool that needs the missing one
  * fails with EBADF instead of reading nothing or writing nowhere in silence. */
-static void fill_missing_fds(void)
-{
+static void fill_missing_fds(void) {
     static const int modes[3] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", modes[fd]) != fd) exit(5);
 }
 
-static const char *env(const char *name)
-{
+static const char *env(const char *name) {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
 }
 
-void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv)
-{
+void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv) {
     memset(c, 0, sizeof *c);
     c->program = p;
     c->argc = argc;
@@ -46,21 +43,18 @@ void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv)
     if (tfm_cli_has_option(p, 't')) c->threads_env = env("TFM_THREADS");
 }
 
-void tfm_cli_record_failed(tfm_cli *c)
-{
+void tfm_cli_record_failed(tfm_cli *c) {
     c->any_failed = true;
 }
 
-void tfm_cli_answer_no(tfm_cli *c)
-{
+void tfm_cli_answer_no(tfm_cli *c) {
     c->worst = 1;
 }
 
 /* Tells the next stage why this one ends. An upstream failure keeps the name of the stage that
  * failed: "upstream PROGRAM: MESSAGE" is taken apart again. What cannot be written is lost with the
  * pipe; the missing END tells the reader then. */
-static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *err)
-{
+static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *err) {
     static const char mark[] = "upstream ";
     char program[64];
     const char *name = c->program->name, *message = err->message, *at, *colon;
@@ -79,8 +73,7 @@ static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *er
     if (tfm_writer_error(w, TFM_GROUP_ALL, name, message, &ignored) != TFM_OK) return;
 }
 
-int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err)
-{
+int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err) {
     tfm_error own = {0};
     int code = tfm_status_exit(status);
 
@@ -105,8 +98,7 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
     return code;
 }
 
-const char *tfm_cli_share_dir(void)
-{
+const char *tfm_cli_share_dir(void) {
     static const char *const beside[] = {"/../share/tfm", "/../../share"};
     static char dir[PATH_MAX + 16];
     char exe[PATH_MAX];

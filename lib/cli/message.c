@@ -13,8 +13,7 @@
 
 enum { LINE_MAX_BYTES = 1024 }; /* a tfm_error is at most 600; PIPE_BUF (atomic) is 4096 */
 
-void tfm_cli_print(const tfm_cli *c, const char *message)
-{
+void tfm_cli_print(const tfm_cli *c, const char *message) {
     char line[LINE_MAX_BYTES];
     int n = snprintf(line, sizeof line - 1, "%s: %s", c->program->name, message);
     size_t len = n < 0 ? 0 : (size_t)n;
@@ -31,17 +30,14 @@ void tfm_cli_print(const tfm_cli *c, const char *message)
 
 static void print_formatted(const tfm_cli *c, const char *prefix, const char *fmt, va_list ap)
     __attribute__((format(printf, 3, 0)));
-static void print_formatted(const tfm_cli *c, const char *prefix, const char *fmt, va_list ap)
-{
+static void print_formatted(const tfm_cli *c, const char *prefix, const char *fmt, va_list ap) {
     char text[LINE_MAX_BYTES];
     int n = snprintf(text, sizeof text, "%s", prefix);
-    if (n >= 0 && (size_t)n < sizeof text)
-        vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
+    if (n >= 0 && (size_t)n < sizeof text) vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
     tfm_cli_print(c, text);
 }
 
-void tfm_cli_warn(tfm_cli *c, const char *fmt, ...)
-{
+void tfm_cli_warn(tfm_cli *c, const char *fmt, ...) {
     va_list ap;
     if (c->quiet) return;
     va_start(ap, fmt);
@@ -49,8 +45,7 @@ void tfm_cli_warn(tfm_cli *c, const char *fmt, ...)
     va_end(ap);
 }
 
-void tfm_cli_say(tfm_cli *c, const char *fmt, ...)
-{
+void tfm_cli_say(tfm_cli *c, const char *fmt, ...) {
     va_list ap;
     if (c->verbose == 0) return;
     va_start(ap, fmt);
@@ -58,8 +53,7 @@ void tfm_cli_say(tfm_cli *c, const char *fmt, ...)
     va_end(ap);
 }
 
-void tfm_cli_usage(tfm_cli *c, const char *fmt, ...)
-{
+void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) {
     va_list ap;
     tfm_error ignored = {0};
     va_start(ap, fmt);

@@ -15,30 +15,26 @@
 
 enum { MAX_THREADS = 1024 }; /* more than any machine this will meet has, a limit on every count */
 
-static const tfm_option *by_letter(const tfm_program *p, int letter)
-{
+static const tfm_option *by_letter(const tfm_program *p, int letter) {
     for (const tfm_option *o = p->options; o->letter != 0; o++)
         if (o->letter == letter) return o;
     return NULL;
 }
 
-static const tfm_option *by_name(const tfm_program *p, const char *name, size_t n)
-{
+static const tfm_option *by_name(const tfm_program *p, const char *name, size_t n) {
     for (const tfm_option *o = p->options; o->letter != 0; o++)
         if (strlen(o->name) == n && memcmp(o->name, name, n) == 0) return o;
     return NULL;
 }
 
-bool tfm_cli_has_option(const tfm_program *p, int letter)
-{
+bool tfm_cli_has_option(const tfm_program *p, int letter) {
     return by_letter(p, letter) != NULL;
 }
 
 /* ---- what is printed from the table ---- */
 
 /* Prints and leaves: 0, or 5 when stdout could not be written. */
-static _Noreturn void leave(tfm_cli *c)
-{
+static _Noreturn void leave(tfm_cli *c) {
     tfm_error err = {0};
     if (tfm_cli_close_stdout(&err) != TFM_OK) {
         tfm_cli_print(c, err.message);
@@ -47,8 +43,7 @@ static _Noreturn void leave(tfm_cli *c)
     exit(0);
 }
 
-static _Noreturn void print_help(tfm_cli *c)
-{
+static _Noreturn void print_help(tfm_cli *c) {
     enum { HELP_COLUMN = 26 };
     const tfm_program *p = c->program;
 
@@ -70,8 +65,7 @@ static _Noreturn void print_help(tfm_cli *c)
     leave(c);
 }
 
-static _Noreturn void print_options(tfm_cli *c)
-{
+static _Noreturn void print_options(tfm_cli *c) {
     for (const tfm_option *o = c->program->options; o->letter != 0; o++) {
         if (o->letter < TFM_LONG) putchar(o->letter);
         printf("\t%s\t%s\t%s\n", o->name, o->arg ? o->arg : "", o->help);
@@ -79,16 +73,14 @@ static _Noreturn void print_options(tfm_cli *c)
     leave(c);
 }
 
-static _Noreturn void print_version(tfm_cli *c)
-{
+static _Noreturn void print_version(tfm_cli *c) {
     printf("%s (tfm) %s\n", c->program->name, TFM_VERSION);
     leave(c);
 }
 
 /* ---- parsing ---- */
 
-static void remember(tfm_cli *c, const tfm_option *o)
-{
+static void remember(tfm_cli *c, const tfm_option *o) {
     tfm_error err = {0};
     if (tfm_grow((void **)&c->given, &c->cap_given, c->n_given + 1, sizeof *c->given, &err) !=
         TFM_OK) {
@@ -99,8 +91,7 @@ static void remember(tfm_cli *c, const tfm_option *o)
 }
 
 /* Takes a common option; false if it is the tool's own. */
-static bool take_common(tfm_cli *c, const tfm_option *o)
-{
+static bool take_common(tfm_cli *c, const tfm_option *o) {
     switch (o->letter) {
     case 'o': c->output = strcmp(c->arg, "-") == 0 ? NULL : c->arg; break;
     case 'q': c->quiet = true; break;
@@ -117,16 +108,14 @@ static bool take_common(tfm_cli *c, const tfm_option *o)
 }
 
 /* "--name", "--name=value", "--name value" */
-static const tfm_option *parse_long(tfm_cli *c, const char *word)
-{
+static const tfm_option *parse_long(tfm_cli *c, const char *word) {
     const char *name = word + 2, *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     const tfm_option *o = by_name(c->program, name, n);
 
     snprintf(c->opt_text, sizeof c->opt_text, "--%.*s", n > 64 ? 64 : (int)n, name);
     if (o == NULL) {
-        if (n == strlen("help-options") && memcmp(name, "help-options", n) == 0)
-            print_options(c);
+        if (n == strlen("help-options") && memcmp(name, "help-options", n) == 0) print_options(c);
         for (const tfm_option *near = c->program->options; n > 0 && near->letter != 0; near++)
             if (strncmp(near->name, name, n) == 0)
                 tfm_cli_usage(c, "%s: unknown option: is --%s meant? (no abbreviations)", c->opt,
@@ -144,18 +133,19 @@ static const tfm_option *parse_long(tfm_cli *c, const char *word)
 }
 
 /* One letter of "-n5", "-n 5", "-qv". */
-static const tfm_option *parse_letter(tfm_cli *c)
-{
+static const tfm_option *parse_letter(tfm_cli *c) {
     int letter = (unsigned char)*c->cluster++;
     const tfm_option *o = by_letter(c->program, letter);
 
     snprintf(c->opt_text, sizeof c->opt_text, "-%c", letter);
-    if (o == NULL)
-        tfm_cli_usage(c, "%s: unknown option: see %s --help", c->opt, c->program->name);
+    if (o == NULL) tfm_cli_usage(c, "%s: unknown option: see %s --help", c->opt, c->program->name);
     if (o->arg != NULL) {
-        if (*c->cluster != '\0') c->arg = c->cluster;
-        else if (c->scan < c->argc) c->arg = c->argv[c->scan++];
-        else tfm_cli_usage(c, "%s: needs an argument: %s", c->opt, o->arg);
+        if (*c->cluster != '\0')
+            c->arg = c->cluster;
+        else if (c->scan < c->argc)
+            c->arg = c->argv[c->scan++];
+        else
+            tfm_cli_usage(c, "%s: needs an argument: %s", c->opt, o->arg);
         c->cluster = NULL;
     } else if (*c->cluster == '\0') {
         c->cluster = NULL;
@@ -164,8 +154,7 @@ static const tfm_option *parse_letter(tfm_cli *c)
 }
 
 /* All arguments are read: the operands are argv[1..1+n_operands), the defaults are settled. */
-static void settle(tfm_cli *c)
-{
+static void settle(tfm_cli *c) {
     c->next = 1;
     c->argc = 1 + c->n_operands;
     c->scan = c->argc;
@@ -178,8 +167,7 @@ static void settle(tfm_cli *c)
     c->arg = NULL;
 }
 
-int tfm_cli_next(tfm_cli *c)
-{
+int tfm_cli_next(tfm_cli *c) {
     c->opt = c->opt_text;
     while (c->cluster != NULL || c->scan < c->argc) {
         const tfm_option *o;
@@ -210,16 +198,14 @@ int tfm_cli_next(tfm_cli *c)
     return 0;
 }
 
-int tfm_cli_operands(const tfm_cli *c, char ***args)
-{
+int tfm_cli_operands(const tfm_cli *c, char ***args) {
     *args = c->argv + c->next;
     return c->argc - c->next;
 }
 
 /* ---- numbers ---- */
 
-uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi)
-{
+uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi) {
     uint64_t value = 0;
     if (!tfm_parse_u64(c->arg, lo, hi, &value)) {
         if (hi == UINT64_MAX || hi == UINT32_MAX)
@@ -231,13 +217,11 @@ uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi)
     return value;
 }
 
-uint32_t tfm_cli_u32(tfm_cli *c, uint32_t lo, uint32_t hi)
-{
+uint32_t tfm_cli_u32(tfm_cli *c, uint32_t lo, uint32_t hi) {
     return (uint32_t)tfm_cli_u64(c, lo, hi);
 }
 
-double tfm_cli_double(tfm_cli *c, double lo, double hi)
-{
+double tfm_cli_double(tfm_cli *c, double lo, double hi) {
     double value = 0;
     if (!tfm_parse_double(c->arg, lo, hi, &value)) {
         if (hi >= DBL_MAX)

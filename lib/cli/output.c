@@ -17,8 +17,7 @@
 #include "cli/cli_internal.h"
 
 tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     struct stat st;
     (void)c;
     *fd = -1;
@@ -40,8 +39,7 @@ tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char 
 }
 
 /* The temporary's name: ".NAME.tfm-XXXXXX" beside `final`. */
-static tfm_status temp_name(char **out, const char *final, tfm_error *err)
-{
+static tfm_status temp_name(char **out, const char *final, tfm_error *err) {
     tfm_buf b = {0};
     const char *slash = strrchr(final, '/');
     size_t dir_len = slash ? (size_t)(slash - final) + 1 : 0;
@@ -55,8 +53,7 @@ static tfm_status temp_name(char **out, const char *final, tfm_error *err)
 }
 
 /* Gives the new file the mode that FILE has, or that creating it would have given. */
-static void set_mode(int fd, const struct stat *old)
-{
+static void set_mode(int fd, const struct stat *old) {
     mode_t mask = umask(0);
     umask(mask);
     if (fchmod(fd, old ? (old->st_mode & 07777) : (0666 & ~mask)) != 0) {
@@ -64,8 +61,7 @@ static void set_mode(int fd, const struct stat *old)
     }
 }
 
-static tfm_status open_aside(tfm_cli *c, const struct stat *old, tfm_error *err)
-{
+static tfm_status open_aside(tfm_cli *c, const struct stat *old, tfm_error *err) {
     char real[PATH_MAX];
     const char *target = old && realpath(c->output, real) ? real : c->output;
 
@@ -73,7 +69,8 @@ static tfm_status open_aside(tfm_cli *c, const struct stat *old, tfm_error *err)
     TFM_TRY(temp_name(&c->out_temp, c->out_final, err));
     c->out_fd = mkostemp(c->out_temp, O_CLOEXEC);
     if (c->out_fd < 0) {
-        tfm_status st = tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", c->output);
+        tfm_status st =
+            tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", c->output);
         tfm_free(c->out_temp);
         c->out_temp = NULL;
         return st;
@@ -82,8 +79,8 @@ static tfm_status open_aside(tfm_cli *c, const struct stat *old, tfm_error *err)
     return tfm_cli_signals_remove(c->out_temp, err);
 }
 
-tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name, tfm_error *err)
-{
+tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name,
+                               tfm_error *err) {
     struct stat st;
     *fd = -1;
     if (c->output == NULL) {
@@ -104,14 +101,15 @@ tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **na
         }
     }
     if (binary && isatty(c->out_fd))
-        return tfm_fail(err, TFM_USAGE, "%s: is a terminal, the output is binary: "
-                        "use -o FILE or a pipe", *name);
+        return tfm_fail(err, TFM_USAGE,
+                        "%s: is a terminal, the output is binary: "
+                        "use -o FILE or a pipe",
+                        *name);
     *fd = c->out_fd;
     return TFM_OK;
 }
 
-tfm_status tfm_cli_close_output(tfm_cli *c, bool keep, tfm_error *err)
-{
+tfm_status tfm_cli_close_output(tfm_cli *c, bool keep, tfm_error *err) {
     tfm_status status = TFM_OK;
     if (c->out_fd > STDERR_FILENO && close(c->out_fd) != 0)
         status = tfm_fail_errno(err, TFM_IO, "%s", c->output);
@@ -128,8 +126,7 @@ tfm_status tfm_cli_close_output(tfm_cli *c, bool keep, tfm_error *err)
     return status;
 }
 
-tfm_status tfm_cli_close_stdout(tfm_error *err)
-{
+tfm_status tfm_cli_close_stdout(tfm_error *err) {
     bool lost = ferror(stdout) != 0;
     /* A stdio write that failed earlier has left no errno; the stream can only say that it did. */
     if (fflush(stdout) != 0) return tfm_fail_errno(err, TFM_IO, "stdout");

@@ -11,22 +11,19 @@
 #include "base/utf8_internal.h"
 #include "cli/cli_internal.h"
 
-static bool changes_results(int letter)
-{
+static bool changes_results(int letter) {
     return letter != 't' && letter != 'b' && letter != 'q' && letter != 'o' && letter != 'v' &&
            letter != 'm' && letter != 'd' && letter != TFM_OPT_NO_PROV;
 }
 
 /* The last component; what is not UTF-8 (a file may have any name) is shown as its hash. */
-static json_t *base_name(const char *path)
-{
+static json_t *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     if (slash != NULL && slash[1] != '\0') path = slash + 1;
     return tfm_utf8_valid(path, strlen(path), NULL) ? json_string(path) : NULL;
 }
 
-static json_t *hash_of(const char *text)
-{
+static json_t *hash_of(const char *text) {
     char hex[65];
     tfm_sha256 sha;
     tfm_sha256_init(&sha);
@@ -35,20 +32,18 @@ static json_t *hash_of(const char *text)
     return json_sprintf("sha256:%.16s", hex);
 }
 
-static json_t *value_of(const tfm_cli_given *g)
-{
+static json_t *value_of(const tfm_cli_given *g) {
     json_t *value = NULL;
     if (g->arg == NULL) return json_true();
-    if (strcmp(g->option->arg, "FILE") == 0) value = base_name(g->arg);
-    else if (strcmp(g->option->arg, "TEXT") != 0 &&
-             tfm_utf8_valid(g->arg, strlen(g->arg), NULL))
+    if (strcmp(g->option->arg, "FILE") == 0)
+        value = base_name(g->arg);
+    else if (strcmp(g->option->arg, "TEXT") != 0 && tfm_utf8_valid(g->arg, strlen(g->arg), NULL))
         value = json_string(g->arg);
     return value ? value : hash_of(g->arg);
 }
 
 /* Sets options[name]; a repeated option becomes an array of its values. 0 if memory lasted. */
-static int add_option(json_t *options, const char *name, json_t *value)
-{
+static int add_option(json_t *options, const char *name, json_t *value) {
     json_t *old = json_object_get(options, name), *list;
     if (old == NULL || !json_is_string(value)) return json_object_set_new(options, name, value);
     if (json_is_array(old)) return json_array_append_new(old, value);
@@ -57,8 +52,7 @@ static int add_option(json_t *options, const char *name, json_t *value)
 }
 
 /* NULL if memory is out. */
-static char *prov_json(const tfm_cli *c)
-{
+static char *prov_json(const tfm_cli *c) {
     json_t *root = json_object(), *options = json_object(), *inputs = json_array(), *name;
     char *text = NULL;
     int bad = 0;
@@ -87,8 +81,7 @@ static char *prov_json(const tfm_cli *c)
     return text;
 }
 
-tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err)
-{
+tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) {
     char *text;
     tfm_status status;
 

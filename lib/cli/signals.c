@@ -14,15 +14,13 @@
 static char path_to_remove[PATH_MAX];
 static volatile sig_atomic_t has_path;
 
-static void on_end(int sig)
-{
+static void on_end(int sig) {
     if (has_path) unlink(path_to_remove);
     /* The handler was installed with SA_RESETHAND and SA_NODEFER: this takes the default action. */
     raise(sig);
 }
 
-void tfm_cli_signals_start(void)
-{
+void tfm_cli_signals_start(void) {
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     struct sigaction act = {0}, old;
     sigset_t unblock;
@@ -32,8 +30,7 @@ void tfm_cli_signals_start(void)
     sigemptyset(&act.sa_mask);
     sigemptyset(&unblock);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (ends[i] != SIGPIPE && sigaction(ends[i], NULL, &old) == 0 &&
-            old.sa_handler == SIG_IGN)
+        if (ends[i] != SIGPIPE && sigaction(ends[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
             continue;
         sigaction(ends[i], &act, NULL);
         sigaddset(&unblock, ends[i]);
@@ -45,8 +42,7 @@ void tfm_cli_signals_start(void)
     sigaction(SIGXFSZ, &act, NULL);
 }
 
-tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err)
-{
+tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) {
     size_t n = strlen(path);
     has_path = 0;
     if (n >= sizeof path_to_remove)
@@ -57,7 +53,6 @@ tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err)
     return TFM_OK;
 }
 
-void tfm_cli_signals_keep(void)
-{
+void tfm_cli_signals_keep(void) {
     has_path = 0;
 }

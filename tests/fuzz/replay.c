@@ -56,21 +56,18 @@ void __sanitizer_set_death_callback(void (*callback)(void));
 
 static atomic_size_t live_bytes, peak_bytes;
 
-static void on_malloc(const volatile void *p, size_t n)
-{
+static void on_malloc(const volatile void *p, size_t n) {
     size_t live = atomic_fetch_add(&live_bytes, n) + n;
     (void)p;
     if (live > peak_bytes) peak_bytes = live;
 }
 
-static void on_free(const volatile void *p)
-{
+static void on_free(const volatile void *p) {
     if (p != NULL) atomic_fetch_sub(&live_bytes, __sanitizer_get_allocated_size(p));
 }
 #endif
 
-static void save_running(void)
-{
+static void save_running(void) {
     const char *path = getenv("REPLAY_SAVE");
     int fd;
     if (running == NULL) return;
@@ -82,15 +79,13 @@ static void save_running(void)
     close(fd);
 }
 
-static void on_signal(int sig)
-{
+static void on_signal(int sig) {
     save_running();
     signal(sig, SIG_DFL);
     raise(sig);
 }
 
-static void *must(void *p)
-{
+static void *must(void *p) {
     if (p == NULL) {
         fprintf(stderr, "replay: out of memory\n");
         exit(5);
@@ -98,8 +93,7 @@ static void *must(void *p)
     return p;
 }
 
-static void read_input(const char *path)
-{
+static void read_input(const char *path) {
     struct stat st;
     FILE *f = fopen(path, "rb");
     input *in;
@@ -118,8 +112,7 @@ static void read_input(const char *path)
     fclose(f);
 }
 
-static void read_path(const char *path)
-{
+static void read_path(const char *path) {
     struct dirent **entries;
     int n = scandir(path, &entries, NULL, alphasort);
     if (n < 0) {
@@ -138,16 +131,14 @@ static void read_path(const char *path)
     free(entries);
 }
 
-static double cpu_seconds(void)
-{
+static double cpu_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* true if the input kept within the limits. */
-static bool run_one(const uint8_t *data, size_t size, const char *what)
-{
+static bool run_one(const uint8_t *data, size_t size, const char *what) {
     double start = cpu_seconds(), took;
     bool good = true;
 #if HAS_HOOKS
@@ -183,20 +174,29 @@ static uint64_t random_u64(void) /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-static size_t below(size_t n)
-{
+static size_t below(size_t n) {
     return (size_t)(random_u64() % n);
 }
 
 /* Values that lengths and counts go wrong at. */
-static const uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000,
-                                 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000,
+static const uint64_t edges[] = {0,
+                                 1,
+                                 0x7f,
+                                 0x80,
+                                 0xff,
+                                 0x7fff,
+                                 0xffff,
+                                 0x7fffffff,
+                                 0x80000000,
+                                 0xffffffff,
+                                 0x100000000,
+                                 0x7fffffffffffffff,
+                                 0x8000000000000000,
                                  0xffffffffffffffff};
 
 /* Mutates data[0..*size) in place a few times; room for cap bytes. Half of the places are in the
  * first 4 KiB, where the lengths are. */
-static void mutate(uint8_t *data, size_t *size, size_t cap, const input *other)
-{
+static void mutate(uint8_t *data, size_t *size, size_t cap, const input *other) {
     size_t n_changes = 1 + below(4);
     while (n_changes-- > 0) {
         size_t reach = *size > 4096 && below(2) == 0 ? 4096 : *size;
@@ -214,7 +214,7 @@ static void mutate(uint8_t *data, size_t *size, size_t cap, const input *other)
             memcpy(data + at, &value, n);
             break;
         case 4: *size = at; break; /* cut */
-        case 5: /* take out a piece */
+        case 5:                    /* take out a piece */
             n = 1 + below(*size - at < 64 ? *size - at : 64);
             memmove(data + at, data + at + n, *size - at - n);
             *size -= n;
@@ -236,8 +236,7 @@ static void mutate(uint8_t *data, size_t *size, size_t cap, const input *other)
     }
 }
 
-static void run_mutations(unsigned long n, uint64_t seed)
-{
+static void run_mutations(unsigned long n, uint64_t seed) {
     unsigned bad = 0;
     for (unsigned long i = 0; i < n && n_inputs > 0; i++) {
         char what[128];
@@ -259,14 +258,12 @@ static void run_mutations(unsigned long n, uint64_t seed)
     printf("%s - %lu mutations of %zu inputs\n", bad ? "not ok" : "ok", n, n_inputs);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     unsigned long n_mutations = getenv("LONG") ? 10000 : 0;
     unsigned long long seed = 1;
     int opt;
 
-    while ((opt = getopt(argc, argv, "n:s:")) != -1)
-        switch (opt) {
+    while ((opt = getopt(argc, argv, "n:s:")) != -1) switch (opt) {
         case 'n': n_mutations = strtoul(optarg, NULL, 10); break;
         case 's': seed = strtoull(optarg, NULL, 10); break;
         default: return 2;

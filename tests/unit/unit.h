@@ -29,21 +29,18 @@ static atomic_uint unit_checks, unit_failures, unit_skips;
 /* After this many lines a test only counts its failures: a wrong kernel fails in every element. */
 enum { UNIT_MAX_LINES = 50 };
 
-static inline int unit_report(void)
-{
+static inline int unit_report(void) {
     return atomic_fetch_add(&unit_failures, 1) < UNIT_MAX_LINES;
 }
 
-static inline int unit_check(const char *file, int line, const char *text, int good)
-{
+static inline int unit_check(const char *file, int line, const char *text, int good) {
     atomic_fetch_add(&unit_checks, 1);
     if (!good && unit_report()) printf("%s:%d: CHECK(%s)\n", file, line, text);
     return good;
 }
 
 static inline int unit_check_int(const char *file, int line, const char *text, long long got,
-                                 long long want)
-{
+                                 long long want) {
     atomic_fetch_add(&unit_checks, 1);
     if (got != want && unit_report())
         printf("%s:%d: %s is %lld, not %lld\n", file, line, text, got, want);
@@ -51,8 +48,7 @@ static inline int unit_check_int(const char *file, int line, const char *text, l
 }
 
 static inline int unit_check_str(const char *file, int line, const char *text, const char *got,
-                                 const char *want)
-{
+                                 const char *want) {
     int good = (got == NULL || want == NULL) ? got == want : strcmp(got, want) == 0;
     atomic_fetch_add(&unit_checks, 1);
     if (!good && unit_report())
@@ -65,13 +61,12 @@ static inline int unit_check_str(const char *file, int line, const char *text, c
 /* Each gives 1 if the check held, so that a test can stop before it would crash:
  * `if (!CHECK(p != NULL)) return;` */
 #define CHECK(cond) unit_check(__FILE__, __LINE__, #cond, (cond) ? 1 : 0)
-#define CHECK_INT(got, want)                                                                      \
+#define CHECK_INT(got, want)                                                                       \
     unit_check_int(__FILE__, __LINE__, #got, (long long)(got), (long long)(want))
 #define CHECK_STR(got, want) unit_check_str(__FILE__, __LINE__, #got, (got), (want))
 
 #define UNIT_SKIP(reason) unit_skip(__FILE__, __LINE__, (reason))
-static inline void unit_skip(const char *file, int line, const char *reason)
-{
+static inline void unit_skip(const char *file, int line, const char *reason) {
     const char *base = strrchr(file, '/');
     atomic_fetch_add(&unit_skips, 1);
     printf("ok - %s:%d # SKIP %s\n", base ? base + 1 : file, line, reason);
@@ -80,8 +75,7 @@ static inline void unit_skip(const char *file, int line, const char *reason)
 /* Runs one test function and prints its line. */
 #define UNIT_RUN(fn) unit_run(#fn, (fn))
 static unsigned unit_run_checks, unit_run_failures, unit_run_skips, unit_runs;
-static inline void unit_run(const char *name, void (*fn)(void))
-{
+static inline void unit_run(const char *name, void (*fn)(void)) {
     unsigned checks = unit_checks, failures = unit_failures, skips = unit_skips;
     fn();
     checks = unit_checks - checks;
@@ -97,15 +91,16 @@ static inline void unit_run(const char *name, void (*fn)(void))
         unit_run_failures++;
         failures = 1;
     }
-    if (failures) printf("not ok - %s: %u of %u checks failed\n", name, failures, checks);
-    else if (checks) printf("ok - %s\n", name);
+    if (failures)
+        printf("not ok - %s: %u of %u checks failed\n", name, failures, checks);
+    else if (checks)
+        printf("ok - %s\n", name);
     fflush(stdout);
 }
 
 /* The exit status of main; prints the line of the checks that no UNIT_RUN covered. */
 #define unit_done() unit_finish(__FILE__)
-static inline int unit_finish(const char *file)
-{
+static inline int unit_finish(const char *file) {
     const char *base = strrchr(file, '/');
     unsigned checks = unit_checks - unit_run_checks;
     unsigned failures = unit_failures - unit_run_failures;
@@ -115,14 +110,15 @@ static inline int unit_finish(const char *file)
         printf("%s: checked nothing\n", base);
         failures = 1;
     }
-    if (failures) printf("not ok - %s: %u of %u checks failed\n", base, failures, checks);
-    else if (checks) printf("ok - %s\n", base);
+    if (failures)
+        printf("not ok - %s: %u of %u checks failed\n", base, failures, checks);
+    else if (checks)
+        printf("ok - %s\n", base);
     return failures || unit_failures ? 1 : 0;
 }
 
 /* "$TFM_ASSETS/path" in a static buffer if it can be read, else NULL (then UNIT_SKIP). */
-static inline const char *unit_asset(const char *path)
-{
+static inline const char *unit_asset(const char *path) {
     static char full[4096];
     const char *dir = getenv("TFM_ASSETS");
     FILE *f;
