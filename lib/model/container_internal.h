@@ -1,0 +1,27 @@
+/* container_internal.h - what the reader and the writer of model.bin agree on. Format: tfm-model(5).
+ *
+ *     header (kind model) | META "description" | INDEX "index" | TENSOR ... | END
+ *
+ * Private to container.c and container_write.c. */
+#ifndef TFM_CONTAINER_INTERNAL_H
+#define TFM_CONTAINER_INTERNAL_H
+
+#include "base/base_internal.h"
+#include "tfm/model.h"
+
+#define TFM_DESCRIPTION_NAME "description"
+#define TFM_INDEX_NAME "index"
+#define TFM_INDEX_MAX (32u << 20) /* bytes: 65,536 lines of the longest kind fit */
+
+/* The dims that a record carries: the stored array. For p16 rows are padded to a multiple of 16 and
+ * a bf16 width to a multiple of 2. stored: [4]. TFM_LIMIT if they overflow. */
+tfm_status tfm_stored_dims(const tfm_tensor *t, uint32_t stored[TFM_MAX_RANK], tfm_error *err)
+    TFM_MUST_CHECK;
+/* Checks name (1 to 255 bytes of printable ASCII, no space), dtype, layout, rank, dims, and that
+ * they give exactly t->bytes, which must not be 0. */
+tfm_status tfm_tensor_check(const tfm_tensor *t, tfm_error *err) TFM_MUST_CHECK;
+/* Bytes from the start of a TENSOR record to its payload, and from there to the next record. */
+uint64_t tfm_record_head_bytes(size_t name_len);
+uint64_t tfm_record_tail_bytes(uint64_t payload_bytes);
+
+#endif
