@@ -107,25 +107,32 @@ typedef enum tfm_meta_type {
 } tfm_meta_type;
 
 /* One metadata value, flattened: GGUF keys as they are ("llama.block_count"); config.json with dots
- * ("rope_scaling.factor", arrays stay arrays); llama2.c's header fields by name ("dim"). */
+ * ("rope_scaling.factor", arrays stay arrays), generation_config.json behind "generation.",
+ * tokenizer_config.json behind "tokenizer_config."; llama2.c's header fields by name ("dim").
+ * A JSON null is an absent key. The two last fields belong to tfm_meta_item. */
 typedef struct tfm_meta {
-    const char *key;
+    const char *key;         /* NULL in an item */
     tfm_meta_type type;      /* of the value, or TFM_META_ARRAY */
-    tfm_meta_type item_type; /* of the elements of an array */
+    tfm_meta_type item_type; /* of the elements of an array (JSON: of the first) */
     bool is_bool;
-    int64_t i;
-    double f; /* set for INT too */
-    const char *s;
+    int64_t i; /* a u64 past INT64_MAX is INT64_MAX */
+    double f;  /* set for INT too */
+    const char *s; /* a value's is NUL-terminated, an item's need not be: use s_len */
     size_t s_len;
     size_t n; /* elements of an array */
+    const void *items;
+    uint32_t items_form;
 } tfm_meta;
 
 typedef struct tfm_source tfm_source;
 
-/* What lies at `path` decides: a GGUF file (magic), a folder (HF), else a llama2.c checkpoint.
- * tokenizer_path (may be NULL): a tokenizer.json, tokenizer.model, tokenizer.bin (llama2.c) or
- * folder that is used instead of what lies beside the checkpoint; llama2.c checkpoints without one
- * look for tokenizer.bin, then tok*.bin if it is the only one, in the same folder. */
+/* What lies at `path` decides: a GGUF file (magic); a folder, or a .safetensors file in it (HF); a
+ * llama2.c checkpoint (either header, size checked). A tokenizer alone is a source without tensors:
+ * tokenizer.json, tokenizer.model (SentencePiece), vocab.json, llama2.c's tokenizer.bin, a GGUF
+ * without tensors, a folder with tokenizer files only.
+ * tokenizer_path (may be NULL): such a file or folder that is used instead of what lies beside the
+ * checkpoint; llama2.c checkpoints without one look for tokenizer.bin, then tok*.bin if it is the
+ * only one, in the same folder. */
 TFM_API tfm_status tfm_source_open(tfm_source **out, const char *path, const char *tokenizer_path,
                                    tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_source_free(tfm_source *s);
@@ -148,8 +155,9 @@ TFM_API tfm_status tfm_source_vocab(tfm_source *s, const tfm_vocab_tables **out,
  * tokenizer_config.json, generation_config.json. Borrowed. */
 TFM_API size_t tfm_source_n_blobs(const tfm_source *s);
 TFM_API const tfm_tensor *tfm_source_blob_at(const tfm_source *s, size_t i);
-/* SHA-256 over all the source's files. full: every byte; else metadata, tensor table and sizes only
- * (an "open without conversion" must not read the weights). */
+/* SHA-256 over the checkpoint's files (names do not matter; the vocabulary has its own id). full:
+ * every byte; else metadata, tensor table and sizes only (an "open without conversion" must not
+ * read the weights). */
 TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65], tfm_error *err)
     TFM_MUST_CHECK;
 

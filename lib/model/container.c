@@ -345,46 +345,24 @@ static bool lookup(void *ctx, const char *name, tfm_tensor *out) {
     return t != NULL;
 }
 
-/* The lines under the description's top-level key `tokenizer:`; they are indented, and a mapping
- * that is indented as a whole is still YAML. NULL if there is none. */
-static const char *tokenizer_section(const tfm_model *m, size_t *len) {
-    static const char key[] = "tokenizer:";
-    const char *s = m->description, *end;
-    while (strncmp(s, key, sizeof key - 1) != 0) {
-        s = strchr(s, '\n');
-        if (!s++) return NULL;
-    }
-    s = strchr(s, '\n');
-    if (!s++) return NULL;
-    for (end = s; *end == ' ' || *end == '\n';) {
-        const char *next = strchr(end, '\n');
-        if (!next) {
-            end += strlen(end);
-            break;
-        }
-        end = next + 1;
-    }
-    *len = (size_t)(end - s);
-    return s;
-}
-
 tfm_status tfm_model_vocab(tfm_model *m, const tfm_vocab **out, tfm_error *err) {
-    size_t len;
-    *out = NULL;
-    if (!m->vocab) {
-        const char *settings = tokenizer_section(m, &len);
-        if (!settings) return TFM_OK;
-        tfm_vocab *v;
-        tfm_status st = tfm_vocab_open(&v, settings, len, lookup, m, err);
-        if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", m->path);
-        if (m->vocab_id[0] && strcmp(m->vocab_id, tfm_vocab_id(v)) != 0) {
-            st = tfm_fail(err, TFM_MISMATCH, "%s: the header names vocabulary %s, the tables are %s",
-                          m->path, m->vocab_id, tfm_vocab_id(v));
-            tfm_vocab_free(v);
-            return st;
-        }
-        m->vocab = v;
-    }
+    tfm_buf settings = {0};
+    tfm_vocab *v = NULL;
+    bool found;
     *out = m->vocab;
-    return TFM_OK;
+    if (m->vocab) return TFM_OK;
+    tfm_status st = tfm_description_section(m->description, "tokenizer", &settings, &found, err);
+    if (st != TFM_OK || !found) goto out;
+    st = tfm_vocab_open(&v, settings.data, settings.len, lookup, m, err);
+    if (st == TFM_OK && m->vocab_id[0] && strcmp(m->vocab_id, tfm_vocab_id(v)) != 0) {
+        st = tfm_fail(err, TFM_MISMATCH, "the header names vocabulary %s, the tables are %s",
+                      m->vocab_id, tfm_vocab_id(v));
+        tfm_vocab_free(v);
+        v = NULL;
+    }
+    if (st != TFM_OK) st = tfm_error_prefix(err, st, "%s", m->path);
+    *out = m->vocab = v;
+out:
+    tfm_buf_free(&settings);
+    return st;
 }

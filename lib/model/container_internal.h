@@ -2,7 +2,7 @@
  *
  *     header (kind model) | META "description" | INDEX "index" | TENSOR ... | END
  *
- * Private to container.c and container_write.c. */
+ * Private to container*.c, description.c and the GGUF writer. */
 #ifndef TFM_CONTAINER_INTERNAL_H
 #define TFM_CONTAINER_INTERNAL_H
 
@@ -23,5 +23,10 @@ tfm_status tfm_tensor_check(const tfm_tensor *t, tfm_error *err) TFM_MUST_CHECK;
 /* Bytes from the start of a TENSOR record to its payload, and from there to the next record. */
 uint64_t tfm_record_head_bytes(size_t name_len);
 uint64_t tfm_record_tail_bytes(uint64_t payload_bytes);
+
+/* The lines of the description's top-level block `key:`, without their two spaces of indentation,
+ * added to *text; *found = false if there is no such key. */
+tfm_status tfm_description_section(const char *description, const char *key, tfm_buf *text,
+                                   bool *found, tfm_error *err) TFM_MUST_CHECK;
 
 #endif
