@@ -3,12 +3,15 @@
 
 Run as `python3 tests/fuzz/make_seeds.py` with gguf, numpy, safetensors, sentencepiece and tokenizers
 from PyPI (made with gguf 0.19.0, numpy 2.4.6, safetensors 0.8.0, tokenizers 0.20.3,
-sentencepiece 0.2.3). The seeds that tfm itself writes (model, stream) are made by make_seeds.sh.
+sentencepiece 0.2.3). The seeds of the model target, which tfm-convert writes, are not made here but
+by make_model_seeds.sh.
 Everything here is random or invented; the models are shapes, they say nothing.
 """
+import gzip
 import json
 import os
 import struct
+import zlib
 
 import gguf
 import numpy as np
@@ -18,7 +21,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
 RNG = np.random.default_rng(7)
-TEXT = ["the cat sat on the mat", "a man, a plan, a canal", "to be or not to be 1234", "Ünïcödé ça va"]
+SAMPLES = ["the cat sat on the mat", "a man, a plan, a canal", "to be or not to be 1234", "Ünïcödé ça va"]
 
 
 def path(target, name):
@@ -123,7 +126,7 @@ def bpe_tokenizer():
     t.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"],
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    t.train_from_iterator(TEXT * 4, trainer)
+    t.train_from_iterator(SAMPLES * 4, trainer)
     return t
 
 
@@ -180,7 +183,7 @@ def tokenizer_json(t):
 def tokenizer_model():
     with open(path("tokenizer_model", "seed-bpe.model"), "wb") as f:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXT * 4), model_writer=f, model_type="bpe", vocab_size=300,
+            sentence_iterator=iter(SAMPLES * 4), model_writer=f, model_type="bpe", vocab_size=300,
             byte_fallback=True, normalization_rule_name="identity",
             remove_extra_whitespaces=False, minloglevel=2)
 
@@ -223,6 +226,68 @@ def llama2c():
             f.write(struct.pack("<fi", score, len(piece)) + piece)
 
 
+TENSOR, TEXT, META, GROUP_END, ERROR, FORK, _, END = range(1, 9)
+F32, U8, I32, I64 = 1, 5, 6, 7
+ALL = 0xFFFFFFFF
+
+
+def padded(b):
+    return b + b"\0" * (-len(b) % 64)
+
+
+def stream(kind, keys, records):
+    """A tensor stream (tfm-stream(5)); a record is (type, dtype, dims, group, position, name, flags,
+    status, payload). END is added unless the last record ends the stream by an ERROR."""
+    head = f"TFMSTRM1\nkind {kind}\nneeds 1.0\n" + "".join(f"{k} {v}\n" for k, v in keys)
+    head = head.encode()
+    head += b"end %08x\n" % zlib.crc32(head)
+    out = head + b"\n" * (-len(head) % 64)
+    if not (records and records[-1][0] == ERROR and records[-1][3] == ALL):
+        ends = sum(r[0] == GROUP_END for r in records)
+        payload = struct.pack("<2q", len(records), ends)
+        records = records + [(END, I64, [2], 0, 0, "", 0, 0, payload)]
+    for seq, (kind_, dtype, dims, group, position, name, flags, status, payload) in enumerate(records):
+        name = name.encode()
+        fields = struct.pack("<4s4B2H3IQ4I12x", b"\x89TFR", kind_, dtype, len(dims), len(name), flags,
+                             status, group, position, seq, len(payload),
+                             *(dims + [1] * (4 - len(dims))))
+        name = padded(name)
+        out += fields + struct.pack("<I", zlib.crc32(fields + name)) + name
+        out += padded(payload + struct.pack("<I", zlib.crc32(payload)))
+    return out
+
+
+def text(kind, group, s, name=""):
+    return (kind, U8, [len(s)], group, 0, name, 0, 0, s)
+
+
+def streams():
+    def ids(group, position, values, flags=0):
+        return (TENSOR, I32, [len(values)], group, position, "tokens", flags, 0,
+                struct.pack(f"<{len(values)}i", *values))
+
+    def end(group, position, how):
+        return (GROUP_END, 0, [], group, position, "", 0, how, b"")
+
+    keys = [("tool", "tfm-tokenize"), ("vocab", "raw-bytes"), ("frame", "whole"), ("x-own", "a b c"),
+            ("tokenize", "special=add parse-special=no"), ("prov", '{"tool":"tfm-tokenize"}')]
+    tokens = stream("tokens", keys, [
+        ids(0, 0, [72, 105]), ids(0, 2, [33], 3), end(0, 3, 2),
+        text(TEXT, 1, b'{"prompt": "a"}', "line"), ids(1, 0, list(range(40))), end(1, 40, 3),
+        text(ERROR, 2, b"bad UTF-8 at byte 3", "tfm-tokenize"), end(2, 0, 5),
+        (FORK, I32, [2], 4, 0, "", 0, 0, struct.pack("<2i", 3, 1)), end(4, 0, 0),
+    ])
+    rows = RNG.standard_normal((3, 8)).astype("<f4")
+    hidden = stream("hidden", [("tool", "tfm-embed"), ("next-block", "0")], [
+        text(META, 0, b"width: 8\n"), (0x81, U8, [5], 0, 0, "note", 0, 0, b"hello"),
+        (TENSOR, F32, [3, 8], 0, 0, "hidden", 1, 0, rows.tobytes()), end(0, 3, 0)])
+    failed = stream("tokens", keys[:1], [ids(0, 0, [1]), text(ERROR, ALL, b"no memory", "tfm-run")])
+    for name, data in (("seed-tokens", tokens), ("seed-two", tokens + hidden),
+                       ("seed-failed", failed), ("seed-gzip", gzip.compress(hidden, mtime=0))):
+        with open(path("stream", name + ".tfms"), "wb") as f:
+            f.write(data)
+
+
 def main():
     t = bpe_tokenizer()
     gguf_llama("seed-llama-q8_0.gguf", gguf.GGMLQuantizationType.Q8_0)
@@ -233,6 +298,7 @@ def main():
     tokenizer_model()
     hugging_face()
     llama2c()
+    streams()
 
 
 if __name__ == "__main__":
