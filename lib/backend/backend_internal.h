@@ -32,10 +32,11 @@ typedef enum tfm_op {
                           over each of `groups` equal parts of the row (heads), weight per part or
                           shared; w and b may be absent */
     TFM_OP_LINEAR,     /* out[r,o] = sum_k W[o,k] x[r,k] (+ b[o]); sum starts at 0, b after */
-    TFM_OP_SPLIT,      /* out_i = consecutive slices of in along the width, sizes = widths of outs */
+    TFM_OP_SPLIT,      /* out_i = consecutive slices of in, as wide as each out */
     TFM_OP_CONCAT,     /* the reverse */
     TFM_OP_ROPE,       /* rotate pairs of each head by position * inv_freq[i] */
-    TFM_OP_ATTEND,     /* out = softmax(scale q k^T (softcap, alibi, mask)) v per head, with cache */
+    TFM_OP_ATTEND,     /* out = softmax(scale q k^T (softcap, alibi, mask)) v per head; ref_attend.c
+                          has the formula */
     TFM_OP_ACTIVATION, /* out = f(in) */
     TFM_OP_MULTIPLY,   /* out = a * b */
     TFM_OP_ADD,        /* out = a + b */
@@ -65,7 +66,9 @@ typedef enum tfm_rope { TFM_ROPE_NEOX, TFM_ROPE_INTERLEAVED } tfm_rope;
 #define TFM_NONE (-1)
 
 /* One step. in/out are value ids of the graph, weight ids of the graph or TFM_NONE. A step may name
- * the same value as input and output (in place). All values are f32 [rows, width]. */
+ * the same value as input and output (in place), but not LINEAR, SPLIT and CONCAT. All values are
+ * f32 [rows, width]. Between blocks only `hidden` lives: a block reads nothing else that it has not
+ * written itself. */
 typedef struct tfm_step {
     tfm_op op;
     int block;        /* number of the block it belongs to, -1 for embedding and head */
@@ -100,7 +103,8 @@ typedef struct tfm_step {
             const float *alibi; /* [heads] slopes, or NULL */
             bool alibi_before_scale;
             int kv_layer; /* index of this layer's cache in graph->kv */
-        } attend; /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim]; out [heads*v_dim] */
+        } attend; /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
+                     out: [heads*v_dim] */
         tfm_activation activation;
         float scale;
         float softcap;
@@ -159,7 +163,7 @@ typedef struct tfm_batch {
     /* input when the range does not start at step 0: */
     const float *hidden_in; /* [n_rows, width] or NULL */
     /* outputs; NULL when not wanted */
-    float *hidden_out;       /* [n_rows, width]: the residual stream after the range */
+    float *hidden_out;       /* [n_rows, width]: the residual stream after the range's last block */
     const uint32_t *out_row; /* [n_out] rows that want logits, ascending */
     uint32_t n_out;
     float *logits; /* [n_out, n_vocab], only if the range ends at n_steps */

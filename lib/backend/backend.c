@@ -1,0 +1,44 @@
+/* backend.c - from the name of a device to a backend.
+ *
+ * Owns the list of what there is. Never falls back in silence: a name that this build or machine
+ * cannot serve is an error that says what could be asked for. */
+#include <string.h>
+
+#include "backend/plan_internal.h"
+
+static tfm_status new_ref(tfm_backend **out, unsigned threads, tfm_error *err) {
+    (void)threads;
+    return tfm_backend_ref_new(out, err);
+}
+
+static const struct device {
+    const char *name;
+    tfm_status (*make)(tfm_backend **out, unsigned threads, tfm_error *err);
+} devices[] = {
+    {"auto", new_ref},
+    {"ref", new_ref},
+};
+
+tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
+                           tfm_error *err) {
+    const size_t n = sizeof devices / sizeof *devices;
+    tfm_buf known = {0};
+    *out = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(device, devices[i].name) == 0) return devices[i].make(out, threads, err);
+    }
+    tfm_status st = TFM_OK;
+    for (size_t i = 0; st == TFM_OK && i < n; i++) {
+        st = tfm_buf_printf(&known, err, "%s%s", i > 0 ? ", " : "", devices[i].name);
+    }
+    if (st == TFM_OK) {
+        st = tfm_fail(err, TFM_DEVICE, "device %s: not in this build, which has %s", device,
+                      known.data);
+    }
+    tfm_buf_free(&known);
+    return st;
+}
+
+void tfm_backend_free(tfm_backend *be) {
+    if (be != NULL) be->ops->free(be);
+}

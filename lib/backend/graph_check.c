@@ -1,0 +1,280 @@
+/* graph_check.c - is a graph sound? Asked once, so that no backend needs to ask again.
+ *
+ * A graph comes from a description in a file, so every id, width and number in it is untrusted.
+ * After this check: ids are in range, every width and weight shape fits its step, weight bytes are
+ * all there, and no block reads a value that it or an earlier step of it did not write, except the
+ * residual stream: that is what makes a model cuttable between any two blocks. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/plan_internal.h"
+
+/* Beyond these it is no model but a lie; products of two of them stay inside 64 bits. */
+enum { MAX_WIDTH = 1 << 26, MAX_HEADS = 1 << 16 };
+/* Angles stay inside the domain of tfm_sincos: 2^32 positions times this. */
+static const float MAX_FREQUENCY = 8.0f;
+
+typedef struct check {
+    const tfm_graph *g;
+    const tfm_step *s;
+    tfm_error *err;
+} check;
+
+static const char *step_name(const check *c) { return c->s->name != NULL ? c->s->name : "?"; }
+
+static tfm_status bad(const check *c, const char *what) {
+    return tfm_fail(c->err, TFM_FORMAT, "graph: block %d, step %s: %s", c->s->block, step_name(c),
+                    what);
+}
+
+static uint32_t width(const check *c, int value) { return c->g->value[value].width; }
+
+static bool value_ok(const tfm_graph *g, int id) { return id >= 0 && (size_t)id < g->n_values; }
+
+static tfm_status tensor_whole(const check *c, const tfm_tensor *t) {
+    uint64_t bytes;
+    if (t == NULL || t->data == NULL) return bad(c, "a weight is missing");
+    if (tfm_layout_bytes(t->dtype, t->layout, t->rank, t->dims, &bytes, c->err) != TFM_OK) {
+        return tfm_error_prefix(c->err, TFM_FORMAT, "graph: weight of step %s", step_name(c));
+    }
+    return bytes <= t->bytes ? TFM_OK : bad(c, "a weight has fewer bytes than its shape needs");
+}
+
+static tfm_status weight_in(const check *c, int id) {
+    if (id == TFM_NONE) return TFM_OK;
+    if (id < 0 || (size_t)id >= c->g->n_weights) return bad(c, "no such weight");
+    return tensor_whole(c, c->g->weight[id].tensor);
+}
+
+/* A vector of n or (other != 0) of `other` numbers in layout rows; TFM_NONE is fine. */
+static tfm_status vector(const check *c, int id, uint64_t n, uint64_t other, const char *what) {
+    if (id == TFM_NONE) return TFM_OK;
+    const tfm_tensor *t = c->g->weight[id].tensor;
+    const uint64_t count = tfm_weight_count(t);
+    if (t->layout != TFM_LAYOUT_ROWS || (count != n && (other == 0 || count != other))) {
+        return bad(c, what);
+    }
+    return TFM_OK;
+}
+
+/* Exactly so many inputs and outputs, all of them values. */
+static tfm_status arity(const check *c, int n_in, int n_out) {
+    const tfm_step *s = c->s;
+    if ((n_in >= 0 && s->n_in != n_in) || (n_out >= 0 && s->n_out != n_out) || s->n_in < 0 ||
+        s->n_out < 1 || s->n_in > TFM_STEP_MAX_IN || s->n_out > TFM_STEP_MAX_OUT) {
+        return bad(c, "wrong number of inputs or outputs");
+    }
+    for (int i = 0; i < s->n_in; i++) {
+        if (!value_ok(c->g, s->in[i])) return bad(c, "no such input value");
+    }
+    for (int i = 0; i < s->n_out; i++) {
+        if (!value_ok(c->g, s->out[i])) return bad(c, "no such output value");
+    }
+    return TFM_OK;
+}
+
+/* n_in inputs and one output, all of the same width. */
+static tfm_status elementwise(const check *c, int n_in) {
+    TFM_TRY(arity(c, n_in, 1));
+    for (int i = 0; i < n_in; i++) {
+        if (width(c, c->s->in[i]) != width(c, c->s->out[0])) return bad(c, "widths differ");
+    }
+    return TFM_OK;
+}
+
+static tfm_status check_gather(const check *c) {
+    TFM_TRY(arity(c, 0, 1));
+    if (c->s->weight == TFM_NONE) return bad(c, "needs a table");
+    const tfm_tensor *t = c->g->weight[c->s->weight].tensor;
+    if (t->rank != 2 || t->dims[1] != width(c, c->s->out[0])) {
+        return bad(c, "the table's rows are not as wide as the value");
+    }
+    const tfm_index index = c->s->u.gather.index;
+    return index == TFM_INDEX_TOKEN || index == TFM_INDEX_POSITION ? TFM_OK : bad(c, "index kind");
+}
+
+static tfm_status check_norm(const check *c) {
+    TFM_TRY(elementwise(c, 1));
+    const uint32_t w = width(c, c->s->in[0]), groups = c->s->u.norm.groups;
+    if (groups < 1 || w % groups != 0) return bad(c, "groups do not divide the width");
+    if (!(c->s->u.norm.eps >= 0.0f && c->s->u.norm.eps < 1.0f)) return bad(c, "eps out of range");
+    if (c->s->u.norm.kind != TFM_NORM_RMS && c->s->u.norm.kind != TFM_NORM_LAYER) {
+        return bad(c, "norm kind");
+    }
+    TFM_TRY(vector(c, c->s->weight, w, w / groups, "the weight does not fit the width"));
+    return vector(c, c->s->bias, w, w / groups, "the bias does not fit the width");
+}
+
+static tfm_status check_linear(const check *c) {
+    TFM_TRY(arity(c, 1, 1));
+    if (c->s->weight == TFM_NONE) return bad(c, "needs a weight");
+    if (c->s->in[0] == c->s->out[0]) return bad(c, "cannot work in place");
+    const tfm_tensor *t = c->g->weight[c->s->weight].tensor;
+    if (t->rank != 2 || t->dims[0] != width(c, c->s->out[0]) ||
+        t->dims[1] != width(c, c->s->in[0])) {
+        return bad(c, "the weight is not [width out, width in]");
+    }
+    return vector(c, c->s->bias, t->dims[0], 0, "the bias does not fit the output");
+}
+
+/* One wide value, n narrow ones that make it up; none twice. */
+static tfm_status check_parts(const check *c, int wide, const int *part, int n) {
+    uint64_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        sum += width(c, part[i]);
+        if (part[i] == wide) return bad(c, "cannot work in place");
+        for (int j = 0; j < i; j++) {
+            if (c->s->op == TFM_OP_SPLIT && part[i] == part[j]) return bad(c, "a part twice");
+        }
+    }
+    return n > 0 && sum == width(c, wide) ? TFM_OK : bad(c, "the parts do not make up the whole");
+}
+
+static tfm_status check_rope(const check *c) {
+    TFM_TRY(elementwise(c, 1));
+    const uint32_t heads = c->s->u.rope.heads, dim = c->s->u.rope.head_dim;
+    const uint32_t rot = c->s->u.rope.rot;
+    if (heads < 1 || heads > MAX_HEADS || (uint64_t)heads * dim != width(c, c->s->in[0])) {
+        return bad(c, "heads do not fit the width");
+    }
+    if (rot < 2 || rot > dim || rot % 2 != 0) return bad(c, "turned part of the head");
+    if (c->s->u.rope.mode != TFM_ROPE_NEOX && c->s->u.rope.mode != TFM_ROPE_INTERLEAVED) {
+        return bad(c, "rope mode");
+    }
+    if (c->s->u.rope.inv_freq == NULL) return bad(c, "needs frequencies");
+    for (uint32_t i = 0; i < rot / 2; i++) {
+        if (!(fabsf(c->s->u.rope.inv_freq[i]) <= MAX_FREQUENCY)) return bad(c, "frequency");
+    }
+    return isfinite(c->s->u.rope.magnitude) ? TFM_OK : bad(c, "magnitude");
+}
+
+static tfm_status check_attend(const check *c) {
+    TFM_TRY(arity(c, 3, 1));
+    const tfm_step *s = c->s;
+    const uint64_t heads = s->u.attend.heads, kv_heads = s->u.attend.kv_heads;
+    const uint64_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
+    if (kv_heads < 1 || heads < 1 || heads > MAX_HEADS || heads % kv_heads != 0 || k_dim < 1 ||
+        v_dim < 1) {
+        return bad(c, "heads");
+    }
+    if (heads * k_dim != width(c, s->in[0]) || kv_heads * k_dim != width(c, s->in[1]) ||
+        kv_heads * v_dim != width(c, s->in[2]) || heads * v_dim != width(c, s->out[0])) {
+        return bad(c, "heads do not fit the widths");
+    }
+    if (s->u.attend.kv_layer < 0 || (uint32_t)s->u.attend.kv_layer >= c->g->n_kv) {
+        return bad(c, "no such cache layer");
+    }
+    const tfm_kv_shape *kv = &c->g->kv[s->u.attend.kv_layer];
+    if (kv->kv_heads != kv_heads || kv->k_dim != k_dim || kv->v_dim != v_dim) {
+        return bad(c, "the cache layer has another shape");
+    }
+    if (!isfinite(s->u.attend.scale)) return bad(c, "scale");
+    if (!(s->u.attend.softcap >= 0.0f && isfinite(s->u.attend.softcap))) return bad(c, "softcap");
+    for (uint64_t h = 0; s->u.attend.alibi != NULL && h < heads; h++) {
+        if (!isfinite(s->u.attend.alibi[h])) return bad(c, "alibi slope");
+    }
+    return vector(c, s->extra, heads, 0, "one attention sink a head");
+}
+
+static tfm_status check_step(const check *c) {
+    const tfm_step *s = c->s;
+    TFM_TRY(weight_in(c, s->weight));
+    TFM_TRY(weight_in(c, s->bias));
+    TFM_TRY(weight_in(c, s->extra));
+    switch (s->op) {
+    case TFM_OP_GATHER: return check_gather(c);
+    case TFM_OP_NORM: return check_norm(c);
+    case TFM_OP_LINEAR: return check_linear(c);
+    case TFM_OP_SPLIT:
+        TFM_TRY(arity(c, 1, -1));
+        return check_parts(c, s->in[0], s->out, s->n_out);
+    case TFM_OP_CONCAT:
+        TFM_TRY(arity(c, -1, 1));
+        return check_parts(c, s->out[0], s->in, s->n_in);
+    case TFM_OP_ROPE: return check_rope(c);
+    case TFM_OP_ATTEND: return check_attend(c);
+    case TFM_OP_ACTIVATION:
+        if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_SIGMOID) {
+            return bad(c, "unknown activation");
+        }
+        return elementwise(c, 1);
+    case TFM_OP_MULTIPLY:
+    case TFM_OP_ADD: return elementwise(c, 2);
+    case TFM_OP_SCALE:
+        if (!isfinite(s->u.scale)) return bad(c, "factor");
+        return elementwise(c, 1);
+    case TFM_OP_CLIP:
+        if (!(s->u.clip.lo <= s->u.clip.hi)) return bad(c, "limits");
+        return elementwise(c, 1);
+    case TFM_OP_SOFTCAP:
+        if (!(s->u.softcap > 0.0f && isfinite(s->u.softcap))) return bad(c, "cap");
+        return elementwise(c, 1);
+    case TFM_OP_COUNT: break;
+    }
+    return bad(c, "unknown kind");
+}
+
+/* Steps [from, to) read only hidden and what an earlier one of them wrote. */
+static tfm_status check_segment(const tfm_graph *g, size_t from, size_t to, unsigned char *written,
+                                tfm_error *err) {
+    memset(written, 0, g->n_values);
+    for (size_t i = from; i < to; i++) {
+        const check c = {g, &g->step[i], err};
+        for (int j = 0; j < c.s->n_in; j++) {
+            const int v = c.s->in[j];
+            if (v != g->hidden && !written[v]) {
+                return bad(&c, "reads a value that its block has not written");
+            }
+        }
+        for (int j = 0; j < c.s->n_out; j++) written[c.s->out[j]] = 1;
+    }
+    return TFM_OK;
+}
+
+static tfm_status check_frame(const tfm_graph *g, tfm_error *err) {
+    if (g->n_values > INT32_MAX || g->n_weights > INT32_MAX || g->block_start == NULL) {
+        return tfm_fail(err, TFM_FORMAT, "graph: too many values or no blocks");
+    }
+    for (size_t i = 0; i < g->n_values; i++) {
+        if (g->value[i].width < 1 || g->value[i].width > MAX_WIDTH) {
+            return tfm_fail(err, TFM_LIMIT, "graph: a value of width %u", g->value[i].width);
+        }
+    }
+    for (uint32_t b = 0; b <= g->n_blocks; b++) {
+        const size_t before = b > 0 ? g->block_start[b - 1] : 0;
+        if (g->block_start[b] < before || g->block_start[b] > g->n_steps) {
+            return tfm_fail(err, TFM_FORMAT, "graph: block %u starts at step %zu of %zu", b,
+                            g->block_start[b], g->n_steps);
+        }
+    }
+    if (!value_ok(g, g->hidden) || g->value[g->hidden].width != g->width) {
+        return tfm_fail(err, TFM_FORMAT, "graph: the residual stream is not %u wide", g->width);
+    }
+    if (!value_ok(g, g->logits) || g->value[g->logits].width != g->n_vocab || g->n_steps == 0) {
+        return tfm_fail(err, TFM_FORMAT, "graph: the logits are not %u wide", g->n_vocab);
+    }
+    return TFM_OK;
+}
+
+tfm_status tfm_graph_check(const tfm_graph *g, tfm_error *err) {
+    void *written;
+    TFM_TRY(check_frame(g, err));
+    for (size_t i = 0; i < g->n_steps; i++) {
+        const check c = {g, &g->step[i], err};
+        TFM_TRY(check_step(&c));
+    }
+    const tfm_step *last = &g->step[g->n_steps - 1];
+    if (last->out[0] != g->logits) {
+        return tfm_fail(err, TFM_FORMAT, "graph: the last step does not write the logits");
+    }
+    TFM_TRY(tfm_alloc(&written, g->n_values, 1, err));
+    tfm_status st = check_segment(g, 0, g->block_start[0], written, err);
+    for (uint32_t b = 0; st == TFM_OK && b < g->n_blocks; b++) {
+        st = check_segment(g, g->block_start[b], g->block_start[b + 1], written, err);
+    }
+    if (st == TFM_OK) {
+        st = check_segment(g, g->block_start[g->n_blocks], g->n_steps, written, err);
+    }
+    tfm_free(written);
+    return st;
+}

@@ -1,0 +1,89 @@
+/* plan_internal.h - what every backend does alike: ranges, batches, wanted rows, KV pages.
+ *
+ *     run:   tfm_batch_check -> steps [first, select) on all rows
+ *                            -> keep the rows that want output
+ *                            -> steps [select, stop) on those
+ *
+ * After the last ATTEND of a range no row influences another, so rows that nobody wants are dropped
+ * there (or where hidden_out is taken, if it is wanted). Private to lib/backend. */
+#ifndef TFM_PLAN_INTERNAL_H
+#define TFM_PLAN_INTERNAL_H
+
+#include "backend/backend_internal.h"
+#include "base/base_internal.h"
+
+/* ---- a range of steps ---- */
+
+typedef struct tfm_range {
+    const tfm_graph *graph;
+    size_t first, end;
+    size_t hidden_end; /* hidden_out is the residual stream before this step */
+    size_t after_attend; /* first step behind the last ATTEND, `first` if there is none */
+    bool reads_hidden;   /* hidden is read before the range writes it: hidden_in is needed */
+} tfm_range;
+
+/* Checks the graph, the range and that every layer it attends with is in kv. */
+tfm_status tfm_range_init(tfm_range *r, const tfm_graph *g, size_t first, size_t end,
+                          const tfm_kv *kv, tfm_error *err) TFM_MUST_CHECK;
+
+/* The first member of every backend's plan. */
+struct tfm_plan {
+    tfm_backend *backend;
+    tfm_range range;
+    tfm_kv *kv; /* borrowed, NULL if no step attends */
+};
+
+/* Where a run of this batch drops rows, and where it stops. select <= stop. */
+typedef struct tfm_schedule {
+    size_t select, stop;
+    bool logits; /* the batch wants them and the range makes them */
+} tfm_schedule;
+void tfm_schedule_make(tfm_schedule *s, const tfm_range *r, const tfm_batch *b);
+
+/* ---- a batch ---- */
+
+/* Everything a run relies on: shapes, tokens and positions inside every gathered table, consecutive
+ * positions, pages that exist. TFM_USAGE, TFM_LIMIT or TFM_MISMATCH. */
+tfm_status tfm_batch_check(const tfm_plan *p, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
+
+/* Moves row keep[i] of v [rows, width] to row i; keep ascends. */
+void tfm_keep_rows(float *v, size_t width, const uint32_t *keep, uint32_t n_keep);
+
+/* ---- weights ---- */
+
+/* Number of elements; the graph has been checked. */
+uint64_t tfm_weight_count(const tfm_tensor *t);
+/* A small weight (norm, bias, sinks) as f32 [count], in memory of its own; *out = NULL for
+ * weight == TFM_NONE. */
+tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out, tfm_error *err)
+    TFM_MUST_CHECK;
+
+/* supports() of both backends: the types a step can have. */
+tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,
+                              tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- KV pages: storage alone; what lies where inside a layer is the backend's business ---- */
+
+/* A page is for each layer of the range: K of TFM_KV_PAGE positions, then V of them; a layer starts
+ * at a multiple of 64 bytes. */
+struct tfm_kv {
+    tfm_dtype type;
+    uint32_t first_block, end_block, n_layers;
+    size_t *k_at, *v_at; /* [n_layers]: byte offsets in a page, SIZE_MAX for a layer not in range */
+    size_t page_bytes;
+    unsigned char **page; /* [n_pages] */
+    size_t page_cap;
+    uint32_t n_pages;
+    void **slab; /* one allocation for every kv_reserve that grew */
+    size_t n_slabs, slab_cap;
+};
+
+tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
+                      uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err)
+    TFM_MUST_CHECK;
+tfm_status tfm_kv_reserve(tfm_kv *kv, uint32_t n_pages, tfm_error *err) TFM_MUST_CHECK;
+void tfm_kv_copy_page(tfm_kv *kv, uint32_t to, uint32_t from);
+uint64_t tfm_kv_page_bytes(const tfm_kv *kv);
+void tfm_kv_free(tfm_kv *kv);
+
+#endif

@@ -1,0 +1,143 @@
+/* ref_steps.c - the row-wise steps, each as its formula, in double, rounded once to f32. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/math_internal.h"
+#include "backend/ref/ref_internal.h"
+
+/* out[r,:] = W[token(r),:] or W[position(r) + offset,:] */
+tfm_status tfm_ref_gather(const ref_call *c) {
+    const tfm_tensor *table = c->plan->base.range.graph->weight[c->step->weight].tensor;
+    const uint32_t width = ref_width_out(c, 0);
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        const uint32_t row = c->row_of != NULL ? c->row_of[r] : r;
+        const uint32_t index = c->step->u.gather.index == TFM_INDEX_TOKEN
+                                   ? (uint32_t)c->batch->token[row]
+                                   : ref_position(c, r) + c->step->u.gather.offset;
+        TFM_TRY(tfm_tensor_row_f32(table, index, c->out[0] + (size_t)r * width, c->err));
+    }
+    return TFM_OK;
+}
+
+/* One group x[n]: (x - mean) / sqrt(mean((x - mean)^2) + eps) * w + b; rms has mean 0 and no b. */
+static void norm_group(const tfm_step *s, const float *x, uint32_t n, const float *w,
+                       const float *b, float *out) {
+    double mean = 0.0, square = 0.0;
+    if (s->u.norm.kind == TFM_NORM_LAYER) {
+        for (uint32_t i = 0; i < n; i++) mean += x[i];
+        mean /= n;
+    }
+    for (uint32_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+    const double root = sqrt(square / n + (double)s->u.norm.eps);
+    for (uint32_t i = 0; i < n; i++) {
+        double y = (x[i] - mean) / root;
+        if (w != NULL) y *= w[i];
+        if (b != NULL) y += b[i];
+        out[i] = (float)y;
+    }
+}
+
+void tfm_ref_norm(const ref_call *c) {
+    const tfm_graph *g = c->plan->base.range.graph;
+    const uint32_t width = ref_width_in(c, 0), groups = c->step->u.norm.groups;
+    const uint32_t n = width / groups;
+    const float *w = c->w->weight, *b = c->w->bias;
+    /* A weight as wide as the row has its own part for each group. */
+    const bool w_each = w != NULL && tfm_weight_count(g->weight[c->step->weight].tensor) == width;
+    const bool b_each = b != NULL && tfm_weight_count(g->weight[c->step->bias].tensor) == width;
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        for (uint32_t i = 0; i < groups; i++) {
+            const size_t at = (size_t)r * width + (size_t)i * n;
+            norm_group(c->step, c->in[0] + at, n, w_each ? w + (size_t)i * n : w,
+                       b_each ? b + (size_t)i * n : b, c->out[0] + at);
+        }
+    }
+}
+
+void tfm_ref_split(const ref_call *c) {
+    const uint32_t width = ref_width_in(c, 0);
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        const float *from = c->in[0] + (size_t)r * width;
+        for (int i = 0; i < c->step->n_out; i++) {
+            const size_t n = ref_width_out(c, i);
+            memcpy(c->out[i] + r * n, from, n * sizeof *from);
+            from += n;
+        }
+    }
+}
+
+void tfm_ref_concat(const ref_call *c) {
+    const uint32_t width = ref_width_out(c, 0);
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        float *to = c->out[0] + (size_t)r * width;
+        for (int i = 0; i < c->step->n_in; i++) {
+            const size_t n = ref_width_in(c, i);
+            memcpy(to, c->in[i] + r * n, n * sizeof *to);
+            to += n;
+        }
+    }
+}
+
+/* (a, b) -> (a cos - b sin, a sin + b cos) with the angle position * inv_freq[i]. The pair i of a
+ * head is (i, i + rot/2) for neox, (2i, 2i + 1) for interleaved. */
+static void rope_head(const tfm_step *s, uint32_t position, const float *x, float *out) {
+    const uint32_t half = s->u.rope.rot / 2;
+    const bool neox = s->u.rope.mode == TFM_ROPE_NEOX;
+    for (uint32_t i = 0; i < half; i++) {
+        const uint32_t i0 = neox ? i : 2 * i, i1 = neox ? i + half : 2 * i + 1;
+        const double a = x[i0], b = x[i1];
+        double sine, cosine;
+        tfm_sincos((double)position * (double)s->u.rope.inv_freq[i], &sine, &cosine);
+        sine *= (double)s->u.rope.magnitude;
+        cosine *= (double)s->u.rope.magnitude;
+        out[i0] = (float)(a * cosine - b * sine);
+        out[i1] = (float)(a * sine + b * cosine);
+    }
+    for (uint32_t i = 2 * half; i < s->u.rope.head_dim; i++) out[i] = x[i];
+}
+
+void tfm_ref_rope(const ref_call *c) {
+    const uint32_t heads = c->step->u.rope.heads;
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        for (uint32_t h = 0; h < heads; h++) {
+            const size_t at = ((size_t)r * heads + h) * c->step->u.rope.head_dim;
+            rope_head(c->step, ref_position(c, r), c->in[0] + at, c->out[0] + at);
+        }
+    }
+}
+
+static double activation(tfm_activation kind, double x) {
+    switch (kind) {
+    case TFM_ACT_SILU: return x / (1.0 + tfm_exp(-x));
+    case TFM_ACT_GELU: return 0.5 * x * (1.0 + tfm_erf(x * 0.70710678118654752));
+    case TFM_ACT_GELU_TANH: /* sqrt(2/pi) */
+        return 0.5 * x * (1.0 + tfm_tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+    case TFM_ACT_GELU_QUICK: return x / (1.0 + tfm_exp(-1.702 * x));
+    case TFM_ACT_RELU: return x > 0.0 || isnan(x) ? x : 0.0;
+    case TFM_ACT_RELU2: return x > 0.0 || isnan(x) ? x * x : 0.0;
+    case TFM_ACT_TANH: return tfm_tanh(x);
+    case TFM_ACT_SIGMOID: return 1.0 / (1.0 + tfm_exp(-x));
+    }
+    return NAN; /* not reached: the graph has been checked */
+}
+
+static double elementwise(const tfm_step *s, double a, double b) {
+    switch (s->op) {
+    case TFM_OP_ACTIVATION: return activation(s->u.activation, a);
+    case TFM_OP_MULTIPLY: return a * b;
+    case TFM_OP_ADD: return a + b;
+    case TFM_OP_SCALE: return a * (double)s->u.scale;
+    case TFM_OP_CLIP:
+        return a < (double)s->u.clip.lo   ? (double)s->u.clip.lo
+               : a > (double)s->u.clip.hi ? (double)s->u.clip.hi
+                                          : a;
+    case TFM_OP_SOFTCAP: return (double)s->u.softcap * tfm_tanh(a / (double)s->u.softcap);
+    default: return NAN; /* not reached: only these are sent here */
+    }
+}
+
+void tfm_ref_elementwise(const ref_call *c) {
+    const size_t n = (size_t)c->n_rows * ref_width_out(c, 0);
+    const float *b = c->step->n_in > 1 ? c->in[1] : c->in[0];
+    for (size_t i = 0; i < n; i++) c->out[0][i] = (float)elementwise(c->step, c->in[0][i], b[i]);
+}
