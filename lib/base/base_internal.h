@@ -29,8 +29,8 @@ tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size
  * unchanged on failure. */
 tfm_status tfm_realloc(void **ptr, size_t count, size_t size, tfm_error *err) TFM_MUST_CHECK;
 /* Makes room for `need` elements in the array *ptr of *cap elements, growing by half or more. */
-tfm_status tfm_grow(void **ptr, size_t *cap, size_t need, size_t size, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_grow(void **ptr, size_t *cap, size_t need, size_t size,
+                    tfm_error *err) TFM_MUST_CHECK;
 void tfm_free(void *ptr);
 /* A copy of n bytes of s with a NUL after; tfm_strdup takes the whole string. */
 tfm_status tfm_strndup(char **out, const char *s, size_t n, tfm_error *err) TFM_MUST_CHECK;
@@ -62,8 +62,8 @@ typedef struct tfm_buf {
 tfm_status tfm_buf_add(tfm_buf *b, const void *bytes, size_t n, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_buf_str(tfm_buf *b, const char *s, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_buf_byte(tfm_buf *b, unsigned char c, tfm_error *err) TFM_MUST_CHECK;
-tfm_status tfm_buf_printf(tfm_buf *b, tfm_error *err, const char *fmt, ...) TFM_PRINTF(3, 4)
-    TFM_MUST_CHECK;
+tfm_status tfm_buf_printf(tfm_buf *b, tfm_error *err, const char *fmt, ...)
+    TFM_PRINTF(3, 4) TFM_MUST_CHECK;
 /* Room for n more bytes beyond len, without changing len. */
 tfm_status tfm_buf_reserve(tfm_buf *b, size_t n, tfm_error *err) TFM_MUST_CHECK;
 void tfm_buf_clear(tfm_buf *b); /* len = 0, memory kept */
@@ -114,8 +114,8 @@ typedef struct tfm_map {
 tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err) TFM_MUST_CHECK;
 void tfm_map_close(tfm_map *m);
 /* Reads a whole small file into `b`; TFM_LIMIT past max_bytes. */
-tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes,
+                         tfm_error *err) TFM_MUST_CHECK;
 /* read(2) until n bytes or end of file; retries EINTR and EAGAIN (with poll). *got < n only at the
  * end of file. `name` is for the message. */
 tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t *got,
@@ -124,7 +124,7 @@ tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t 
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) TFM_MUST_CHECK;
 /* write(2) all of it; EPIPE is TFM_IO with errno EPIPE left in errno. */
-tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n,
+                             tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -15,14 +15,16 @@
 /* One system call moves at most this much: Linux caps it near 2 GiB, others at INT_MAX. */
 enum { IO_MAX = 1 << 30 };
 
-static const char *file_kind(mode_t mode) {
+static const char *file_kind(mode_t mode)
+{
     if (S_ISDIR(mode)) return "is a directory";
     if (S_ISFIFO(mode)) return "is a pipe, which cannot be mapped";
     if (S_ISSOCK(mode)) return "is a socket";
     return "is a device";
 }
 
-tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err) {
+tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err)
+{
     tfm_status st = TFM_OK;
     struct stat info;
     *m = (tfm_map){.data = (const unsigned char *)""};
@@ -54,13 +56,15 @@ out:
     return st;
 }
 
-void tfm_map_close(tfm_map *m) {
+void tfm_map_close(tfm_map *m)
+{
     if (m->is_mapped) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (tfm_map){0};
 }
 
 /* Waits until fd can be read (POLLIN) or written (POLLOUT); false with errno on failure. */
-static bool wait_for(int fd, short events) {
+static bool wait_for(int fd, short events)
+{
     struct pollfd p = {.fd = fd, .events = events};
     while (poll(&p, 1, -1) < 0)
         if (errno != EINTR && errno != EAGAIN) return false;
@@ -68,7 +72,8 @@ static bool wait_for(int fd, short events) {
 }
 
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
-                            tfm_error *err) {
+                            tfm_error *err)
+{
     *got = 0;
     for (;;) {
         ssize_t k = read(fd, p, n < IO_MAX ? n : IO_MAX);
@@ -83,7 +88,8 @@ tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t 
 }
 
 tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t *got,
-                            tfm_error *err) {
+                            tfm_error *err)
+{
     unsigned char *at = p;
     size_t k = 1;
     for (*got = 0; *got < n && k > 0; *got += k)
@@ -91,21 +97,26 @@ tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t 
     return TFM_OK;
 }
 
-tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, tfm_error *err) {
+tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, tfm_error *err)
+{
     const unsigned char *at = p;
     while (n > 0) {
         ssize_t k = write(fd, at, n < IO_MAX ? n : IO_MAX);
         if (k >= 0) {
             at += k;
             n -= (size_t)k;
-        } else if (errno == EINTR) continue;
-        else if ((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, POLLOUT)) continue;
-        else return tfm_fail_errno(err, TFM_IO, "%s: write", name);
+        } else if (errno == EINTR)
+            continue;
+        else if ((errno == EAGAIN || errno == EWOULDBLOCK) && wait_for(fd, POLLOUT))
+            continue;
+        else
+            return tfm_fail_errno(err, TFM_IO, "%s: write", name);
     }
     return TFM_OK;
 }
 
-tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_error *err) {
+tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_error *err)
+{
     tfm_status st = TFM_OK;
     size_t start = b->len, step = 64 * 1024, got = step;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -116,7 +127,8 @@ tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_err
         b->len += got;
         b->data[b->len] = '\0';
         if (b->len - start > max_bytes) {
-            st = tfm_fail(err, TFM_LIMIT, "%s: longer than the limit of %zu bytes", path, max_bytes);
+            st =
+                tfm_fail(err, TFM_LIMIT, "%s: longer than the limit of %zu bytes", path, max_bytes);
             break;
         }
     }

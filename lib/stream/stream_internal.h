@@ -11,8 +11,8 @@
 #include "tfm/stream.h"
 
 enum {
-    TFM_ALIGN = 64,                              /* header, head + name, payload + CRC: multiples */
-    TFM_HEAD_SIZE = 64,                          /* the fixed part of a record */
+    TFM_ALIGN = 64,     /* header, head + name, payload + CRC: multiples */
+    TFM_HEAD_SIZE = 64, /* the fixed part of a record */
     TFM_HEAD_MAX = TFM_HEAD_SIZE + TFM_NAME_MAX + 1 /* with the longest name, padded: 320 */
 };
 #define TFM_REC_MAGIC "\x89TFR"
@@ -39,8 +39,8 @@ tfm_status tfm_header_format(const tfm_header *h, tfm_buf *b, tfm_error *err) TF
 
 /* Checks every field of rec against the others (the stored sizes excepted) and computes the
  * payload's bytes. The rules are the same for what is read and for what is written. */
-tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *bytes, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *bytes,
+                            tfm_error *err) TFM_MUST_CHECK;
 /* Head and name of a checked record; returns their padded size. out: [TFM_HEAD_MAX]. */
 size_t tfm_record_format(const tfm_record *rec, unsigned char *out);
 const char *tfm_rec_type_name(unsigned type); /* "tensor", ..., "unknown" */
@@ -50,7 +50,7 @@ const char *tfm_rec_type_name(unsigned type); /* "tensor", ..., "unknown" */
 typedef struct tfm_groups {
     struct tfm_group_slot {
         uint32_t group, position;
-    } *slot; /* [cap], cap 0 or a power of two; empty where group = TFM_GROUP_ALL */
+    } * slot; /* [cap], cap 0 or a power of two; empty where group = TFM_GROUP_ALL */
     size_t cap, used;
     uint32_t seed;
 } tfm_groups;
@@ -76,8 +76,8 @@ tfm_status tfm_input_need(tfm_input *in, size_t n, const unsigned char **p, size
 void tfm_input_take(tfm_input *in, size_t n);
 /* Copies up to n bytes to dst and takes them, past the buffer once that is empty; *got = 0 only at
  * the end. */
-tfm_status tfm_input_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_input_read(tfm_input *in, void *dst, size_t n, size_t *got,
+                          tfm_error *err) TFM_MUST_CHECK;
 /* Is there more than the first `held` bytes without reading from the descriptor? */
 bool tfm_input_pending(const tfm_input *in, size_t held);
 uint64_t tfm_input_offset(const tfm_input *in);
