@@ -90,7 +90,9 @@ $(SHLIB): $(LIB_OBJ) lib/libtfm.map $(BUILD)/sources
 
 LIBS := $(BUILD)/lib/libtfmcli.a $(BUILD)/lib/libtfm.a
 .SECONDEXPANSION:
-$(BUILD)/bin/tfm-%: $$(patsubst %.c,$(BUILD)/obj/%.o,$$(sort $$(wildcard tools/$$*/*.c))) $(LIBS)
+# No patsubst here: make puts the stem in place of its % first.
+tool_objs = $(addprefix $(BUILD)/obj/,$(addsuffix .o,$(basename $(sort $(wildcard tools/$(1)/*.c)))))
+$(BUILD)/bin/tfm-%: $$(call tool_objs,$$*) $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
