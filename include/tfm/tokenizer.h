@@ -53,7 +53,9 @@ enum {
     TFM_TOKEN_UNKNOWN = 4,
     TFM_TOKEN_ADDED = 8,   /* added token: matched in the text before anything else */
     TFM_TOKEN_UNUSED = 16,
-    TFM_TOKEN_EOG = 32     /* generation ends here (eos, eot, eom) */
+    TFM_TOKEN_EOG = 32,    /* generation ends here (eos, eot, eom) */
+    TFM_TOKEN_LSTRIP = 64, /* with ADDED or CONTROL: takes the white space before it along */
+    TFM_TOKEN_RSTRIP = 128 /* ... and the white space behind it */
 };
 TFM_API unsigned tfm_vocab_flags(const tfm_vocab *v, uint32_t id);
 /* The piece as it stands in the vocabulary (byte-level and U+2581 alphabet not undone). */
@@ -67,9 +69,10 @@ TFM_API int32_t tfm_vocab_eos(const tfm_vocab *v);
 TFM_API int32_t tfm_vocab_unk(const tfm_vocab *v);
 TFM_API int32_t tfm_vocab_pad(const tfm_vocab *v);
 
-/* ---- building (tfm-convert) ---- */
-
 typedef enum tfm_vocab_type { TFM_VOCAB_BYTES, TFM_VOCAB_BPE, TFM_VOCAB_SPM } tfm_vocab_type;
+TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
+
+/* ---- building (tfm-convert) ---- */
 
 /* What a reader of a foreign vocabulary knows. All pointers borrowed during tfm_vocab_build. */
 typedef struct tfm_vocab_source {
@@ -124,6 +127,8 @@ TFM_API tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tf
     TFM_MUST_CHECK;
 TFM_API void tfm_tokenizer_free(tfm_tokenizer *t);
 TFM_API const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t);
+/* Can every byte string be spelled, so that text survives tokenizing exactly? */
+TFM_API bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t);
 
 enum {
     TFM_TOK_ADD_SPECIAL = 1,  /* BOS, EOS as the vocabulary asks */
@@ -140,6 +145,22 @@ typedef struct tfm_ids {
 TFM_API tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
                                 tfm_ids *ids, uint64_t *unknown, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_ids_free(tfm_ids *ids);
+
+/* One of many texts. text is borrowed; ids is the caller's ({0} at first, may be used again and
+ * again). err.status: TFM_OK or why this one failed. An item with `skip` set is left empty. */
+typedef struct tfm_tok_item {
+    const char *text;
+    size_t len;
+    bool skip;
+    tfm_ids ids;
+    uint64_t unknown;
+    tfm_error err;
+} tfm_tok_item;
+/* Tokenizes n texts on up to n_threads threads (0: as many as this process may use). The results
+ * depend on the texts alone. Fails only if no threads can be had; each item has its own status. */
+TFM_API tfm_status tfm_tokenize_many(const tfm_tokenizer *t, tfm_tok_item *item, size_t n,
+                                     unsigned flags, unsigned n_threads, tfm_error *err)
+    TFM_MUST_CHECK;
 
 /* ---- ids to text ---- */
 

@@ -1,0 +1,255 @@
+/* settings.c - the settings of a vocabulary as YAML: the `tokenizer:` section of a model's
+ * description (tfm-model(5)). One flat mapping of scalars and the list `patterns`. Unknown keys are
+ * passed over, unless they begin with an upper-case letter: those change the ids. */
+#include <stdlib.h>
+#include <yaml.h>
+
+#include "text/text_internal.h"
+
+static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd"};
+static const char *const type_names[] = {"bytes", "bpe", "spm"};
+
+bool tfm_norm_parse(const char *name, tfm_norm *out)
+{
+    for (unsigned i = 0; i < sizeof norm_names / sizeof *norm_names; i++)
+        if (strcmp(name, norm_names[i]) == 0) {
+            *out = (tfm_norm)i;
+            return true;
+        }
+    return false;
+}
+
+const char *tfm_norm_name(tfm_norm n) { return norm_names[n]; }
+
+void tfm_vocab_settings_clear(tfm_vocab_settings *s)
+{
+    for (uint32_t i = 0; i < s->n_patterns; i++) tfm_free(s->pattern[i]);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- writing ---- */
+
+/* A double-quoted YAML scalar in pure ASCII: what libyaml reads back is what went in. */
+static tfm_status write_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err)
+{
+    TFM_TRY(tfm_buf_byte(b, '"', err));
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        bool ok;
+        i += tfm_utf8_decode((const unsigned char *)s + i, n - i, &cp, &ok);
+        if (!ok) return tfm_fail(err, TFM_FORMAT, "vocabulary: a pattern is not UTF-8");
+        if (cp == '"' || cp == '\\') TFM_TRY(tfm_buf_printf(b, err, "\\%c", (int)cp));
+        else if (cp >= 0x20 && cp < 0x7f) TFM_TRY(tfm_buf_byte(b, (unsigned char)cp, err));
+        else if (cp < 0x10000) TFM_TRY(tfm_buf_printf(b, err, "\\u%04X", (unsigned)cp));
+        else TFM_TRY(tfm_buf_printf(b, err, "\\U%08X", (unsigned)cp));
+    }
+    return tfm_buf_byte(b, '"', err);
+}
+
+static const char *yes(bool b) { return b ? "true" : "false"; }
+
+tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err)
+{
+    TFM_TRY(tfm_buf_printf(b, err, "type: %s\n", type_names[s->type]));
+    if (s->id[0] != '\0') TFM_TRY(tfm_buf_printf(b, err, "id: \"%s\"\n", s->id));
+    TFM_TRY(tfm_buf_printf(b, err, "size: %u\nmax-piece: %u\n", s->n, s->max_piece));
+    TFM_TRY(tfm_buf_printf(b, err, "bos: %d\neos: %d\nunk: %d\npad: %d\n", (int)s->bos,
+                           (int)s->eos, (int)s->unk, (int)s->pad));
+    TFM_TRY(tfm_buf_printf(b, err, "add-bos: %s\nadd-eos: %s\n", yes(s->add_bos),
+                           yes(s->add_eos)));
+    TFM_TRY(tfm_buf_printf(b, err,
+                           "add-space-prefix: %s\nspace-to-meta: %s\nremove-extra-spaces: %s\n",
+                           yes(s->add_space_prefix), yes(s->space_to_meta),
+                           yes(s->remove_extra_spaces)));
+    TFM_TRY(tfm_buf_printf(b, err, "normaliser: %s\nignore-merges: %s\nbyte-level: %s\n",
+                           norm_names[s->norm], yes(s->ignore_merges), yes(s->byte_level)));
+    TFM_TRY(tfm_buf_printf(b, err, "add-prefix-space: %s\n", yes(s->add_prefix_space)));
+    if (s->n_patterns == 0) return TFM_OK;
+    TFM_TRY(tfm_buf_str(b, "patterns:\n", err));
+    for (uint32_t i = 0; i < s->n_patterns; i++) {
+        TFM_TRY(tfm_buf_str(b, "  - ", err));
+        TFM_TRY(write_quoted(b, s->pattern[i], s->pattern_len[i], err));
+        TFM_TRY(tfm_buf_byte(b, '\n', err));
+    }
+    return TFM_OK;
+}
+
+/* ---- reading ---- */
+
+static tfm_status bad_value(const char *key, const char *value, tfm_error *err)
+{
+    return tfm_fail(err, TFM_FORMAT, "vocabulary settings: %s: bad value \"%s\"", key, value);
+}
+
+static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error *err)
+{
+    for (unsigned i = 0; i < sizeof type_names / sizeof *type_names; i++)
+        if (strcmp(value, type_names[i]) == 0) {
+            s->type = (tfm_vocab_type)i;
+            return TFM_OK;
+        }
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm)", value);
+}
+
+static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *err)
+{
+    size_t n = strlen(value);
+    if (n == 0 || n >= sizeof s->id || strspn(value, "0123456789abcdefghijklmnopqrstuvwxyz-") != n)
+        return bad_value("id", value, err);
+    memcpy(s->id, value, n + 1);
+    return TFM_OK;
+}
+
+/* One scalar setting; keys that are not known are passed over. */
+static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char *value,
+                              tfm_error *err)
+{
+    const struct {
+        const char *key;
+        int32_t *id;
+    } ids[] = {{"bos", &s->bos}, {"eos", &s->eos}, {"unk", &s->unk}, {"pad", &s->pad}};
+    const struct {
+        const char *key;
+        bool *flag;
+    } flags[] = {{"add-bos", &s->add_bos},
+                 {"add-eos", &s->add_eos},
+                 {"add-space-prefix", &s->add_space_prefix},
+                 {"space-to-meta", &s->space_to_meta},
+                 {"remove-extra-spaces", &s->remove_extra_spaces},
+                 {"ignore-merges", &s->ignore_merges},
+                 {"byte-level", &s->byte_level},
+                 {"add-prefix-space", &s->add_prefix_space}};
+    int64_t number;
+    for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
+        if (strcmp(key, ids[i].key) != 0) continue;
+        if (!tfm_parse_i64(value, -1, TFM_VOCAB_MAX, &number)) return bad_value(key, value, err);
+        *ids[i].id = (int32_t)number;
+        return TFM_OK;
+    }
+    for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (strcmp(key, flags[i].key) != 0) continue;
+        *flags[i].flag = strcmp(value, "true") == 0;
+        return *flags[i].flag || strcmp(value, "false") == 0 ? TFM_OK : bad_value(key, value, err);
+    }
+    if (strcmp(key, "type") == 0) return read_type(s, value, err);
+    if (strcmp(key, "id") == 0) return read_id(s, value, err);
+    if (strcmp(key, "normaliser") == 0) {
+        if (tfm_norm_parse(value, &s->norm)) return TFM_OK;
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "vocabulary settings: normaliser \"%s\" is not known", value);
+    }
+    if (strcmp(key, "size") == 0 || strcmp(key, "max-piece") == 0) {
+        int64_t most = key[0] == 's' ? TFM_VOCAB_MAX : INT32_MAX;
+        if (!tfm_parse_i64(value, 0, most, &number)) return bad_value(key, value, err);
+        if (key[0] == 's') s->n = (uint32_t)number;
+        else s->max_piece = (uint32_t)number;
+        return TFM_OK;
+    }
+    if (key[0] >= 'A' && key[0] <= 'Z')
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "vocabulary settings: this version does not know %s", key);
+    return TFM_OK;
+}
+
+static tfm_status add_pattern(tfm_vocab_settings *s, const char *p, size_t n, tfm_error *err)
+{
+    if (s->n_patterns == TFM_PATTERNS_MAX || n > TFM_PATTERN_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary settings: more than %d patterns of %d bytes",
+                        TFM_PATTERNS_MAX, TFM_PATTERN_MAX);
+    TFM_TRY(tfm_strndup(&s->pattern[s->n_patterns], p, n, err));
+    s->pattern_len[s->n_patterns++] = n;
+    return TFM_OK;
+}
+
+/* Where the reader stands: in the top mapping (depth 1) between keys, at a value, or inside
+ * something nested, of which only `patterns` is of interest. */
+typedef struct walk {
+    int depth;
+    bool at_value;
+    char key[64];
+} walk;
+
+static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err)
+{
+    const char *value = (const char *)e->data.scalar.value;
+    size_t n = e->data.scalar.length;
+    if (w->depth == 2 && strcmp(w->key, "patterns") == 0) return add_pattern(s, value, n, err);
+    if (w->depth != 1) return TFM_OK;
+    if (!w->at_value) {
+        if (n >= sizeof w->key || strlen(value) != n)
+            return tfm_fail(err, TFM_FORMAT, "vocabulary settings: a key is longer than %zu bytes",
+                            sizeof w->key - 1);
+        memcpy(w->key, value, n + 1);
+        w->at_value = true;
+        return TFM_OK;
+    }
+    w->at_value = false;
+    if (strlen(value) != n) return bad_value(w->key, value, err);
+    return read_scalar(s, w->key, value, err);
+}
+
+static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err)
+{
+    switch (e->type) {
+    case YAML_SCALAR_EVENT: return on_scalar(s, w, e, err);
+    case YAML_MAPPING_START_EVENT:
+    case YAML_SEQUENCE_START_EVENT:
+        if (w->depth == 0 && e->type != YAML_MAPPING_START_EVENT)
+            return tfm_fail(err, TFM_FORMAT, "vocabulary settings: not a mapping");
+        if (w->depth == 1 && !w->at_value)
+            return tfm_fail(err, TFM_FORMAT, "vocabulary settings: a key is not a scalar");
+        w->depth++;
+        return TFM_OK;
+    case YAML_MAPPING_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+        if (--w->depth == 1) w->at_value = false;
+        return TFM_OK;
+    case YAML_ALIAS_EVENT:
+        return tfm_fail(err, TFM_FORMAT, "vocabulary settings: aliases are not taken");
+    default: return TFM_OK;
+    }
+}
+
+static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err)
+{
+    const int32_t ids[] = {s->bos, s->eos, s->unk, s->pad};
+    if (s->n == 0 || s->id[0] == '\0')
+        return tfm_fail(err, TFM_FORMAT, "vocabulary settings: size or id is missing");
+    for (unsigned i = 0; i < 4; i++)
+        if (ids[i] >= 0 && (uint32_t)ids[i] >= s->n)
+            return tfm_fail(err, TFM_FORMAT,
+                            "vocabulary settings: special token %d is not among %u pieces",
+                            (int)ids[i], s->n);
+    return TFM_OK;
+}
+
+tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
+                                   tfm_error *err)
+{
+    yaml_parser_t parser;
+    walk w = {0, false, ""};
+    tfm_status st = TFM_OK;
+    memset(s, 0, sizeof *s);
+    s->bos = s->eos = s->unk = s->pad = -1;
+    if (!yaml_parser_initialize(&parser)) return tfm_fail(err, TFM_NOMEM, "out of memory");
+    yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, n);
+    for (bool more = true; more && st == TFM_OK;) {
+        yaml_event_t e;
+        if (!yaml_parser_parse(&parser, &e)) {
+            if (parser.error == YAML_MEMORY_ERROR) st = tfm_fail(err, TFM_NOMEM, "out of memory");
+            else
+                st = tfm_fail(err, TFM_FORMAT, "vocabulary settings: line %zu: %s",
+                              parser.problem_mark.line + 1,
+                              parser.problem ? parser.problem : "not YAML");
+            break;
+        }
+        more = e.type != YAML_STREAM_END_EVENT;
+        st = on_event(s, &w, &e, err);
+        yaml_event_delete(&e);
+    }
+    yaml_parser_delete(&parser);
+    if (st == TFM_OK) st = check_ids(s, err);
+    if (st != TFM_OK) tfm_vocab_settings_clear(s);
+    return st;
+}

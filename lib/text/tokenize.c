@@ -1,0 +1,233 @@
+/* tokenize.c - a tokenizer and one run of it: special tokens are cut out, the stretches between
+ * them go to bpe.c or spm.c, begin and end tokens are put around. */
+#include "base/threads_internal.h"
+#include "text/text_internal.h"
+
+tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error *err)
+{
+    void *p;
+    *out = NULL;
+    TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_tokenizer), err));
+    tfm_tokenizer *t = p;
+    t->v = v;
+    t->spells_bytes = true;
+    for (int i = 0; i < 256; i++) t->spells_bytes = t->spells_bytes && v->bytes[i] >= 0;
+    t->meta_by_bytes = v->set.space_to_meta && v->bytes[0xe2] >= 0 && v->bytes[0x96] >= 0 &&
+                       v->bytes[0x81] >= 0;
+    tfm_special_index(t);
+    if (v->set.n_patterns > 0) {
+        tfm_status st = tfm_pretok_new(&t->pretok, &v->set, err);
+        if (st != TFM_OK) {
+            tfm_free(t);
+            return st;
+        }
+    }
+    *out = t;
+    return TFM_OK;
+}
+
+void tfm_tokenizer_free(tfm_tokenizer *t)
+{
+    if (t == NULL) return;
+    tfm_pretok_free(t->pretok);
+    tfm_free(t);
+}
+
+const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t) { return t->v; }
+bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t) { return t->spells_bytes; }
+
+/* ---- what the steps share ---- */
+
+tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err)
+{
+    if (ids->len == ids->cap) {
+        void *p = ids->data;
+        tfm_status st = tfm_grow(&p, &ids->cap, ids->len + 1, sizeof *ids->data, err);
+        ids->data = p;
+        if (st != TFM_OK) return st;
+    }
+    ids->data[ids->len++] = id;
+    return TFM_OK;
+}
+
+void tfm_ids_free(tfm_ids *ids)
+{
+    tfm_free(ids->data);
+    *ids = (tfm_ids){NULL, 0, 0};
+}
+
+tfm_status tfm_run_syms(tfm_tok_run *r, size_t n)
+{
+    if (n <= r->sym_cap) return TFM_OK;
+    void *p = r->sym;
+    tfm_status st = tfm_grow(&p, &r->sym_cap, n, sizeof *r->sym, r->err);
+    r->sym = p;
+    return st;
+}
+
+tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p)
+{
+    int32_t id = r->v->bytes[*p];
+    if (id >= 0 && (uint32_t)id < r->v->set.n) return tfm_ids_add(r->ids, id, r->err);
+    uintptr_t at = (uintptr_t)p - (uintptr_t)r->src; /* huge if p lies in a normalised copy */
+    if (at < r->src_len)
+        return tfm_fail(r->err, TFM_RECORD,
+                        "byte 0x%02x at offset %zu: the vocabulary cannot spell it", *p, (size_t)at);
+    return tfm_fail(r->err, TFM_RECORD, "byte 0x%02x: the vocabulary cannot spell it", *p);
+}
+
+size_t tfm_utf8_span(const unsigned char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n) {
+        uint32_t cp;
+        bool ok;
+        if (s[i] < 0x80) {
+            i++;
+            continue;
+        }
+        size_t len = tfm_utf8_decode(s + i, n - i, &cp, &ok);
+        if (!ok) break;
+        i += len;
+    }
+    return i;
+}
+
+/* ---- one text ---- */
+
+static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first)
+{
+    if (n == 0) return TFM_OK;
+    switch (r->v->set.type) {
+    case TFM_VOCAB_BYTES:
+        for (size_t i = 0; i < n; i++) TFM_TRY(tfm_run_byte(r, s + i));
+        return TFM_OK;
+    case TFM_VOCAB_BPE:
+        return r->v->set.byte_level ? tfm_byte_fragment(r, s, n, first)
+                                    : tfm_char_fragment(r, s, n, first);
+    default: return tfm_char_fragment(r, s, n, first);
+    }
+}
+
+/* White space at the end of s[from..to) is left to a token that asks for it. */
+static size_t strip_right(const unsigned char *s, size_t from, size_t to)
+{
+    while (to > from) {
+        size_t i = to - 1;
+        uint32_t cp;
+        bool ok;
+        while (i > from && to - i < 4 && (s[i] & 0xc0) == 0x80) i--;
+        if (tfm_utf8_decode(s + i, to - i, &cp, &ok) != to - i || !ok || !tfm_is_space(cp)) break;
+        to = i;
+    }
+    return to;
+}
+
+static size_t strip_left(const unsigned char *s, size_t from, size_t to)
+{
+    while (from < to) {
+        uint32_t cp;
+        size_t len = tfm_utf8_decode(s + from, to - from, &cp, NULL);
+        if (!tfm_is_space(cp)) break;
+        from += len;
+    }
+    return from;
+}
+
+static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n)
+{
+    const tfm_tokenizer *t = r->t;
+    bool first = true;
+    size_t done = 0, i = 0, len = 0;
+    while (i < n) {
+        if (t->special_from[s[i]] == t->special_from[s[i] + 1u]) {
+            i++;
+            continue;
+        }
+        int32_t id = tfm_special_at(t, s, i, n, r->flags, &len);
+        if (id < 0) {
+            i++;
+            continue;
+        }
+        unsigned flags = r->v->flags[id];
+        size_t end = flags & TFM_TOKEN_LSTRIP ? strip_right(s, done, i) : i;
+        TFM_TRY(fragment(r, s + done, end - done, first));
+        TFM_TRY(tfm_ids_add(r->ids, id, r->err));
+        /* SentencePiece puts its space prefix before the text and, as the models' own templates
+         * expect, behind control tokens; not behind added tokens, which are text themselves. */
+        first = (flags & TFM_TOKEN_CONTROL) != 0;
+        i += len;
+        if (flags & TFM_TOKEN_RSTRIP) i = strip_left(s, i, n);
+        done = i;
+    }
+    return fragment(r, s + done, n - done, first);
+}
+
+static tfm_status run_all(tfm_tok_run *r)
+{
+    const tfm_vocab_settings *set = &r->v->set;
+    bool special = (r->flags & TFM_TOK_ADD_SPECIAL) != 0;
+    if (special && set->add_bos) TFM_TRY(tfm_ids_add(r->ids, set->bos, r->err));
+    TFM_TRY(run_text(r, r->src, r->src_len));
+    if (special && set->add_eos) TFM_TRY(tfm_ids_add(r->ids, set->eos, r->err));
+    return TFM_OK;
+}
+
+tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
+                        tfm_ids *ids, uint64_t *unknown, tfm_error *err)
+{
+    size_t before = ids->len;
+    if (n > TFM_TEXT_MAX)
+        return tfm_fail(err, TFM_LIMIT, "a text of %zu bytes; at most %u are taken", n, TFM_TEXT_MAX);
+    tfm_tok_run r = {.t = t, .v = t->v, .flags = flags, .ids = ids, .err = err,
+                     .src = (const unsigned char *)text, .src_len = n};
+    r.is_utf8 = t->v->set.norm != TFM_NORM_NONE && tfm_utf8_span(r.src, n) == n;
+    tfm_status st = run_all(&r);
+    tfm_free(r.sym);
+    tfm_free(r.heap);
+    tfm_free(r.decomposed);
+    tfm_buf_free(&r.text);
+    tfm_buf_free(&r.word);
+    tfm_pretok_run_free(&r);
+    if (st != TFM_OK) ids->len = before;
+    else if (unknown) *unknown += r.unknown;
+    return st;
+}
+
+/* ---- many texts ---- */
+
+typedef struct many {
+    const tfm_tokenizer *t;
+    tfm_tok_item *item;
+    unsigned flags;
+} many;
+
+static void one_of_many(void *arg, size_t chunk, unsigned worker)
+{
+    many *m = arg;
+    tfm_tok_item *it = &m->item[chunk];
+    (void)worker;
+    it->ids.len = 0;
+    it->unknown = 0;
+    it->err.status = TFM_OK;
+    if (it->skip) return;
+    it->err.status = tfm_tokenize(m->t, it->text, it->len, m->flags, &it->ids, &it->unknown,
+                                  &it->err);
+}
+
+tfm_status tfm_tokenize_many(const tfm_tokenizer *t, tfm_tok_item *item, size_t n, unsigned flags,
+                             unsigned n_threads, tfm_error *err)
+{
+    many m = {t, item, flags};
+    tfm_pool *pool;
+    if (n_threads == 0) n_threads = tfm_threads_default();
+    if (n_threads > n) n_threads = (unsigned)n;
+    if (n_threads <= 1) {
+        for (size_t i = 0; i < n; i++) one_of_many(&m, i, 0);
+        return TFM_OK;
+    }
+    TFM_TRY(tfm_pool_new(&pool, n_threads, err));
+    tfm_pool_run(pool, n, one_of_many, &m);
+    tfm_pool_free(pool);
+    return TFM_OK;
+}

@@ -1,0 +1,451 @@
+/* vocab_build.c - computes the tables of a vocabulary from what a foreign file says (vocab.c lists
+ * them). Runs at conversion, or when a GGUF is opened directly; never for a model.bin.
+ *
+ * The same source gives the same bytes, and so the same id, on every machine: tables are filled in
+ * id and rank order, and nothing depends on addresses. */
+#include <stdlib.h>
+
+#include "text/text_internal.h"
+
+enum { MERGES_MAX = 1 << 26, TABLES_MAX = 10 };
+
+typedef struct build {
+    const tfm_vocab_source *src;
+    tfm_vocab_settings set;
+    tfm_vocab v; /* views of the tables below, so that look-ups work as soon as they can */
+    tfm_tensor tensor[TABLES_MAX];
+    void *data[TABLES_MAX];
+    size_t n_tables;
+    tfm_vocab_tables out;
+} build;
+
+/* One zeroed table of rows x width elements; width 1 makes it rank 1. */
+static tfm_status add_table(build *b, const char *name, tfm_dtype type, uint64_t rows,
+                            uint32_t width, void **data, tfm_error *err)
+{
+    uint64_t bytes;
+    if (rows > UINT32_MAX || !tfm_dtype_bytes(type, rows * width, &bytes) || bytes > SIZE_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: table %s is too large", name);
+    TFM_TRY(tfm_alloc(data, (size_t)bytes, 1, err));
+    tfm_tensor *t = &b->tensor[b->n_tables];
+    b->data[b->n_tables++] = *data;
+    *t = (tfm_tensor){.name = name,
+                      .dtype = type,
+                      .layout = TFM_LAYOUT_ROWS,
+                      .rank = width == 1 ? 1 : 2,
+                      .dims = {(uint32_t)rows, width, 1, 1},
+                      .data = *data,
+                      .bytes = bytes};
+    return TFM_OK;
+}
+
+static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err)
+{
+    const int32_t ids[] = {src->bos, src->eos, src->unk, src->pad};
+    if (src->n == 0) return tfm_fail(err, TFM_FORMAT, "vocabulary: no pieces");
+    if (src->n > TFM_VOCAB_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: %u pieces; at most %d are taken", src->n,
+                        TFM_VOCAB_MAX);
+    if (src->n_merges > MERGES_MAX || src->n_patterns > TFM_PATTERNS_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: too many merges or patterns");
+    if (src->type == TFM_VOCAB_SPM && src->score == NULL)
+        return tfm_fail(err, TFM_FORMAT, "vocabulary: SentencePiece pieces without scores");
+    for (unsigned i = 0; i < 4; i++)
+        if (ids[i] < -1 || (ids[i] >= 0 && (uint32_t)ids[i] >= src->n))
+            return tfm_fail(err, TFM_FORMAT, "vocabulary: special token %d is not among %u pieces",
+                            (int)ids[i], src->n);
+    return TFM_OK;
+}
+
+static tfm_status fill_settings(build *b, tfm_error *err)
+{
+    const tfm_vocab_source *src = b->src;
+    tfm_vocab_settings *s = &b->set;
+    s->type = src->type;
+    s->n = src->n;
+    s->bos = src->bos;
+    s->eos = src->eos;
+    s->unk = src->unk;
+    s->pad = src->pad;
+    s->add_bos = src->add_bos && src->bos >= 0;
+    s->add_eos = src->add_eos && src->eos >= 0;
+    s->add_space_prefix = src->add_space_prefix;
+    s->space_to_meta = src->space_to_meta;
+    s->remove_extra_spaces = src->remove_extra_spaces;
+    s->ignore_merges = src->ignore_merges;
+    s->byte_level = src->byte_level;
+    s->add_prefix_space = src->add_prefix_space;
+    if (src->normaliser && !tfm_norm_parse(src->normaliser, &s->norm))
+        return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary: normaliser \"%s\" is not known",
+                        src->normaliser);
+    for (uint32_t i = 0; i < src->n; i++)
+        if (src->piece_len[i] > s->max_piece) s->max_piece = src->piece_len[i];
+    for (uint32_t i = 0; i < src->n_patterns; i++) {
+        size_t n = strlen(src->pattern[i]);
+        if (n > TFM_PATTERN_MAX)
+            return tfm_fail(err, TFM_LIMIT, "vocabulary: a pattern of more than %d bytes",
+                            TFM_PATTERN_MAX);
+        TFM_TRY(tfm_strndup(&s->pattern[i], src->pattern[i], n, err));
+        s->pattern_len[i] = n;
+        s->n_patterns = i + 1;
+    }
+    return TFM_OK;
+}
+
+static tfm_status build_pieces(build *b, tfm_error *err)
+{
+    const tfm_vocab_source *src = b->src;
+    void *pieces, *offsets, *flags, *scores;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < src->n; i++) total += src->piece_len[i];
+    if (total > INT32_MAX) return tfm_fail(err, TFM_LIMIT, "vocabulary: pieces of over 2 GiB");
+    TFM_TRY(add_table(b, "vocab.pieces", TFM_U8, total, 1, &pieces, err));
+    TFM_TRY(add_table(b, "vocab.offsets", TFM_I32, (uint64_t)src->n + 1, 1, &offsets, err));
+    TFM_TRY(add_table(b, "vocab.flags", TFM_U8, src->n, 1, &flags, err));
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < src->n; i++) {
+        if (src->piece_len[i]) memcpy((char *)pieces + at, src->piece[i], src->piece_len[i]);
+        at += src->piece_len[i];
+        ((uint32_t *)offsets)[i + 1] = at;
+    }
+    if (src->flags) memcpy(flags, src->flags, src->n);
+    if (src->type == TFM_VOCAB_SPM) {
+        TFM_TRY(add_table(b, "vocab.scores", TFM_F32, src->n, 1, &scores, err));
+        memcpy(scores, src->score, src->n * sizeof(float));
+        b->v.scores = scores;
+    }
+    b->v.pieces = pieces;
+    b->v.pieces_len = total;
+    b->v.offsets = offsets;
+    b->v.flags = flags;
+    return TFM_OK;
+}
+
+/* A power of two at least half as large again as n: a load of 2/3 at most. */
+static uint32_t table_size(uint32_t n)
+{
+    uint32_t size = 16;
+    while (size < n + n / 2) size *= 2;
+    return size;
+}
+
+static bool insert_piece(const tfm_vocab *v, tfm_piece_slot *slots, uint32_t mask, uint32_t id)
+{
+    size_t len, other_len;
+    const unsigned char *p = tfm_vocab_bytes(v, id, &len);
+    if (len == 0) return true;
+    uint64_t h = tfm_hash_bytes(p, len);
+    uint32_t tag = (uint32_t)(h >> 32), at = (uint32_t)h & mask;
+    for (int probe = 0; probe < TFM_PROBE_MAX; probe++, at = (at + 1) & mask) {
+        if (slots[at].id1 == 0) {
+            slots[at] = (tfm_piece_slot){id + 1, tag};
+            return true;
+        }
+        if (slots[at].tag != tag) continue;
+        const unsigned char *other = tfm_vocab_bytes(v, slots[at].id1 - 1, &other_len);
+        if (other_len == len && memcmp(other, p, len) == 0) return true; /* the first id keeps it */
+    }
+    return false;
+}
+
+/* Fills the piece hash, in a table twice as large if a piece finds no place near enough. */
+static tfm_status build_hash(build *b, tfm_error *err)
+{
+    uint32_t n = b->set.n, size = table_size(n);
+    for (unsigned tries = 0; tries < 6; tries++, size *= 2) {
+        void *data;
+        uint32_t i = 0;
+        TFM_TRY(add_table(b, "vocab.hash", TFM_I32, size, 2, &data, err));
+        while (i < n && insert_piece(&b->v, data, size - 1, i)) i++;
+        if (i == n) {
+            b->v.hash = data;
+            b->v.hash_mask = size - 1;
+            return TFM_OK;
+        }
+        b->n_tables--;
+        tfm_free(data);
+    }
+    return tfm_fail(err, TFM_LIMIT, "vocabulary: too many pieces with the same hash");
+}
+
+static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m)
+{
+    uint32_t at = (uint32_t)tfm_hash_pair(m.left, m.right) & mask;
+    for (int probe = 0; probe < TFM_PROBE_MAX; probe++, at = (at + 1) & mask) {
+        if (slots[at].rank1 == 0) {
+            slots[at] = m;
+            return true;
+        }
+        if (slots[at].left == m.left && slots[at].right == m.right) return true; /* lower rank */
+    }
+    return false;
+}
+
+/* Merge `rank` as ids. */
+static tfm_status resolve_merge(build *b, tfm_buf *joined, uint32_t rank, tfm_merge_slot *m,
+                                tfm_error *err)
+{
+    const tfm_vocab_source *src = b->src;
+    tfm_buf_clear(joined);
+    TFM_TRY(tfm_buf_add(joined, src->merge_left[rank], src->merge_left_len[rank], err));
+    TFM_TRY(tfm_buf_add(joined, src->merge_right[rank], src->merge_right_len[rank], err));
+    m->left = tfm_vocab_find(&b->v, src->merge_left[rank], src->merge_left_len[rank]);
+    m->right = tfm_vocab_find(&b->v, src->merge_right[rank], src->merge_right_len[rank]);
+    m->id = joined->len ? tfm_vocab_find(&b->v, joined->data, joined->len) : -1;
+    m->rank1 = rank + 1;
+    if (m->left < 0 || m->right < 0 || m->id < 0)
+        return tfm_fail(err, TFM_FORMAT, "vocabulary: merge %u (\"%.*s\" + \"%.*s\") makes or uses "
+                        "a piece that is not in the vocabulary", rank,
+                        (int)(src->merge_left_len[rank] & 0xff), src->merge_left[rank],
+                        (int)(src->merge_right_len[rank] & 0xff), src->merge_right[rank]);
+    return TFM_OK;
+}
+
+static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err)
+{
+    tfm_buf joined = {0};
+    tfm_status st = TFM_OK;
+    uint32_t n = b->src->n_merges, size = table_size(n);
+    for (uint32_t i = 0; i < n && st == TFM_OK; i++)
+        st = resolve_merge(b, &joined, i, &resolved[i], err);
+    tfm_buf_free(&joined);
+    if (st != TFM_OK) return st;
+    for (unsigned tries = 0; tries < 6; tries++, size *= 2) {
+        void *data;
+        uint32_t i = 0;
+        TFM_TRY(add_table(b, "vocab.merges", TFM_I32, size, 4, &data, err));
+        while (i < n && insert_merge(data, size - 1, resolved[i])) i++;
+        if (i == n) {
+            b->v.merges = data;
+            b->v.merge_mask = size - 1;
+            return TFM_OK;
+        }
+        b->n_tables--;
+        tfm_free(data);
+    }
+    return tfm_fail(err, TFM_LIMIT, "vocabulary: too many merges with the same hash");
+}
+
+static tfm_status build_merges(build *b, tfm_error *err)
+{
+    void *resolved;
+    TFM_TRY(tfm_alloc(&resolved, b->src->n_merges, sizeof(tfm_merge_slot), err));
+    tfm_status st = fill_merges(b, resolved, err);
+    tfm_free(resolved);
+    return st;
+}
+
+/* The id that spells a byte when text holds it. Added tokens that look like a letter of the byte
+ * alphabet (DeepSeek's) spell that letter, not the byte. */
+static int32_t byte_id(const build *b, unsigned byte)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    const tfm_vocab *v = &b->v;
+    unsigned char p[8];
+    size_t n = 1;
+    int32_t id;
+    const unsigned not_text = TFM_TOKEN_CONTROL | TFM_TOKEN_ADDED | TFM_TOKEN_UNUSED;
+    p[0] = (unsigned char)byte;
+    if (b->set.type == TFM_VOCAB_BPE && b->set.byte_level) {
+        n = tfm_utf8_encode(tfm_byte_to_char(byte), p);
+    } else if (b->set.type != TFM_VOCAB_BYTES) {
+        memcpy(p, "<0x", 3);
+        p[3] = (unsigned char)hex[byte >> 4];
+        p[4] = (unsigned char)hex[byte & 15];
+        p[5] = '>';
+        id = tfm_vocab_lookup(v, p, 6);
+        return id >= 0 && (v->flags[id] & TFM_TOKEN_BYTE) ? id : -1;
+    }
+    id = tfm_vocab_lookup(v, p, n);
+    return id >= 0 && (v->flags[id] & not_text) == 0 ? id : -1;
+}
+
+static tfm_status build_bytes(build *b, tfm_error *err)
+{
+    void *data;
+    TFM_TRY(add_table(b, "vocab.bytes", TFM_I32, 256, 1, &data, err));
+    for (unsigned i = 0; i < 256; i++) ((int32_t *)data)[i] = byte_id(b, i);
+    b->v.bytes = data;
+    return TFM_OK;
+}
+
+/* ---- added and control tokens ---- */
+
+typedef struct special {
+    const unsigned char *text;
+    size_t len;
+    int32_t id;
+} special;
+
+static int by_text(const void *x, const void *y)
+{
+    const special *a = x, *b = y;
+    size_t n = a->len < b->len ? a->len : b->len;
+    int c = n ? memcmp(a->text, b->text, n) : 0;
+    if (c != 0) return c;
+    if (a->len != b->len) return a->len < b->len ? -1 : 1;
+    return a->id < b->id ? -1 : 1;
+}
+
+static bool is_special(unsigned flags)
+{
+    return (flags & (TFM_TOKEN_CONTROL | TFM_TOKEN_ADDED | TFM_TOKEN_UNKNOWN)) != 0 &&
+           (flags & (TFM_TOKEN_BYTE | TFM_TOKEN_UNUSED)) == 0;
+}
+
+/* What stands for this token in a text: its piece, where U+2581 of an added (not a control) token
+ * means a space if the vocabulary writes spaces so. */
+static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *err)
+{
+    size_t len;
+    const unsigned char *p = tfm_vocab_bytes(&b->v, id, &len);
+    bool meta = b->set.space_to_meta && (b->v.flags[id] & TFM_TOKEN_CONTROL) == 0;
+    for (size_t i = 0; i < len;) {
+        if (meta && len - i >= TFM_META_LEN && memcmp(p + i, TFM_META, TFM_META_LEN) == 0) {
+            TFM_TRY(tfm_buf_byte(text, ' ', err));
+            i += TFM_META_LEN;
+        } else {
+            TFM_TRY(tfm_buf_byte(text, p[i++], err));
+        }
+    }
+    return TFM_OK;
+}
+
+static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_error *err)
+{
+    void *ids, *offsets, *text;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++) total += list[i].len;
+    TFM_TRY(add_table(b, "vocab.special", TFM_I32, n, 1, &ids, err));
+    TFM_TRY(add_table(b, "vocab.special_offsets", TFM_I32, (uint64_t)n + 1, 1, &offsets, err));
+    TFM_TRY(add_table(b, "vocab.special_text", TFM_U8, total, 1, &text, err));
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ((int32_t *)ids)[i] = list[i].id;
+        memcpy((char *)text + at, list[i].text, list[i].len);
+        at += (uint32_t)list[i].len;
+        ((uint32_t *)offsets)[i + 1] = at;
+    }
+    return TFM_OK;
+}
+
+static tfm_status collect_special(build *b, special *list, uint32_t *n, tfm_buf *text,
+                                  tfm_error *err)
+{
+    for (uint32_t id = 0; id < b->set.n; id++) {
+        if (!is_special(b->v.flags[id])) continue;
+        size_t from = text->len;
+        TFM_TRY(special_text(b, id, text, err));
+        size_t len = text->len - from;
+        if (len > TFM_SPECIAL_LEN_MAX)
+            return tfm_fail(err, TFM_LIMIT, "vocabulary: added token %u has %zu bytes; at most %d "
+                            "are taken", id, len, TFM_SPECIAL_LEN_MAX);
+        if (len > 0) list[(*n)++] = (special){NULL, len, (int32_t)id};
+    }
+    size_t at = 0;
+    for (uint32_t i = 0; i < *n; at += list[i++].len)
+        list[i].text = (const unsigned char *)text->data + at;
+    return TFM_OK;
+}
+
+static tfm_status build_special(build *b, tfm_error *err)
+{
+    uint32_t n = 0, most = 0;
+    tfm_buf text = {0};
+    void *list;
+    for (uint32_t id = 0; id < b->set.n; id++) most += is_special(b->v.flags[id]);
+    if (most == 0) return TFM_OK;
+    TFM_TRY(tfm_alloc(&list, most, sizeof(special), err));
+    tfm_status st = collect_special(b, list, &n, &text, err);
+    if (st == TFM_OK && n > 0) {
+        qsort(list, n, sizeof(special), by_text);
+        st = write_special(b, list, n, err);
+    }
+    tfm_buf_free(&text);
+    tfm_free(list);
+    return st;
+}
+
+/* ---- the id and the result ---- */
+
+/* Is this the vocabulary in which id = byte and nothing else? */
+static bool is_raw_bytes(const build *b)
+{
+    const tfm_vocab_settings *s = &b->set;
+    if (s->type != TFM_VOCAB_BYTES || s->n != 256 || s->bos >= 0 || s->eos >= 0) return false;
+    for (int i = 0; i < 256; i++)
+        if (b->v.bytes[i] != i || b->v.flags[i] != 0) return false;
+    return true;
+}
+
+static tfm_status build_id(build *b, tfm_error *err)
+{
+    tfm_buf text = {0};
+    tfm_sha256 sha;
+    char hex[65];
+    if (is_raw_bytes(b)) {
+        strcpy(b->set.id, "raw-bytes");
+        return TFM_OK;
+    }
+    TFM_TRY(tfm_vocab_settings_write(&text, &b->set, err));
+    tfm_sha256_init(&sha);
+    tfm_sha256_add(&sha, text.data, text.len);
+    tfm_buf_free(&text);
+    for (size_t i = 0; i < b->n_tables; i++) {
+        tfm_sha256_add(&sha, b->tensor[i].name, strlen(b->tensor[i].name) + 1);
+        tfm_sha256_add(&sha, b->tensor[i].data, (size_t)b->tensor[i].bytes);
+    }
+    tfm_sha256_hex(&sha, hex);
+    memcpy(b->set.id, hex, 16);
+    b->set.id[16] = '\0';
+    return TFM_OK;
+}
+
+static tfm_status build_all(build *b, tfm_error *err)
+{
+    TFM_TRY(check_source(b->src, err));
+    TFM_TRY(fill_settings(b, err));
+    b->v.set = b->set;
+    TFM_TRY(build_pieces(b, err));
+    TFM_TRY(build_hash(b, err));
+    if (b->set.type == TFM_VOCAB_BPE) TFM_TRY(build_merges(b, err));
+    TFM_TRY(build_bytes(b, err));
+    TFM_TRY(build_special(b, err));
+    return build_id(b, err);
+}
+
+tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src, tfm_error *err)
+{
+    void *p;
+    tfm_buf text = {0};
+    *out = NULL;
+    TFM_TRY(tfm_alloc(&p, 1, sizeof(build), err));
+    build *b = p;
+    b->src = src;
+    b->out.owner = b;
+    tfm_status st = build_all(b, err);
+    if (st == TFM_OK) st = tfm_vocab_settings_write(&text, &b->set, err);
+    if (st != TFM_OK) {
+        tfm_buf_free(&text);
+        tfm_vocab_tables_free(&b->out);
+        return st;
+    }
+    b->src = NULL;
+    b->out.settings = text.data;
+    b->out.settings_len = text.len;
+    b->out.tensor = b->tensor;
+    b->out.n_tensors = b->n_tables;
+    memcpy(b->out.id, b->set.id, sizeof b->out.id);
+    *out = &b->out;
+    return TFM_OK;
+}
+
+void tfm_vocab_tables_free(tfm_vocab_tables *t)
+{
+    if (t == NULL) return;
+    build *b = t->owner;
+    for (size_t i = 0; i < b->n_tables; i++) tfm_free(b->data[i]);
+    tfm_vocab_settings_clear(&b->set);
+    tfm_free(b->out.settings);
+    tfm_free(b);
+}
