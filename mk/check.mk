@@ -2,7 +2,8 @@
 # side); each leaves its lines in $(RESULTS), tests/summary.sh reads them, prints what failed, names
 # what was skipped and ends on "N passed, N failed, N skipped".
 #
-# REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by check-long) lets a test program
+# A .bats file that runs make gets the flags of this build in its environment, so that it finds
+# everything up to date. REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by check-long) lets a test program
 # run its long form. Other sets: make asan | ubsan | tsan run `check` in a build of their own.
 
 RESULTS   := $(BUILD)/results
@@ -43,17 +44,19 @@ check-run: $(TAPS)
 $(RESULTS)/$(SET)/%.unit: FORCE
 	@bash tests/run.sh $(BUILD)/tests/$* $@
 $(RESULTS)/$(SET)/%.bats: FORCE
-	@BUILD=$(BUILD) bash tests/run.sh tests/$*.bats $@
+	@BUILD=$(BUILD) SAN=$(SAN) CC="$(CC)" OPT="$(OPT)" bash tests/run.sh tests/$*.bats $@
 $(RESULTS)/$(SET)/%.fuzz: FORCE
 	@bash tests/run.sh $(BUILD)/tests/fuzz/$* $@ tests/fuzz/corpus/$(*:fuzz_%=%)
 
 # Programs under a sanitizer are slower; thread sanitizing all of the shell tests would only repeat
 # single-threaded work, so tsan takes the C tests and the .bats files named here.
 TSAN_BATS ?= $(wildcard tests/run.bats tests/main.bats)
+# The tests of make itself have nothing to sanitize.
+SAN_BATS   = $(filter-out tests/house.bats,$(BATS))
 asan: ## the tests in a build with the address sanitizer
-	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address BATS="$(SAN_BATS)"
 ubsan: ## the tests in a build with the undefined behaviour sanitizer
-	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-ubsan SAN=undefined
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-ubsan SAN=undefined BATS="$(SAN_BATS)"
 tsan: ## the C tests and the run tests in a build with the thread sanitizer
 	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-tsan SAN=thread BATS="$(TSAN_BATS)"
 

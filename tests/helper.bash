@@ -35,7 +35,8 @@ fi
 for name in "${!TFM_@}"; do
     [ "$name" = TFM_ASSETS ] || unset "$name"
 done
-unset name
+# A make that a test starts is no part of the one that runs the tests.
+unset name MAKEFLAGS MFLAGS MAKELEVEL
 export LC_ALL=C TZ=UTC TERM=dumb
 
 # Only programs of this build are found: a tool that is not built is a stub that says so and exits
