@@ -1,0 +1,133 @@
+/* engine.c - a model on a device: graph, plan, cache; one pass over one sequence.
+ *
+ * Owns backend, graph, plan, KV pages. Knows nothing of sampling or of who asks. The context in
+ * force is settled here, once, because length-dependent rope scaling is fixed from it.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arch/arch_internal.h"
+#include "infer/infer_internal.h"
+
+#define DEFAULT_CTX 4096u
+#define PASS_ROWS 512u /* rows of one batch in tfm_engine_logits */
+
+struct tfm_engine {
+    tfm_model *model;
+    tfm_backend *be;
+    tfm_graph *graph;
+    tfm_kv *kv;
+    tfm_plan *plan;
+    tfm_pages *pages;
+    uint32_t ctx;
+    char numerics[96];
+};
+
+static tfm_status settle_ctx(tfm_engine *e, const tfm_engine_options *o, tfm_error *err) {
+    uint32_t own = e->graph->ctx_train, most = e->graph->max_position;
+
+    e->ctx = o->ctx ? o->ctx : own < DEFAULT_CTX ? own : DEFAULT_CTX;
+    if (e->ctx > most)
+        return tfm_fail(err, TFM_MISMATCH,
+                        "%s: a context of %u was asked for, the model's positions end at %u; give "
+                        "--ctx %u or less",
+                        tfm_model_path(e->model), e->ctx, most, most);
+    return TFM_OK;
+}
+
+tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_options *o,
+                          tfm_error *err) {
+    tfm_engine *e = NULL;
+    tfm_status st;
+    tfm_dtype kv_type = o->kv_type == TFM_DTYPE_NONE ? TFM_F16 : o->kv_type;
+
+    *out = NULL;
+    if (kv_type != TFM_F16 && kv_type != TFM_F32)
+        return tfm_fail(err, TFM_USAGE, "a cache of type %s is not known; give f16 or f32",
+                        tfm_dtype_name(kv_type));
+    if ((st = tfm_alloc((void **)&e, 1, sizeof *e, err)) != TFM_OK) return st;
+    e->model = model;
+    if ((st = tfm_graph_new(&e->graph, model, o->ctx, err)) != TFM_OK) goto fail;
+    if ((st = settle_ctx(e, o, err)) != TFM_OK) goto fail;
+    st = tfm_backend_new(&e->be, o->device ? o->device : "auto", o->threads, err);
+    if (st != TFM_OK) goto fail;
+    const tfm_backend_ops *ops = e->be->ops;
+    if (e->graph->n_kv) {
+        st = ops->kv_new(e->be, e->graph, 0, e->graph->n_blocks, kv_type, &e->kv, err);
+        if (st != TFM_OK) goto fail;
+    }
+    st = ops->plan_new(e->be, e->graph, 0, e->graph->n_steps, e->kv, &e->plan, err);
+    if (st != TFM_OK) goto fail;
+    st = tfm_pages_new(&e->pages, e->be, e->kv, o->kv_bytes, err);
+    if (st != TFM_OK) goto fail;
+    snprintf(e->numerics, sizeof e->numerics, "%s %s kv=%s ctx=%" PRIu32, ops->name,
+             e->be->instruction_set, tfm_dtype_name(kv_type), e->ctx);
+    *out = e;
+    return TFM_OK;
+fail:
+    tfm_engine_free(e);
+    return st;
+}
+
+void tfm_engine_free(tfm_engine *e) {
+    if (!e) return;
+    tfm_pages_free(e->pages);
+    if (e->plan) e->be->ops->plan_free(e->plan);
+    if (e->kv) e->be->ops->kv_free(e->kv);
+    tfm_backend_free(e->be);
+    tfm_graph_free(e->graph);
+    tfm_free(e);
+}
+
+uint32_t tfm_engine_ctx(const tfm_engine *e) { return e->ctx; }
+uint32_t tfm_engine_n_vocab(const tfm_engine *e) { return e->graph->n_vocab; }
+const char *tfm_engine_numerics(const tfm_engine *e) { return e->numerics; }
+tfm_pages *tfm_engine_pages(tfm_engine *e) { return e->pages; }
+tfm_model *tfm_engine_model(tfm_engine *e) { return e->model; }
+
+tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
+    return e->be->ops->plan_run(e->plan, b, err);
+}
+
+/* Rows [first, first + n) of one sequence, logits of each. */
+static tfm_status pass(tfm_engine *e, const tfm_seq *seq, const int32_t *ids, uint32_t first,
+                       uint32_t n, float *logits, tfm_error *err) {
+    uint32_t position[PASS_ROWS], out_row[PASS_ROWS];
+    uint32_t row_start[2] = {0, n};
+    const uint32_t *page = seq->page;
+    tfm_batch b = {.n_rows = n, .n_seqs = 1, .row_start = row_start, .token = ids + first};
+
+    for (uint32_t i = 0; i < n; i++) {
+        position[i] = first + i;
+        out_row[i] = i;
+    }
+    b.position = position;
+    b.page = &page;
+    b.out_row = out_row;
+    b.n_out = n;
+    b.logits = logits + (size_t)first * e->graph->n_vocab;
+    return tfm_engine_run(e, &b, err);
+}
+
+tfm_status tfm_engine_logits(tfm_engine *e, const int32_t *ids, size_t n, float *logits,
+                             tfm_error *err) {
+    tfm_seq seq = {0};
+    tfm_status st = TFM_OK;
+
+    if (n > e->ctx)
+        return tfm_fail(err, TFM_LIMIT, "%zu tokens do not fit the context of %u; give --ctx", n,
+                        e->ctx);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= e->graph->n_vocab)
+            return tfm_fail(err, TFM_RECORD, "id %d at position %zu is outside the vocabulary",
+                            (int)ids[i], i);
+    for (uint32_t at = 0; at < n && st == TFM_OK;) {
+        uint32_t rows = (uint32_t)n - at < PASS_ROWS ? (uint32_t)n - at : PASS_ROWS;
+        st = tfm_seq_extend(e->pages, &seq, at + rows, err);
+        if (st == TFM_OK) st = pass(e, &seq, ids, at, rows, logits, err);
+        at += rows;
+    }
+    tfm_seq_release(e->pages, &seq);
+    return st;
+}

@@ -1,0 +1,77 @@
+/* infer_internal.h - sequences over KV pages, the engine's insides, stop strings.
+ *
+ *     tfm_seq s = {0};
+ *     TFM_TRY(tfm_seq_extend(pages, &s, 10, err));     // room for positions 0..9
+ *     ... run a batch with page table s.page ...
+ *     tfm_seq_release(pages, &s);
+ *
+ * Pages are counted references: a fork shares the whole pages of its parent and copies only the one
+ * that both would write to. Which page holds what never changes a result (DESIGN 7).
+ */
+#ifndef TFM_INFER_INTERNAL_H
+#define TFM_INFER_INTERNAL_H
+
+#include "backend/backend_internal.h"
+#include "base/base_internal.h"
+#include "tfm/infer.h"
+
+/* ---- pages ---- */
+
+/* The page table of one sequence: page[p / TFM_KV_PAGE] holds position p. {0} is empty. */
+typedef struct tfm_seq {
+    uint32_t *page; /* [n_pages] */
+    size_t cap;
+    uint32_t n_pages;
+    uint32_t len; /* positions [0, len) are there */
+} tfm_seq;
+
+typedef struct tfm_pages tfm_pages;
+/* kv is borrowed and may be NULL (nothing attends: sequences then only count). max_bytes 0: no
+ * limit but memory. */
+tfm_status tfm_pages_new(tfm_pages **out, const tfm_backend *be, tfm_kv *kv, uint64_t max_bytes,
+                         tfm_error *err) TFM_MUST_CHECK;
+void tfm_pages_free(tfm_pages *p);
+/* Pages that the limit allows in all, UINT32_MAX for none. */
+uint32_t tfm_pages_limit(const tfm_pages *p);
+
+/* Makes positions [s->len, len) writable: new pages, and a copy of a shared last page. TFM_LIMIT
+ * when the budget is spent. */
+tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err) TFM_MUST_CHECK;
+/* Forgets positions >= len. */
+void tfm_seq_truncate(tfm_pages *p, tfm_seq *s, uint32_t len);
+/* *to = the first len positions of from, pages shared. to must be {0}. */
+tfm_status tfm_seq_fork(tfm_pages *p, tfm_seq *to, const tfm_seq *from, uint32_t len,
+                        tfm_error *err) TFM_MUST_CHECK;
+/* Gives all pages back; s is {0} after. */
+void tfm_seq_release(tfm_pages *p, tfm_seq *s);
+
+/* ---- the engine's insides, for generate.c ---- */
+
+tfm_pages *tfm_engine_pages(tfm_engine *e);
+tfm_model *tfm_engine_model(tfm_engine *e);
+/* Runs rows through the whole model. Fills b's outputs. */
+tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- stop strings ---- */
+
+/* The matcher of one sample: holds back the tokens whose text may yet become a stop string. */
+typedef struct tfm_stop_set tfm_stop_set; /* shared: strings and the bytes of every id */
+typedef struct tfm_stop tfm_stop;         /* one sample's state */
+
+/* Borrows strings and vocab. Computes the bytes of every id once. */
+tfm_status tfm_stop_set_new(tfm_stop_set **out, const tfm_vocab *vocab, const char *const *strings,
+                            size_t n, tfm_error *err) TFM_MUST_CHECK;
+void tfm_stop_set_free(tfm_stop_set *set);
+tfm_status tfm_stop_new(tfm_stop **out, const tfm_stop_set *set, tfm_error *err) TFM_MUST_CHECK;
+void tfm_stop_free(tfm_stop *s);
+/* Takes the next id. Appends to *ready the ids that are now certain; *stopped is set when a stop
+ * string is complete: then *ready got the ids that spell exactly the text before it. */
+tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped, tfm_error *err)
+    TFM_MUST_CHECK;
+/* Appends what is still held back: the text ended otherwise. */
+tfm_status tfm_stop_flush(tfm_stop *s, tfm_ids *ready, tfm_error *err) TFM_MUST_CHECK;
+
+/* Appends one id to *ids. */
+tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
+
+#endif
