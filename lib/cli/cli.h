@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tfm/infer.h"
 #include "tfm/status.h"
 #include "tfm/stream.h"
 
@@ -138,6 +139,36 @@ void tfm_cli_answer_no(tfm_cli *c);
  * ERROR is written first so that the next stage can name us (or the stage before us, when it was
  * that one that failed). A reader that left ends the program quietly by SIGPIPE. */
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err);
+
+/* ---- sampling: the same options in every tool that draws ---- */
+
+enum {
+    TFM_OPTION_MIN_P = 0x800,
+    TFM_OPTION_REPEAT,
+    TFM_OPTION_PRESENCE,
+    TFM_OPTION_FREQUENCY,
+    TFM_OPTION_LAST
+};
+#define TFM_OPT_SAMPLING                                                                          \
+    {'s', "seed", "N", "seed of the random numbers (default: 0)"},                                \
+        {'T', "temp", "X", "temperature; 0 takes the most likely (default: 0, or 1 with -k, -p, --min-p)"}, \
+        {'k', "top-k", "N", "draw from the N most likely (default: 0, all)"},                     \
+        {'p', "top-p", "X", "draw from the fewest whose probability reaches X (default: 1, all)"}, \
+        {TFM_OPTION_MIN_P, "min-p", "X", "drop those below X times the most likely (default: 0)"}, \
+        {TFM_OPTION_REPEAT, "repeat-penalty", "X", "divide the logits of ids that occurred (default: 1)"}, \
+        {TFM_OPTION_PRESENCE, "presence-penalty", "X", "lower ids that occurred (default: 0)"},   \
+        {TFM_OPTION_FREQUENCY, "frequency-penalty", "X", "lower ids by each occurrence (default: 0)"}, \
+        {TFM_OPTION_LAST, "penalty-last", "N", "ids that the penalties look back on (default: 0, all)"}
+
+/* Greedy unless -k, -p or --min-p is given (then the temperature is 1) or -T says otherwise. */
+typedef struct tfm_cli_sampling {
+    tfm_sampling sampling;
+    bool has_temperature, is_drawn;
+} tfm_cli_sampling;
+void tfm_cli_sampling_start(tfm_cli_sampling *s);
+/* Takes the present option if it is one of TFM_OPT_SAMPLING. */
+bool tfm_cli_sampling_take(tfm_cli *c, int option, tfm_cli_sampling *s);
+tfm_sampling tfm_cli_sampling_end(const tfm_cli_sampling *s);
 
 /* The folder of arch/ and models/: ../share/tfm beside the program's folder, else ../../share (the
  * build tree). "" when neither is there. Static. */

@@ -3,9 +3,11 @@
  * Owns the groups that are open. Groups may interleave; they are found by a hash of their number.
  * The limits: what one group may hold is bounded by what its writer has sent.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "infer/infer_internal.h"
+#include "tfm/groups.h"
 #include "tfm/prompts.h"
 
 typedef struct open_group {
@@ -18,11 +20,12 @@ struct tfm_prompts {
     tfm_reader *reader;
     tfm_tokenizer *tokenizer; /* set when raw bytes are to be turned into tokens */
     unsigned tokenize_flags;
-    open_group **slot; /* [n_slots], a power of two, open addressing by group */
-    size_t n_slots, n_open;
+    tfm_groups *open; /* of open_group */
     size_t arrivals;
     open_group *given;   /* what the last call gave out */
-    bool ended;          /* END was read: give the rest */
+    bool ended;          /* END was read */
+    open_group **rest;   /* [n_rest] then: what is still to be given */
+    size_t n_rest, next_rest;
 };
 
 /* ---- open groups ---- */
@@ -37,53 +40,23 @@ static void group_free(open_group *o) {
     tfm_free(o);
 }
 
-static size_t slot_of(const tfm_prompts *p, uint32_t group) {
-    size_t i = (size_t)(group * 2654435761u) & (p->n_slots - 1); /* Knuth's multiplier */
-    while (p->slot[i] && p->slot[i]->prompt.group != group) i = (i + 1) & (p->n_slots - 1);
-    return i;
-}
-
-static tfm_status widen(tfm_prompts *p, tfm_error *err) {
-    open_group **old = p->slot;
-    size_t n = p->n_slots;
-
-    p->n_slots = n ? n * 2 : 64;
-    tfm_status st = tfm_alloc((void **)&p->slot, p->n_slots, sizeof *p->slot, err);
-    if (st != TFM_OK) {
-        p->slot = old;
-        p->n_slots = n;
-        return st;
-    }
-    for (size_t i = 0; i < n; i++)
-        if (old[i]) p->slot[slot_of(p, old[i]->prompt.group)] = old[i];
-    tfm_free(old);
-    return TFM_OK;
-}
-
 static tfm_status group_get(tfm_prompts *p, uint32_t group, open_group **out, tfm_error *err) {
-    if (2 * (p->n_open + 1) > p->n_slots) TFM_TRY(widen(p, err));
-    size_t i = slot_of(p, group);
-    if (!p->slot[i]) {
-        TFM_TRY(tfm_alloc((void **)&p->slot[i], 1, sizeof **p->slot, err));
-        p->slot[i]->prompt.group = group;
-        p->slot[i]->order = p->arrivals++;
-        p->n_open++;
+    void **slot;
+
+    TFM_TRY(tfm_groups_slot(p->open, group, &slot, err));
+    if (!*slot) {
+        open_group *o = NULL;
+        tfm_status st = tfm_alloc((void **)&o, 1, sizeof *o, err);
+        if (st != TFM_OK) {
+            tfm_groups_remove(p->open, group);
+            return st;
+        }
+        o->prompt.group = group;
+        o->order = p->arrivals++;
+        *slot = o;
     }
-    *out = p->slot[i];
+    *out = *slot;
     return TFM_OK;
-}
-
-/* Takes the group out of the table; later ones of its run move up. */
-static void group_take(tfm_prompts *p, open_group *o) {
-    size_t mask = p->n_slots - 1, i = slot_of(p, o->prompt.group);
-
-    p->slot[i] = NULL;
-    p->n_open--;
-    for (size_t k = (i + 1) & mask; p->slot[k]; k = (k + 1) & mask) {
-        open_group *moved = p->slot[k];
-        p->slot[k] = NULL;
-        p->slot[slot_of(p, moved->prompt.group)] = moved;
-    }
 }
 
 /* ---- making ---- */
@@ -102,31 +75,34 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
                         tfm_header_kind(h));
     TFM_TRY(tfm_alloc((void **)&p, 1, sizeof *p, err));
     p->reader = r;
+    if ((st = tfm_groups_new(&p->open, err)) != TFM_OK) goto fail;
     if (!vocab || !theirs || strcmp(theirs, tfm_vocab_id(vocab)) == 0) {
         *out = p;
         return TFM_OK;
     }
     if (strcmp(theirs, "raw-bytes") != 0) {
-        tfm_free(p);
-        return tfm_fail(err, TFM_MISMATCH,
-                        "the tokens are of vocabulary %s (from %s), %s has %s; tokenize with -m %s",
-                        theirs, tool ? tool : "an unnamed tool", model_path, tfm_vocab_id(vocab),
-                        model_path);
+        st = tfm_fail(err, TFM_MISMATCH,
+                      "the tokens are of vocabulary %s (from %s), %s has %s; tokenize with -m %s",
+                      theirs, tool ? tool : "an unnamed tool", model_path, tfm_vocab_id(vocab),
+                      model_path);
+        goto fail;
     }
     if (!how || !strstr(how, "special=none")) p->tokenize_flags |= TFM_TOK_ADD_SPECIAL;
     if (how && strstr(how, "parse-special=yes")) p->tokenize_flags |= TFM_TOK_PARSE_SPECIAL;
-    if ((st = tfm_tokenizer_new(&p->tokenizer, vocab, err)) != TFM_OK) {
-        tfm_free(p);
-        return st;
-    }
+    if ((st = tfm_tokenizer_new(&p->tokenizer, vocab, err)) != TFM_OK) goto fail;
     *out = p;
     return TFM_OK;
+fail:
+    tfm_prompts_free(p);
+    return st;
 }
 
 void tfm_prompts_free(tfm_prompts *p) {
     if (!p) return;
-    for (size_t i = 0; i < p->n_slots; i++) group_free(p->slot[i]);
-    tfm_free(p->slot);
+    size_t at = 0;
+    for (open_group *o; p->open && (o = tfm_groups_next(p->open, &at)) != NULL;) group_free(o);
+    tfm_groups_free(p->open);
+    tfm_free(p->rest);
     group_free(p->given);
     tfm_tokenizer_free(p->tokenizer);
     tfm_free(p);
@@ -208,7 +184,7 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
 }
 
 static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *out, tfm_error *err) {
-    group_take(p, o);
+    tfm_groups_remove(p->open, o->prompt.group);
     p->given = o;
     if (p->tokenizer && !o->prompt.message) TFM_TRY(to_tokens(p, o, err));
     o->prompt.flush |= flush;
@@ -216,13 +192,20 @@ static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *ou
     return TFM_OK;
 }
 
-/* After END: groups that had no GROUP-END, in order of arrival. */
-static tfm_status give_rest(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
-    open_group *first = NULL;
+static int by_arrival(const void *a, const void *b) {
+    const open_group *x = *(open_group *const *)a, *y = *(open_group *const *)b;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
 
-    for (size_t i = 0; i < p->n_slots; i++)
-        if (p->slot[i] && (!first || p->slot[i]->order < first->order)) first = p->slot[i];
-    return first ? give(p, first, false, out, err) : TFM_DONE;
+/* At END: the groups that had no GROUP-END, to be given in order of arrival. */
+static tfm_status line_up(tfm_prompts *p, tfm_error *err) {
+    size_t at = 0;
+
+    TFM_TRY(tfm_alloc((void **)&p->rest, tfm_groups_count(p->open), sizeof *p->rest, err));
+    for (open_group *o; (o = tfm_groups_next(p->open, &at)) != NULL;) p->rest[p->n_rest++] = o;
+    qsort(p->rest, p->n_rest, sizeof(open_group *), by_arrival);
+    p->ended = true;
+    return TFM_OK;
 }
 
 tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
@@ -235,7 +218,7 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
     while (!p->ended) {
         st = tfm_reader_next(p->reader, &rec, err);
         if (st == TFM_DONE) {
-            p->ended = true;
+            TFM_TRY(line_up(p, err));
             break;
         }
         if (st != TFM_OK) return st;
@@ -251,5 +234,6 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
         else
             TFM_TRY(take_other(p, o, &rec, err));
     }
-    return give_rest(p, out, err);
+    if (p->next_rest == p->n_rest) return TFM_DONE;
+    return give(p, p->rest[p->next_rest++], false, out, err);
 }

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "backend/mathf_internal.h"
+#include "backend/math_internal.h"
 #include "base/base_internal.h"
 #include "base/rng_internal.h"
 #include "tfm/infer.h"
