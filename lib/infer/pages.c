@@ -80,12 +80,13 @@ tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err
     uint32_t need = (len - 1) / TFM_KV_PAGE + 1;
 
     TFM_TRY(tfm_grow((void **)&s->page, &s->cap, need, sizeof *s->page, err));
-    if (s->len % TFM_KV_PAGE && p->refs[s->page[s->n_pages - 1]] > 1) { /* both would write */
-        uint32_t old = s->page[s->n_pages - 1], copy;
+    uint32_t partial = s->len / TFM_KV_PAGE;
+    if (s->len % TFM_KV_PAGE && p->refs[s->page[partial]] > 1) { /* both would write */
+        uint32_t old = s->page[partial], copy;
         TFM_TRY(take_page(p, &copy, err));
         if (p->kv) p->be->ops->kv_copy_page(p->kv, copy, old);
         drop_page(p, old);
-        s->page[s->n_pages - 1] = copy;
+        s->page[partial] = copy;
     }
     while (s->n_pages < need) {
         TFM_TRY(take_page(p, &s->page[s->n_pages], err));
@@ -96,10 +97,9 @@ tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err
 }
 
 void tfm_seq_truncate(tfm_pages *p, tfm_seq *s, uint32_t len) {
-    if (len >= s->len) return;
-    uint32_t need = len ? (len - 1) / TFM_KV_PAGE + 1 : 0;
-    while (s->n_pages > need) drop_page(p, s->page[--s->n_pages]);
-    s->len = len;
+    if (len < s->len) s->len = len;
+    uint32_t need = s->len ? (s->len - 1) / TFM_KV_PAGE + 1 : 0;
+    while (s->n_pages > need) drop_page(p, s->page[--s->n_pages]); /* a failed extend left some */
 }
 
 tfm_status tfm_seq_fork(tfm_pages *p, tfm_seq *to, const tfm_seq *from, uint32_t len,
