@@ -28,8 +28,8 @@ TFM_API size_t tfm_groups_count(const tfm_groups *g);
 TFM_API void *tfm_groups_find(const tfm_groups *g, uint32_t group);
 /* Where the value of `group` is kept; makes room with a NULL value if it is new. Valid until the next
  * call that adds or removes. */
-TFM_API tfm_status tfm_groups_slot(tfm_groups *g, uint32_t group, void ***slot, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_groups_slot(tfm_groups *g, uint32_t group, void ***slot,
+                                   tfm_error *err) TFM_MUST_CHECK;
 /* Forgets the group; returns its value. */
 TFM_API void *tfm_groups_remove(tfm_groups *g, uint32_t group);
 /* Walks in no particular order: start with *at = 0; returns NULL after the last value. */

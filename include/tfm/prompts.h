@@ -49,7 +49,7 @@ TFM_API tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_v
 TFM_API void tfm_prompts_free(tfm_prompts *p);
 /* The next group whose GROUP-END has come (or, at END, that had none). A gap between positions and
  * what the tokenizer refuses make the group a failed one, not the stream. */
-TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,
+                                    tfm_error *err) TFM_MUST_CHECK;
 
 #endif

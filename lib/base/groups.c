@@ -21,7 +21,9 @@ struct tfm_groups {
 
 #define FIRST_BITS 4u
 
-static size_t size_of(const tfm_groups *g) { return (size_t)1 << g->bits; }
+static size_t size_of(const tfm_groups *g) {
+    return (size_t)1 << g->bits;
+}
 
 static size_t place(const tfm_groups *g, uint32_t group) {
     uint64_t spread = (uint64_t)group * 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio (Knuth) */
@@ -51,7 +53,9 @@ void tfm_groups_free(tfm_groups *g) {
     tfm_free(g);
 }
 
-size_t tfm_groups_count(const tfm_groups *g) { return g->count; }
+size_t tfm_groups_count(const tfm_groups *g) {
+    return g->count;
+}
 
 void *tfm_groups_find(const tfm_groups *g, uint32_t group) {
     return g->entry[place(g, group)].value;

@@ -80,11 +80,21 @@ void tfm_engine_free(tfm_engine *e) {
     tfm_free(e);
 }
 
-uint32_t tfm_engine_ctx(const tfm_engine *e) { return e->ctx; }
-uint32_t tfm_engine_n_vocab(const tfm_engine *e) { return e->graph->n_vocab; }
-const char *tfm_engine_numerics(const tfm_engine *e) { return e->numerics; }
-tfm_pages *tfm_engine_pages(tfm_engine *e) { return e->pages; }
-tfm_model *tfm_engine_model(tfm_engine *e) { return e->model; }
+uint32_t tfm_engine_ctx(const tfm_engine *e) {
+    return e->ctx;
+}
+uint32_t tfm_engine_n_vocab(const tfm_engine *e) {
+    return e->graph->n_vocab;
+}
+const char *tfm_engine_numerics(const tfm_engine *e) {
+    return e->numerics;
+}
+tfm_pages *tfm_engine_pages(tfm_engine *e) {
+    return e->pages;
+}
+tfm_model *tfm_engine_model(tfm_engine *e) {
+    return e->model;
+}
 
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
     return e->be->ops->plan_run(e->plan, b, err);

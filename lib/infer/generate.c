@@ -19,12 +19,17 @@
 #define DEFAULT_ROWS 512u
 #define MAX_SAMPLES 65536u
 
-typedef enum sample_state { SAMPLE_WAITING, SAMPLE_PREFILL, SAMPLE_DECODE, SAMPLE_DONE } sample_state;
+typedef enum sample_state {
+    SAMPLE_WAITING,
+    SAMPLE_PREFILL,
+    SAMPLE_DECODE,
+    SAMPLE_DONE
+} sample_state;
 
 typedef struct sample_run {
     sample_state state;
     tfm_seq seq;
-    tfm_ids ids;   /* prompt and all that was drawn */
+    tfm_ids ids; /* prompt and all that was drawn */
     tfm_stop *stop;
     tfm_ids ready; /* certain, in order */
     size_t taken;  /* of ready, reported */
@@ -52,19 +57,19 @@ struct tfm_generator {
     uint32_t ctx, n_vocab;
     job **jobs; /* [n_jobs], arrival order; [0, first) are gone */
     size_t cap, n_jobs, first, next_admit;
-    size_t cursor; /* unordered: where to look next */
+    size_t cursor;   /* unordered: where to look next */
     uint32_t active; /* samples in flight */
     uint64_t reserved;
     /* one batch */
-    int32_t *token;              /* [rows] */
-    uint32_t *position;          /* [rows] */
-    uint32_t *row_start;         /* [rows + 1] */
-    const uint32_t **page;       /* [rows] */
-    uint32_t *out_row;           /* [rows] */
+    int32_t *token;        /* [rows] */
+    uint32_t *position;    /* [rows] */
+    uint32_t *row_start;   /* [rows + 1] */
+    const uint32_t **page; /* [rows] */
+    uint32_t *out_row;     /* [rows] */
     struct {
         job *job;
         uint32_t sample;
-    } *out_owner; /* [rows] */
+    } * out_owner; /* [rows] */
     float *logits; /* [logits_cap] */
     size_t logits_cap;
     char *message; /* of the last ERROR event */
@@ -253,7 +258,9 @@ tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *id
     return TFM_OK;
 }
 
-size_t tfm_generator_open(const tfm_generator *g) { return g->n_jobs - g->first; }
+size_t tfm_generator_open(const tfm_generator *g) {
+    return g->n_jobs - g->first;
+}
 
 /* ---- admission ---- */
 
@@ -348,8 +355,8 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
     bool stopped = false;
     int32_t id;
 
-    tfm_status st = tfm_sample(g->sampler, logits, s->ids.data, s->ids.len, j->group, k, position,
-                               &id, &why);
+    tfm_status st =
+        tfm_sample(g->sampler, logits, s->ids.data, s->ids.len, j->group, k, position, &id, &why);
     if (st == TFM_RECORD) return sample_fail(g, j, s, why.message, err);
     if (st != TFM_OK) {
         if (err) *err = why;
@@ -426,8 +433,7 @@ static tfm_status step(tfm_generator *g, tfm_error *err) {
 static bool sample_event(tfm_generator *g, job *j, uint32_t k, tfm_event *ev) {
     sample_run *s = &j->sample[k];
 
-    *ev = (tfm_event){.group = j->group, .sample = k,
-                      .position = j->n_prompt + (uint32_t)s->taken};
+    *ev = (tfm_event){.group = j->group, .sample = k, .position = j->n_prompt + (uint32_t)s->taken};
     if (s->taken < s->ready.len) {
         ev->type = TFM_EVENT_TOKEN;
         ev->token = s->ready.data[s->taken++];

@@ -66,8 +66,8 @@ tfm_status tfm_stop_new(tfm_stop **out, const tfm_stop_set *set, tfm_error *err)
 void tfm_stop_free(tfm_stop *s);
 /* Takes the next id. Appends to *ready the ids that are now certain; *stopped is set when a stop
  * string is complete: then *ready got the ids that spell exactly the text before it. */
-tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
+                         tfm_error *err) TFM_MUST_CHECK;
 /* Appends what is still held back: the text ended otherwise. */
 tfm_status tfm_stop_flush(tfm_stop *s, tfm_ids *ready, tfm_error *err) TFM_MUST_CHECK;
 

@@ -11,8 +11,8 @@
 struct tfm_pages {
     const tfm_backend *be;
     tfm_kv *kv;
-    uint32_t *refs;   /* [cap] */
-    uint32_t *free;   /* [n_free], a stack */
+    uint32_t *refs; /* [cap] */
+    uint32_t *free; /* [n_free], a stack */
     size_t refs_cap, free_cap;
     uint32_t n_pages; /* that the backend has */
     uint32_t n_free;
@@ -44,7 +44,9 @@ void tfm_pages_free(tfm_pages *p) {
     tfm_free(p);
 }
 
-uint32_t tfm_pages_limit(const tfm_pages *p) { return p->limit; }
+uint32_t tfm_pages_limit(const tfm_pages *p) {
+    return p->limit;
+}
 
 /* Asks the backend for more pages, at least one. */
 static tfm_status grow(tfm_pages *p, tfm_error *err) {

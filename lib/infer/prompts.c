@@ -22,9 +22,9 @@ struct tfm_prompts {
     unsigned tokenize_flags;
     tfm_groups *open; /* of open_group */
     size_t arrivals;
-    open_group *given;   /* what the last call gave out */
-    bool ended;          /* END was read */
-    open_group **rest;   /* [n_rest] then: what is still to be given */
+    open_group *given; /* what the last call gave out */
+    bool ended;        /* END was read */
+    open_group **rest; /* [n_rest] then: what is still to be given */
     size_t n_rest, next_rest;
 };
 
@@ -117,14 +117,16 @@ static tfm_status group_fail(open_group *o, const char *program, const char *mes
     return program ? tfm_strdup(&o->prompt.program, program, err) : TFM_OK;
 }
 
-static tfm_status take_tokens(tfm_prompts *p, open_group *o, const tfm_record *rec, tfm_error *err) {
+static tfm_status take_tokens(tfm_prompts *p, open_group *o, const tfm_record *rec,
+                              tfm_error *err) {
     const void *payload;
     size_t n = rec->dims[0];
 
     TFM_TRY(tfm_reader_payload(p->reader, &payload, err));
     if (rec->dtype != TFM_I32 || rec->rank != 1)
-        return tfm_fail(err, TFM_FORMAT, "record %u: tokens must be i32 of rank 1, not %s of rank %u",
-                        rec->seq, tfm_dtype_name((tfm_dtype)rec->dtype), rec->rank);
+        return tfm_fail(err, TFM_FORMAT,
+                        "record %u: tokens must be i32 of rank 1, not %s of rank %u", rec->seq,
+                        tfm_dtype_name((tfm_dtype)rec->dtype), rec->rank);
     if (rec->position > o->prompt.n) {
         const char why[] = "tokens are missing between two records of the group";
         return group_fail(o, NULL, why, sizeof why - 1, err);

@@ -21,10 +21,10 @@ typedef struct candidate {
 struct tfm_sampler {
     tfm_sampling opt;
     uint32_t n_vocab;
-    float *logit;        /* [n_vocab] penalised copy */
-    uint32_t *count;     /* [n_vocab] occurrences in the history, zero between calls */
-    candidate *heap;     /* [n_vocab] */
-    double *weight;      /* [n_vocab] exp(logit - max) of the kept ones, in order */
+    float *logit;    /* [n_vocab] penalised copy */
+    uint32_t *count; /* [n_vocab] occurrences in the history, zero between calls */
+    candidate *heap; /* [n_vocab] */
+    double *weight;  /* [n_vocab] exp(logit - max) of the kept ones, in order */
 };
 
 void tfm_sampler_free(tfm_sampler *s) {

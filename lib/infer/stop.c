@@ -15,14 +15,14 @@
 struct tfm_stop_set {
     const char *const *string; /* [n] borrowed */
     size_t n, longest;
-    tfm_buf bytes;    /* of all ids, one after another */
-    size_t *offset;   /* [n_vocab + 1] */
+    tfm_buf bytes;  /* of all ids, one after another */
+    size_t *offset; /* [n_vocab + 1] */
     uint32_t n_vocab;
 };
 
 struct tfm_stop {
     const tfm_stop_set *set;
-    tfm_buf text;   /* of the tokens held back */
+    tfm_buf text; /* of the tokens held back */
     tfm_ids held;
 };
 
@@ -119,8 +119,8 @@ static size_t id_bytes(const tfm_stop_set *set, int32_t id) {
 static size_t find_stop(const tfm_stop *s) {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < s->set->n; i++) {
-        const char *hit = memmem(s->text.data, s->text.len, s->set->string[i],
-                                 strlen(s->set->string[i]));
+        const char *hit =
+            memmem(s->text.data, s->text.len, s->set->string[i], strlen(s->set->string[i]));
         if (hit && (size_t)(hit - s->text.data) < best) best = (size_t)(hit - s->text.data);
     }
     return best;
@@ -188,8 +188,8 @@ tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
     if (id < 0 || (uint32_t)id >= s->set->n_vocab)
         return tfm_fail(err, TFM_RECORD, "id %d is outside the vocabulary", (int)id);
     TFM_TRY(tfm_ids_add(&s->held, id, err));
-    TFM_TRY(tfm_buf_add(&s->text, s->set->bytes.data + s->set->offset[id], id_bytes(s->set, id),
-                        err));
+    TFM_TRY(
+        tfm_buf_add(&s->text, s->set->bytes.data + s->set->offset[id], id_bytes(s->set, id), err));
     size_t at = find_stop(s);
     if (at != SIZE_MAX) {
         *stopped = true;
