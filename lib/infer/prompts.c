@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "infer/infer_internal.h"
-#include "tfm/groups.h"
+#include "tfm/group_map.h"
 #include "tfm/prompts.h"
 
 typedef struct open_group {
@@ -20,7 +20,7 @@ struct tfm_prompts {
     tfm_reader *reader;
     tfm_tokenizer *tokenizer; /* set when raw bytes are to be turned into tokens */
     unsigned tokenize_flags;
-    tfm_groups *open; /* of open_group */
+    tfm_group_map *open; /* of open_group */
     size_t arrivals;
     open_group *given; /* what the last call gave out */
     bool ended;        /* END was read */
@@ -43,12 +43,12 @@ static void group_free(open_group *o) {
 static tfm_status group_get(tfm_prompts *p, uint32_t group, open_group **out, tfm_error *err) {
     void **slot;
 
-    TFM_TRY(tfm_groups_slot(p->open, group, &slot, err));
+    TFM_TRY(tfm_group_map_slot(p->open, group, &slot, err));
     if (!*slot) {
         open_group *o = NULL;
         tfm_status st = tfm_alloc((void **)&o, 1, sizeof *o, err);
         if (st != TFM_OK) {
-            tfm_groups_remove(p->open, group);
+            tfm_group_map_remove(p->open, group);
             return st;
         }
         o->prompt.group = group;
@@ -75,7 +75,7 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
                         tfm_header_kind(h));
     TFM_TRY(tfm_alloc((void **)&p, 1, sizeof *p, err));
     p->reader = r;
-    if ((st = tfm_groups_new(&p->open, err)) != TFM_OK) goto fail;
+    if ((st = tfm_group_map_new(&p->open, err)) != TFM_OK) goto fail;
     if (!vocab || !theirs || strcmp(theirs, tfm_vocab_id(vocab)) == 0) {
         *out = p;
         return TFM_OK;
@@ -100,8 +100,8 @@ fail:
 void tfm_prompts_free(tfm_prompts *p) {
     if (!p) return;
     size_t at = 0;
-    for (open_group *o; p->open && (o = tfm_groups_next(p->open, &at)) != NULL;) group_free(o);
-    tfm_groups_free(p->open);
+    for (open_group *o; p->open && (o = tfm_group_map_next(p->open, &at)) != NULL;) group_free(o);
+    tfm_group_map_free(p->open);
     tfm_free(p->rest);
     group_free(p->given);
     tfm_tokenizer_free(p->tokenizer);
@@ -186,7 +186,7 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
 }
 
 static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *out, tfm_error *err) {
-    tfm_groups_remove(p->open, o->prompt.group);
+    tfm_group_map_remove(p->open, o->prompt.group);
     p->given = o;
     if (p->tokenizer && !o->prompt.message) TFM_TRY(to_tokens(p, o, err));
     o->prompt.flush |= flush;
@@ -203,8 +203,8 @@ static int by_arrival(const void *a, const void *b) {
 static tfm_status line_up(tfm_prompts *p, tfm_error *err) {
     size_t at = 0;
 
-    TFM_TRY(tfm_alloc((void **)&p->rest, tfm_groups_count(p->open), sizeof *p->rest, err));
-    for (open_group *o; (o = tfm_groups_next(p->open, &at)) != NULL;) p->rest[p->n_rest++] = o;
+    TFM_TRY(tfm_alloc((void **)&p->rest, tfm_group_map_count(p->open), sizeof *p->rest, err));
+    for (open_group *o; (o = tfm_group_map_next(p->open, &at)) != NULL;) p->rest[p->n_rest++] = o;
     qsort(p->rest, p->n_rest, sizeof(open_group *), by_arrival);
     p->ended = true;
     return TFM_OK;

@@ -1,11 +1,11 @@
-/* groups.c - the map of tfm/groups.h: open addressing, linear probing, removal by moving up.
+/* group_map.c - the map of tfm/group_map.h: open addressing, linear probing, removal by moving up.
  *
  * The table is at most half full. The number is spread by a multiplication and its upper bits are
  * used, so that rows of consecutive numbers, the usual case, do not collide; whoever picks numbers to
  * collide can make a chain no longer than the groups he keeps open.
  */
 #include "base/base_internal.h"
-#include "tfm/groups.h"
+#include "tfm/group_map.h"
 
 typedef struct entry {
     uint32_t group;
@@ -13,7 +13,7 @@ typedef struct entry {
     void *value;
 } entry;
 
-struct tfm_groups {
+struct tfm_group_map {
     entry *entry; /* [1 << bits] */
     unsigned bits;
     size_t count;
@@ -21,19 +21,19 @@ struct tfm_groups {
 
 #define FIRST_BITS 4u
 
-static size_t size_of(const tfm_groups *g) {
+static size_t size_of(const tfm_group_map *g) {
     return (size_t)1 << g->bits;
 }
 
-static size_t place(const tfm_groups *g, uint32_t group) {
+static size_t place(const tfm_group_map *g, uint32_t group) {
     uint64_t spread = (uint64_t)group * 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio (Knuth) */
     size_t mask = size_of(g) - 1, i = (size_t)(spread >> (64 - g->bits));
     while (g->entry[i].is_used && g->entry[i].group != group) i = (i + 1) & mask;
     return i;
 }
 
-tfm_status tfm_groups_new(tfm_groups **out, tfm_error *err) {
-    tfm_groups *g = NULL;
+tfm_status tfm_group_map_new(tfm_group_map **out, tfm_error *err) {
+    tfm_group_map *g = NULL;
 
     *out = NULL;
     TFM_TRY(tfm_alloc((void **)&g, 1, sizeof *g, err));
@@ -47,21 +47,21 @@ tfm_status tfm_groups_new(tfm_groups **out, tfm_error *err) {
     return TFM_OK;
 }
 
-void tfm_groups_free(tfm_groups *g) {
+void tfm_group_map_free(tfm_group_map *g) {
     if (!g) return;
     tfm_free(g->entry);
     tfm_free(g);
 }
 
-size_t tfm_groups_count(const tfm_groups *g) {
+size_t tfm_group_map_count(const tfm_group_map *g) {
     return g->count;
 }
 
-void *tfm_groups_find(const tfm_groups *g, uint32_t group) {
+void *tfm_group_map_find(const tfm_group_map *g, uint32_t group) {
     return g->entry[place(g, group)].value;
 }
 
-static tfm_status widen(tfm_groups *g, tfm_error *err) {
+static tfm_status widen(tfm_group_map *g, tfm_error *err) {
     entry *old = g->entry;
     size_t n = size_of(g);
 
@@ -75,7 +75,7 @@ static tfm_status widen(tfm_groups *g, tfm_error *err) {
     return TFM_OK;
 }
 
-tfm_status tfm_groups_slot(tfm_groups *g, uint32_t group, void ***slot, tfm_error *err) {
+tfm_status tfm_group_map_slot(tfm_group_map *g, uint32_t group, void ***slot, tfm_error *err) {
     *slot = NULL;
     size_t i = place(g, group);
     if (!g->entry[i].is_used) {
@@ -90,7 +90,7 @@ tfm_status tfm_groups_slot(tfm_groups *g, uint32_t group, void ***slot, tfm_erro
     return TFM_OK;
 }
 
-void *tfm_groups_remove(tfm_groups *g, uint32_t group) {
+void *tfm_group_map_remove(tfm_group_map *g, uint32_t group) {
     size_t mask = size_of(g) - 1, i = place(g, group);
     void *value = g->entry[i].value;
 
@@ -105,7 +105,7 @@ void *tfm_groups_remove(tfm_groups *g, uint32_t group) {
     return value;
 }
 
-void *tfm_groups_next(const tfm_groups *g, size_t *at) {
+void *tfm_group_map_next(const tfm_group_map *g, size_t *at) {
     while (*at < size_of(g)) {
         const entry *e = &g->entry[(*at)++];
         if (e->is_used && e->value) return e->value;
