@@ -64,7 +64,8 @@ tsan: ## the C tests and the run tests in a build with the thread sanitizer
 # runs its corpus (and, asked to, a fixed number of mutations of it); with clang, a libFuzzer program.
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
-$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIBS)
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o \
+            $(BUILD)/obj/tests/fuzz/heap.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 

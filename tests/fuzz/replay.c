@@ -3,15 +3,14 @@
  *     fuzz_X [-n MUTATIONS] [-s SEED] FILE|FOLDER...
  *
  * Owns: running LLVMFuzzerTestOneInput over every file (a folder is read in name order), and over
- * MUTATIONS deterministic mutations of them (LONG=1: 10,000 unless -n says otherwise), each watched:
+ * MUTATIONS deterministic mutations of them (default 50, LONG=1: 10,000), each watched:
  * more than a second of processor time, or more than 64 MiB + 4 times the input of live memory, is a
- * failure. Memory is only measured in sanitizer builds, whose allocator has hooks for that; a crash
- * is the sanitizer's to report, and the input that caused it is left in $REPLAY_SAVE (else
- * ./replay-failed). Prints the lines that tests/run.sh counts. */
+ * failure (memory is what was asked of malloc, counted by heap.c, so that a sanitizer's own does not
+ * count). The input that caused a crash or a failure is left in $REPLAY_SAVE (else ./replay-failed).
+ * Prints the lines that tests/run.sh counts. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,16 +21,17 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "heap.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_HOOKS 1
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SLOW 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_HOOKS 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define IS_SLOW 1
 #endif
 #endif
-#ifndef HAS_HOOKS
-#define HAS_HOOKS 0
+#ifndef IS_SLOW
+#define IS_SLOW 0
 #endif
 
 enum { MAX_INPUTS = 100000, MAX_INPUT_BYTES = 8 << 20, MIB = 1 << 20 };
@@ -48,24 +48,8 @@ static const uint8_t *running; /* what a crash handler saves */
 static size_t running_size;
 static unsigned n_failed;
 
-#if HAS_HOOKS
-int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void *, size_t),
-                                              void (*)(const volatile void *));
-size_t __sanitizer_get_allocated_size(const volatile void *p);
-void __sanitizer_set_death_callback(void (*callback)(void));
-
-static atomic_size_t live_bytes, peak_bytes;
-
-static void on_malloc(const volatile void *p, size_t n) {
-    size_t live = atomic_fetch_add(&live_bytes, n) + n;
-    (void)p;
-    if (live > peak_bytes) peak_bytes = live;
-}
-
-static void on_free(const volatile void *p) {
-    if (p != NULL) atomic_fetch_sub(&live_bytes, __sanitizer_get_allocated_size(p));
-}
-#endif
+/* Both sanitizers of clang and gcc have it; without one it is not there. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static void save_running(void) {
     const char *path = getenv("REPLAY_SAVE");
@@ -141,25 +125,21 @@ static double cpu_seconds(void) {
 static bool run_one(const uint8_t *data, size_t size, const char *what) {
     double start = cpu_seconds(), took;
     bool good = true;
-#if HAS_HOOKS
-    size_t before = live_bytes;
-    peak_bytes = before;
-#endif
+    const size_t before = heap_live();
+    heap_mark();
     running = data;
     running_size = size;
     LLVMFuzzerTestOneInput(data, size);
     took = cpu_seconds() - start;
     /* Sanitizers cost a factor of two to five: the limit of a second is for the plain build. */
-    if (took > (HAS_HOOKS ? 5.0 : 1.0)) {
+    if (took > (IS_SLOW ? 5.0 : 1.0)) {
         printf("%s: took %.1f s\n", what, took);
         good = false;
     }
-#if HAS_HOOKS
-    if (peak_bytes > before + 64u * MIB + 4 * size) {
-        printf("%s: used %zu bytes for an input of %zu\n", what, (size_t)peak_bytes - before, size);
+    if (heap_peak() > before + 64u * MIB + 4 * size) {
+        printf("%s: used %zu bytes for an input of %zu\n", what, heap_peak() - before, size);
         good = false;
     }
-#endif
     if (!good) save_running();
     running = NULL;
     return good;
@@ -259,7 +239,7 @@ static void run_mutations(unsigned long n, uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-    unsigned long n_mutations = getenv("LONG") ? 10000 : 0;
+    unsigned long n_mutations = getenv("LONG") ? 10000 : 50;
     unsigned long long seed = 1;
     int opt;
 
@@ -268,14 +248,14 @@ int main(int argc, char **argv) {
         case 's': seed = strtoull(optarg, NULL, 10); break;
         default: return 2;
         }
-#if HAS_HOOKS
-    __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
-    __sanitizer_set_death_callback(save_running);
-#else
-    signal(SIGSEGV, on_signal);
-    signal(SIGBUS, on_signal);
-    signal(SIGFPE, on_signal);
-#endif
+    if (!heap_start()) printf("# memory cannot be counted here\n");
+    if (__sanitizer_set_death_callback != NULL) {
+        __sanitizer_set_death_callback(save_running);
+    } else {
+        signal(SIGSEGV, on_signal);
+        signal(SIGBUS, on_signal);
+        signal(SIGFPE, on_signal);
+    }
     signal(SIGABRT, on_signal);
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (; optind < argc; optind++) read_path(argv[optind]);
