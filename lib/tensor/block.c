@@ -69,7 +69,9 @@ void tfm_block_put_codes(tfm_dtype t, uint8_t *block, const uint8_t *codes) {
     tfm_bits_put(form->high, block + form->high.offset, count, form->low.bits, codes);
 }
 
-uint32_t tfm_block_group(tfm_dtype t) { return tfm_block_form_of(t)->group; }
+uint32_t tfm_block_group(tfm_dtype t) {
+    return tfm_block_form_of(t)->group;
+}
 
 void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *min) {
     const tfm_block_form *form = tfm_block_form_of(t);

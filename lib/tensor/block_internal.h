@@ -37,9 +37,9 @@ typedef struct tfm_bitfield {
 typedef struct tfm_block_form {
     tfm_bitfield low, high;
     uint8_t bias;
-    uint8_t group;                 /* elements per scale */
-    uint8_t scales_at, n_scales;   /* packed scale bytes of k-quants; n_scales 0: none */
-    uint8_t d_at, m_at;            /* f16 scale; f16 min (dmin for k-quants) */
+    uint8_t group;               /* elements per scale */
+    uint8_t scales_at, n_scales; /* packed scale bytes of k-quants; n_scales 0: none */
+    uint8_t d_at, m_at;          /* f16 scale; f16 min (dmin for k-quants) */
     bool has_min;
 } tfm_block_form;
 
@@ -48,10 +48,8 @@ const tfm_block_form *tfm_block_form_of(tfm_dtype t);
 
 /* codes[0..count) |= the field's values << shift; the inverse sets the field's bits (the bytes must
  * be zero before). p is the field's first byte; count is a multiple of 4. */
-void tfm_bits_get(tfm_bitfield f, const uint8_t *p, uint32_t count, unsigned shift,
-                  uint8_t *codes);
-void tfm_bits_put(tfm_bitfield f, uint8_t *p, uint32_t count, unsigned shift,
-                  const uint8_t *codes);
+void tfm_bits_get(tfm_bitfield f, const uint8_t *p, uint32_t count, unsigned shift, uint8_t *codes);
+void tfm_bits_put(tfm_bitfield f, uint8_t *p, uint32_t count, unsigned shift, const uint8_t *codes);
 
 /* All codes of one block. codes: [block]. */
 void tfm_block_codes(tfm_dtype t, const uint8_t *block, uint8_t *codes);
@@ -65,7 +63,7 @@ void tfm_block_decode(tfm_dtype t, const uint8_t *block, int8_t *q, float *scale
 void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *min);
 
 /* k-quants only (kquants.c): the scales of a 256-block. */
-void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block,
-                       float *scale, float *min);
+void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block, float *scale,
+                       float *min);
 
 #endif

@@ -5,10 +5,18 @@
 
 #include "tfm/tensor.h"
 
-float tfm_f16_to_f32(uint16_t h) { return tfm_inline_f16_to_f32(h); }
+float tfm_f16_to_f32(uint16_t h) {
+    return tfm_inline_f16_to_f32(h);
+}
 
-uint16_t tfm_f32_to_f16(float f) { return tfm_inline_f32_to_f16(f); }
+uint16_t tfm_f32_to_f16(float f) {
+    return tfm_inline_f32_to_f16(f);
+}
 
-float tfm_bf16_to_f32(uint16_t h) { return tfm_inline_bf16_to_f32(h); }
+float tfm_bf16_to_f32(uint16_t h) {
+    return tfm_inline_bf16_to_f32(h);
+}
 
-uint16_t tfm_f32_to_bf16(float f) { return tfm_inline_f32_to_bf16(f); }
+uint16_t tfm_f32_to_bf16(float f) {
+    return tfm_inline_f32_to_bf16(f);
+}

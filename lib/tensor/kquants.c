@@ -13,7 +13,9 @@
 #include "tensor/block_internal.h"
 #include "tensor/float16_internal.h"
 
-static float load_f16(const uint8_t *p) { return tfm_inline_f16_to_f32(tfm_inline_load_u16(p)); }
+static float load_f16(const uint8_t *p) {
+    return tfm_inline_f16_to_f32(tfm_inline_load_u16(p));
+}
 
 static void scales_q2_k(const uint8_t *packed, float d, float dmin, float *scale, float *min) {
     for (unsigned i = 0; i < 16; i++) {
@@ -47,8 +49,8 @@ static void scales_q6_k(const uint8_t *packed, float d, float *scale, float *min
     }
 }
 
-void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block,
-                       float *scale, float *min) {
+void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block, float *scale,
+                       float *min) {
     const uint8_t *packed = block + form->scales_at;
     const float d = load_f16(block + form->d_at);
     const float dmin = form->has_min ? load_f16(block + form->m_at) : 0.0f;

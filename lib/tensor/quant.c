@@ -38,7 +38,8 @@ tfm_status tfm_to_f32(tfm_dtype t, const void *src, uint64_t count, float *dst, 
     }
     switch (t) {
     case TFM_F32:
-        for (uint64_t i = 0; i < count; i++) dst[i] = tfm_bits_to_f32(tfm_inline_load_u32(p + 4 * i));
+        for (uint64_t i = 0; i < count; i++)
+            dst[i] = tfm_bits_to_f32(tfm_inline_load_u32(p + 4 * i));
         break;
     case TFM_F16:
         for (uint64_t i = 0; i < count; i++) {
@@ -57,14 +58,13 @@ tfm_status tfm_to_f32(tfm_dtype t, const void *src, uint64_t count, float *dst, 
         for (uint64_t i = 0; i < count; i++) dst[i] = (float)p[i];
         break;
     case TFM_I32:
-        for (uint64_t i = 0; i < count; i++) dst[i] = (float)(int32_t)tfm_inline_load_u32(p + 4 * i);
+        for (uint64_t i = 0; i < count; i++)
+            dst[i] = (float)(int32_t)tfm_inline_load_u32(p + 4 * i);
         break;
     case TFM_I64:
         for (uint64_t i = 0; i < count; i++) dst[i] = (float)(int64_t)tfm_load_u64(p + 8 * i);
         break;
-    default:
-        blocks_to_f32(t, p, count / tfm_dtype_block(t), dst);
-        break;
+    default: blocks_to_f32(t, p, count / tfm_dtype_block(t), dst); break;
     }
     return TFM_OK;
 }
@@ -176,8 +176,7 @@ tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst
     case TFM_BF16:
         for (uint64_t i = 0; i < count; i++) store_u16(p + 2 * i, tfm_inline_f32_to_bf16(src[i]));
         return TFM_OK;
-    default:
-        return blocks_from_f32(t, src, count, p, err);
+    default: return blocks_from_f32(t, src, count, p, err);
     }
 }
 

@@ -35,8 +35,8 @@ enum kind { KIND_NONE, KIND_OPEN, KIND_READ, KIND_WRITE, KIND_MMAP, KIND_MALLOC 
 static const struct {
     const char *name;
     int error;
-} kinds[] = {{"", 0},         {"open", EMFILE},  {"read", EIO},
-             {"write", EIO},  {"mmap", ENOMEM},  {"malloc", ENOMEM}};
+} kinds[] = {{"", 0},        {"open", EMFILE}, {"read", EIO},
+             {"write", EIO}, {"mmap", ENOMEM}, {"malloc", ENOMEM}};
 
 typedef struct fault_report {
     _Atomic uint64_t calls, struck;
@@ -116,13 +116,13 @@ static int open_at(int dir, const char *path, int flags, mode_t mode) {
 }
 
 /* The mode of a variadic open is there only with these flags. */
-#define OPEN_MODE(flags, mode)                                                                    \
-    mode_t mode = 0;                                                                              \
-    if (((flags) & (O_CREAT | __O_TMPFILE)) != 0) {                                               \
-        va_list args;                                                                             \
-        va_start(args, flags);                                                                    \
-        mode = (mode_t)va_arg(args, unsigned);                                                    \
-        va_end(args);                                                                             \
+#define OPEN_MODE(flags, mode)                                                                     \
+    mode_t mode = 0;                                                                               \
+    if (((flags) & (O_CREAT | __O_TMPFILE)) != 0) {                                                \
+        va_list args;                                                                              \
+        va_start(args, flags);                                                                     \
+        mode = (mode_t)va_arg(args, unsigned);                                                     \
+        va_end(args);                                                                              \
     }
 
 EXPORT int open(const char *path, int flags, ...) {
@@ -157,7 +157,9 @@ EXPORT int mkostemp(char *path, int flags) {
     return strikes(KIND_OPEN) ? -1 : real_mkostemp(path, flags);
 }
 
-EXPORT int mkstemp(char *path) { return strikes(KIND_OPEN) ? -1 : real_mkostemp(path, 0); }
+EXPORT int mkstemp(char *path) {
+    return strikes(KIND_OPEN) ? -1 : real_mkostemp(path, 0);
+}
 
 /* ---- read and write ---- */
 
@@ -202,7 +204,9 @@ EXPORT size_t fwrite(const void *p, size_t size, size_t n, FILE *f) {
     return strikes_stream(f) ? 0 : real_fwrite(p, size, n, f);
 }
 
-EXPORT int fflush(FILE *f) { return strikes_stream(f) ? EOF : real_fflush(f); }
+EXPORT int fflush(FILE *f) {
+    return strikes_stream(f) ? EOF : real_fflush(f);
+}
 
 /* ---- memory ---- */
 
@@ -222,7 +226,9 @@ void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
 
-EXPORT void *malloc(size_t n) { return strikes(KIND_MALLOC) ? NULL : __libc_malloc(n); }
+EXPORT void *malloc(size_t n) {
+    return strikes(KIND_MALLOC) ? NULL : __libc_malloc(n);
+}
 
 EXPORT void *calloc(size_t n, size_t size) {
     return strikes(KIND_MALLOC) ? NULL : __libc_calloc(n, size);

@@ -36,7 +36,10 @@ static tfm_status copy_stream(tfm_reader *r, tfm_writer *w) {
         if (st == TFM_OK && rec.seq % 3 != 2) {
             st = copy_payload(r, &rec, w);
         } else if (st == TFM_OK) { /* leaves the payload to be skipped */
-            rec = (tfm_record){.type = TFM_REC_TEXT, .dtype = TFM_U8, .rank = 1, .group = rec.group,
+            rec = (tfm_record){.type = TFM_REC_TEXT,
+                               .dtype = TFM_U8,
+                               .rank = 1,
+                               .group = rec.group,
                                .dims = {0, 1, 1, 1}};
             if (rec.group != TFM_GROUP_ALL) st = tfm_writer_record(w, &rec, NULL, NULL);
         }
@@ -71,7 +74,8 @@ static void parse_pieces(const uint8_t *data, size_t size) {
     }
     for (size_t at = used; at < size; at += (size_t)next) {
         uint8_t *tail = fuzz_copy(data + at, size - at);
-        const tfm_status st = tfm_record_parse(&rec, tail, size - at, true, &payload_at, &next, NULL);
+        const tfm_status st =
+            tfm_record_parse(&rec, tail, size - at, true, &payload_at, &next, NULL);
         free(tail);
         if (st != TFM_OK || next > size - at) break;
         fuzz_must(payload_at <= next && next > 0, "a record has no length");

@@ -25,11 +25,17 @@
 
 static atomic_size_t live, peak;
 
-size_t heap_live(void) { return live; }
+size_t heap_live(void) {
+    return live;
+}
 
-size_t heap_peak(void) { return peak; }
+size_t heap_peak(void) {
+    return peak;
+}
 
-void heap_mark(void) { peak = live; }
+void heap_mark(void) {
+    peak = live;
+}
 
 #if defined(HAS_ASAN) || (defined(__GLIBC__) && !defined(HAS_TSAN))
 static void count(size_t n) {
@@ -53,7 +59,9 @@ static void on_free(const volatile void *p) {
     if (p != NULL) atomic_fetch_sub(&live, __sanitizer_get_allocated_size(p));
 }
 
-bool heap_start(void) { return __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) != 0; }
+bool heap_start(void) {
+    return __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) != 0;
+}
 
 #elif defined(__GLIBC__) && !defined(HAS_TSAN)
 
@@ -66,20 +74,30 @@ void __libc_free(void *);
 
 #define REPLACE __attribute__((visibility("default")))
 
-bool heap_start(void) { return true; }
+bool heap_start(void) {
+    return true;
+}
 
 static void *counted(void *p) {
     if (p != NULL) count(malloc_usable_size(p));
     return p;
 }
 
-REPLACE void *malloc(size_t n) { return counted(__libc_malloc(n)); }
+REPLACE void *malloc(size_t n) {
+    return counted(__libc_malloc(n));
+}
 
-REPLACE void *calloc(size_t n, size_t size) { return counted(__libc_calloc(n, size)); }
+REPLACE void *calloc(size_t n, size_t size) {
+    return counted(__libc_calloc(n, size));
+}
 
-REPLACE void *memalign(size_t align, size_t n) { return counted(__libc_memalign(align, n)); }
+REPLACE void *memalign(size_t align, size_t n) {
+    return counted(__libc_memalign(align, n));
+}
 
-REPLACE void *aligned_alloc(size_t align, size_t n) { return counted(__libc_memalign(align, n)); }
+REPLACE void *aligned_alloc(size_t align, size_t n) {
+    return counted(__libc_memalign(align, n));
+}
 
 REPLACE int posix_memalign(void **out, size_t align, size_t n) {
     void *p = counted(__libc_memalign(align, n));
@@ -103,6 +121,8 @@ REPLACE void *realloc(void *p, size_t n) {
 
 #else
 
-bool heap_start(void) { return false; }
+bool heap_start(void) {
+    return false;
+}
 
 #endif

@@ -237,7 +237,8 @@ static int golden_case(FILE *f) {
     if (memcmp(got, want, n_want) != 0) {
         uint32_t at = 0;
         while (got[at] == want[at]) at++;
-        printf("%s, direction %u: byte %u of %u differs\n", tfm_dtype_name(t), direction, at, n_want);
+        printf("%s, direction %u: byte %u of %u differs\n", tfm_dtype_name(t), direction, at,
+               n_want);
     }
     CHECK(memcmp(got, want, n_want) == 0);
     return 1;
