@@ -225,9 +225,9 @@ one_message() {
         [ "$writes" != nothing ] || return 0
         # A FIFO whose reader has gone before the program starts makes every write fail.
         rm -f fifo && mkfifo fifo
-        (exec <fifo) &
+        (exec <fifo) 3>&- &
         exec 7>fifo
-        wait
+        wait "$!"
         status=0
         (
             trap '' PIPE
