@@ -7,8 +7,7 @@
 #include "text/text_internal.h"
 
 /* Is the whole piece in the vocabulary? */
-static tfm_status whole_piece(tfm_tok_run *r, const unsigned char *s, size_t n, int32_t *id)
-{
+static tfm_status whole_piece(tfm_tok_run *r, const unsigned char *s, size_t n, int32_t *id) {
     *id = -1;
     if (n > r->v->set.max_piece) return TFM_OK;
     tfm_buf_clear(&r->word);
@@ -26,8 +25,7 @@ static tfm_status whole_piece(tfm_tok_run *r, const unsigned char *s, size_t n, 
     return TFM_OK;
 }
 
-static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n)
-{
+static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     int32_t id = -1;
     if (n == 1) return tfm_run_byte(r, s);
     if (r->v->set.ignore_merges) TFM_TRY(whole_piece(r, s, n, &id));
@@ -39,14 +37,15 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n)
     }
     TFM_TRY(tfm_merge(r, s, n, n));
     for (uint32_t i = 0; i != UINT32_MAX; i = r->sym[i].next) {
-        if (r->sym[i].id >= 0) TFM_TRY(tfm_ids_add(r->ids, r->sym[i].id, r->err));
-        else TFM_TRY(tfm_run_byte(r, s + r->sym[i].start));
+        if (r->sym[i].id >= 0)
+            TFM_TRY(tfm_ids_add(r->ids, r->sym[i].id, r->err));
+        else
+            TFM_TRY(tfm_run_byte(r, s + r->sym[i].start));
     }
     return TFM_OK;
 }
 
-tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first)
-{
+tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
     uint32_t cp;
     (void)first; /* ByteLevel(add_prefix_space) is for every stretch between special tokens */
     TFM_TRY(tfm_normalise(r, &text, &n));

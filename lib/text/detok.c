@@ -1,8 +1,8 @@
 /* detok.c - ids to text, one id at a time, whole characters only.
  *
  * Exactness comes first: the bytes that come out, finish() included, are the bytes that went in
- * wherever the vocabulary can say them. Bytes that can no longer become a character are given out as
- * they are; only the possible beginning of one (at most 3 bytes) is held back. */
+ * wherever the vocabulary can say them. Bytes that can no longer become a character are given out
+ * as they are; only the possible beginning of one (at most 3 bytes) is held back. */
 #include "text/text_internal.h"
 
 struct tfm_detok {
@@ -13,8 +13,7 @@ struct tfm_detok {
     size_t given;  /* bytes of buf handed out by the last call */
 };
 
-tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags, tfm_error *err)
-{
+tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_detok), err));
@@ -26,16 +25,14 @@ tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags
     return TFM_OK;
 }
 
-void tfm_detok_free(tfm_detok *d)
-{
+void tfm_detok_free(tfm_detok *d) {
     if (d == NULL) return;
     tfm_buf_free(&d->buf);
     tfm_free(d);
 }
 
 /* <0x0A> to its byte, -1 if it is not spelled so. */
-static int byte_of(const unsigned char *p, size_t n)
-{
+static int byte_of(const unsigned char *p, size_t n) {
     int value = 0;
     if (n != 6 || memcmp(p, "<0x", 3) != 0 || p[5] != '>') return -1;
     for (int i = 3; i < 5; i++) {
@@ -48,23 +45,23 @@ static int byte_of(const unsigned char *p, size_t n)
 }
 
 /* GPT-2's alphabet undone; other characters stay. */
-static tfm_status add_byte_level(tfm_detok *d, const unsigned char *p, size_t n, tfm_error *err)
-{
+static tfm_status add_byte_level(tfm_detok *d, const unsigned char *p, size_t n, tfm_error *err) {
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         bool ok;
         size_t len = tfm_utf8_decode(p + i, n - i, &cp, &ok);
         int byte = ok ? tfm_char_to_byte(cp) : -1;
-        if (byte >= 0) TFM_TRY(tfm_buf_byte(&d->buf, (unsigned char)byte, err));
-        else TFM_TRY(tfm_buf_add(&d->buf, p + i, len, err));
+        if (byte >= 0)
+            TFM_TRY(tfm_buf_byte(&d->buf, (unsigned char)byte, err));
+        else
+            TFM_TRY(tfm_buf_add(&d->buf, p + i, len, err));
         i += len;
     }
     return TFM_OK;
 }
 
 /* U+2581 becomes a space. */
-static tfm_status add_meta(tfm_detok *d, const unsigned char *p, size_t n, tfm_error *err)
-{
+static tfm_status add_meta(tfm_detok *d, const unsigned char *p, size_t n, tfm_error *err) {
     for (size_t i = 0; i < n;) {
         if (n - i >= TFM_META_LEN && memcmp(p + i, TFM_META, TFM_META_LEN) == 0) {
             TFM_TRY(tfm_buf_byte(&d->buf, ' ', err));
@@ -76,8 +73,7 @@ static tfm_status add_meta(tfm_detok *d, const unsigned char *p, size_t n, tfm_e
     return TFM_OK;
 }
 
-static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err)
-{
+static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err) {
     const tfm_vocab *v = d->v;
     unsigned flags = v->flags[id];
     size_t n;
@@ -96,8 +92,7 @@ static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err)
     return tfm_buf_add(&d->buf, p, n, err);
 }
 
-tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *n, tfm_error *err)
-{
+tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *n, tfm_error *err) {
     const tfm_vocab_settings *set = &d->v->set;
     size_t held = d->buf.len - d->given;
     if (id < 0 || (uint32_t)id >= set->n)
@@ -126,8 +121,7 @@ tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *
     return TFM_OK;
 }
 
-tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n, tfm_error *err)
-{
+tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n, tfm_error *err) {
     (void)err;
     *n = d->buf.len - d->given;
     *bytes = *n > 0 ? d->buf.data + d->given : "";

@@ -7,15 +7,14 @@
  *
  * Short pieces (nearly all words) are scanned; long ones use a heap of (rank, position) keys, so a
  * megabyte of one letter costs n log n. A key whose symbol has changed since is recognised because
- * the symbol's present pair has another rank; if it has the same rank, merging it is right anyway. */
+ * the symbol's present pair has another rank; if it has the same rank, merging is right anyway. */
 #include "text/text_internal.h"
 
 #define NONE UINT32_MAX
 #define NO_RANK UINT32_MAX
 
 /* A float as an unsigned number, so that a higher score gives a lower number; NaN is last. */
-static uint32_t score_rank(float score)
-{
+static uint32_t score_rank(float score) {
     uint32_t bits;
     if (score != score) return NO_RANK - 1;
     score += 0.0f; /* -0 is 0 */
@@ -24,14 +23,12 @@ static uint32_t score_rank(float score)
     return ~bits;
 }
 
-static size_t sym_end(const tfm_tok_run *r, uint32_t i, size_t text_len)
-{
+static size_t sym_end(const tfm_tok_run *r, uint32_t i, size_t text_len) {
     return r->sym[i].next == NONE ? text_len : r->sym[r->sym[i].next].start;
 }
 
 /* Finds out what symbol i and its right neighbour would become. */
-static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uint32_t i)
-{
+static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uint32_t i) {
     tfm_sym *s = &r->sym[i];
     s->pair_id = -1;
     s->pair_rank = NO_RANK;
@@ -46,8 +43,7 @@ static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uin
 }
 
 /* Joins symbol i and its right neighbour; looks at the two pairs that this changes. */
-static void join(tfm_tok_run *r, const unsigned char *text, size_t text_len, uint32_t i)
-{
+static void join(tfm_tok_run *r, const unsigned char *text, size_t text_len, uint32_t i) {
     tfm_sym *s = &r->sym[i];
     s->id = s->pair_id;
     r->sym[s->next].pair_id = -1;
@@ -57,8 +53,7 @@ static void join(tfm_tok_run *r, const unsigned char *text, size_t text_len, uin
     if (s->prev != NONE) look(r, text, text_len, s->prev);
 }
 
-static void merge_short(tfm_tok_run *r, const unsigned char *text, size_t text_len)
-{
+static void merge_short(tfm_tok_run *r, const unsigned char *text, size_t text_len) {
     for (;;) {
         uint32_t best = NONE;
         for (uint32_t i = 0; i != NONE; i = r->sym[i].next)
@@ -72,8 +67,7 @@ static void merge_short(tfm_tok_run *r, const unsigned char *text, size_t text_l
 
 /* ---- a heap of u64 keys, four children a node: a node's children share a cache line ---- */
 
-static void sift_down(uint64_t *heap, size_t n, size_t i)
-{
+static void sift_down(uint64_t *heap, size_t n, size_t i) {
     uint64_t key = heap[i];
     for (;;) {
         size_t child = 4 * i + 1, best = child, end = child + 4 < n ? child + 4 : n;
@@ -87,8 +81,7 @@ static void sift_down(uint64_t *heap, size_t n, size_t i)
     heap[i] = key;
 }
 
-static tfm_status push(tfm_tok_run *r, size_t *n, uint32_t i)
-{
+static tfm_status push(tfm_tok_run *r, size_t *n, uint32_t i) {
     const tfm_sym *s = &r->sym[i];
     if (s->pair_id < 0) return TFM_OK;
     if (*n == r->heap_cap) {
@@ -105,8 +98,7 @@ static tfm_status push(tfm_tok_run *r, size_t *n, uint32_t i)
     return TFM_OK;
 }
 
-static tfm_status merge_long(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n)
-{
+static tfm_status merge_long(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n) {
     size_t size = 0;
     for (uint32_t i = 0; i < n; i++) TFM_TRY(push(r, &size, i));
     while (size > 0) {
@@ -122,8 +114,7 @@ static tfm_status merge_long(tfm_tok_run *r, const unsigned char *text, size_t t
     return TFM_OK;
 }
 
-tfm_status tfm_merge(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n)
-{
+tfm_status tfm_merge(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n) {
     for (uint32_t i = 0; i < n; i++) {
         r->sym[i].prev = i == 0 ? NONE : i - 1;
         r->sym[i].next = i + 1 == n ? NONE : i + 1;

@@ -24,15 +24,13 @@ enum {
     HEAP_KIB = 65536      /* of the interpreter, should the JIT's stack not do */
 };
 
-static void *pcre_malloc(size_t n, void *ctx)
-{
+static void *pcre_malloc(size_t n, void *ctx) {
     void *p;
     (void)ctx;
     return tfm_alloc(&p, n, 1, NULL) == TFM_OK ? p : NULL;
 }
 
-static void pcre_free(void *p, void *ctx)
-{
+static void pcre_free(void *p, void *ctx) {
     (void)ctx;
     tfm_free(p);
 }
@@ -40,18 +38,17 @@ static void pcre_free(void *p, void *ctx)
 /* ---- from Oniguruma's spelling to PCRE2's ---- */
 
 /* Unicode's White_Space; PCRE2's own \s has U+180E besides. */
-#define SPACES "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}" \
-               "\\x{202f}\\x{205f}\\x{3000}"
+#define SPACES                                                                                     \
+    "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"                 \
+    "\\x{202f}\\x{205f}\\x{3000}"
 
-static bool is_hex4(const char *s, size_t n)
-{
+static bool is_hex4(const char *s, size_t n) {
     return n >= 4 && strspn(s, "0123456789abcdefABCDEF") >= 4;
 }
 
 /* One escape at s[0..n), s[0] being the backslash; *used = its length. */
-static tfm_status translate_escape(tfm_buf *b, const char *s, size_t n, bool in_class,
-                                   size_t *used, tfm_error *err)
-{
+static tfm_status translate_escape(tfm_buf *b, const char *s, size_t n, bool in_class, size_t *used,
+                                   tfm_error *err) {
     *used = 2;
     if (n < 2) return tfm_fail(err, TFM_FORMAT, "pre-tokenizer: a pattern ends with a backslash");
     switch (s[1]) {
@@ -67,8 +64,7 @@ static tfm_status translate_escape(tfm_buf *b, const char *s, size_t n, bool in_
     return tfm_buf_add(b, s, 2, err);
 }
 
-static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err)
-{
+static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
     bool in_class = false;
     for (size_t i = 0, used; i < n; i += used) {
         used = 1;
@@ -79,7 +75,8 @@ static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err)
         if (in_class) {
             if ((s[i] == '[' && (i + 1 == n || s[i + 1] != ':')) ||
                 (s[i] == '&' && i + 1 < n && s[i + 1] == '&'))
-                return tfm_fail(err, TFM_UNSUPPORTED, "pre-tokenizer: a pattern has nested or "
+                return tfm_fail(err, TFM_UNSUPPORTED,
+                                "pre-tokenizer: a pattern has nested or "
                                 "intersected character classes, which are not supported");
             if (s[i] == '[') { /* [:alpha:] is copied whole: its ] ends no class */
                 const char *end = memchr(s + i, ']', n - i);
@@ -98,8 +95,7 @@ static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err)
 }
 
 static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *s, size_t n,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     tfm_buf b = {0};
     int code;
     PCRE2_SIZE at;
@@ -123,8 +119,7 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
     return st;
 }
 
-tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_error *err)
-{
+tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_error *err) {
     void *q;
     tfm_status st = TFM_OK;
     *out = NULL;
@@ -133,8 +128,10 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_err
     pcre2_compile_context *cc = NULL;
     p->general = pcre2_general_context_create(pcre_malloc, pcre_free, NULL);
     if (p->general) cc = pcre2_compile_context_create(p->general);
-    if (cc == NULL) st = tfm_fail(err, TFM_NOMEM, "out of memory");
-    else pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
+    if (cc == NULL)
+        st = tfm_fail(err, TFM_NOMEM, "out of memory");
+    else
+        pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
     for (uint32_t i = 0; i < s->n_patterns && st == TFM_OK; i++)
         st = compile(p, cc, s->pattern[i], s->pattern_len[i], err);
     pcre2_compile_context_free(cc);
@@ -146,8 +143,7 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_err
     return TFM_OK;
 }
 
-void tfm_pretok_free(tfm_pretok *p)
-{
+void tfm_pretok_free(tfm_pretok *p) {
     if (p == NULL) return;
     for (uint32_t i = 0; i < p->n; i++) pcre2_code_free(p->code[i]);
     pcre2_general_context_free(p->general);
@@ -158,8 +154,7 @@ void tfm_pretok_free(tfm_pretok *p)
 
 /* The first match in s[from..n). *found = false: none. */
 static tfm_status match(tfm_tok_run *r, pcre2_code *code, const unsigned char *s, size_t n,
-                        size_t from, bool *found, size_t *begin, size_t *end)
-{
+                        size_t from, bool *found, size_t *begin, size_t *end) {
     int rc = pcre2_match(code, s, n, from, PCRE2_NO_UTF_CHECK, r->match, r->match_ctx);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
         rc = pcre2_match(code, s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, r->match,
@@ -177,13 +172,12 @@ static tfm_status match(tfm_tok_run *r, pcre2_code *code, const unsigned char *s
     if (rc == PCRE2_ERROR_NOMEMORY) return tfm_fail(r->err, TFM_NOMEM, "out of memory");
     unsigned char why[120];
     pcre2_get_error_message(rc, why, sizeof why);
-    return tfm_fail(r->err, TFM_RECORD, "pre-tokenizer: the pattern takes too long on this text (%s)",
-                    why);
+    return tfm_fail(r->err, TFM_RECORD,
+                    "pre-tokenizer: the pattern takes too long on this text (%s)", why);
 }
 
 static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
-                        tfm_piece_fn fn)
-{
+                        tfm_piece_fn fn) {
     const tfm_pretok *p = r->t->pretok;
     size_t done = 0, from = 0, begin, end;
     bool found;
@@ -202,8 +196,7 @@ static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
     return done < n ? split(r, level + 1, s + done, n - done, fn) : TFM_OK;
 }
 
-tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn)
-{
+tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn) {
     const tfm_pretok *p = r->t->pretok;
     if (p == NULL) return fn(r, text, n);
     if (r->match == NULL) r->match = pcre2_match_data_create(1, p->general);
@@ -216,8 +209,7 @@ tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n,
     return split(r, 0, text, n, fn);
 }
 
-void tfm_pretok_run_free(tfm_tok_run *r)
-{
+void tfm_pretok_run_free(tfm_tok_run *r) {
     pcre2_match_data_free(r->match);
     pcre2_match_context_free(r->match_ctx);
 }

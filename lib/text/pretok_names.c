@@ -10,18 +10,17 @@ enum {
     CHARS = 8 /* symbols are characters, spaces are U+2581 */
 };
 
-#define GPT2 \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
-#define LLAMA3 \
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+#define LLAMA3                                                                                     \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
     "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define QWEN2 \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r" \
+#define QWEN2                                                                                      \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r"  \
     "\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define GPT4O \
+#define GPT4O                                                                                      \
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i" \
     ":'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{L" \
-    "l}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r" \
+    "l}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r"  \
     "\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 static const struct {
@@ -29,32 +28,19 @@ static const struct {
     unsigned flags;
     const char *pattern[7];
 } known[] = {
-    {"default",
-     0,
-     {"[\\p{P}\\$\\+<=>\\^~\\|]+",
-      GPT2,
-      "\\p{N}+",
-      "[0-9][0-9][0-9]"}},
+    {"default", 0, {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
     {"gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
      "modern-bert exaone4 jais trillion granite-docling jina-v1-en jina-v2-code "
      "roberta-bpe",
      0,
      {GPT2}},
-    {"mpt olmo",
-     NFC,
-     {GPT2}},
+    {"mpt olmo", NFC, {GPT2}},
     {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
      IGNORE | ADD_BOS,
      {LLAMA3}},
-    {"dbrx smaug-bpe glm4 chatglm-bpe",
-     0,
-     {LLAMA3}},
-    {"qwen2 deepseek-r1-qwen kormo f2llmv2 megrez",
-     NFC,
-     {QWEN2}},
-    {"stablelm2 hunyuan solar-open grok-2",
-     0,
-     {QWEN2}},
+    {"dbrx smaug-bpe glm4 chatglm-bpe", 0, {LLAMA3}},
+    {"qwen2 deepseek-r1-qwen kormo f2llmv2 megrez", NFC, {QWEN2}},
+    {"stablelm2 hunyuan solar-open grok-2", 0, {QWEN2}},
     {"qwen35",
      NFC,
      {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p"
@@ -63,15 +49,8 @@ static const struct {
      0,
      {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!"
       "\\S)|\\s+"}},
-    {"starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
-     0,
-     {"\\p{N}",
-      GPT2}},
-    {"falcon",
-     0,
-     {"[\\p{P}\\$\\+<=>\\^~\\|`]+",
-      GPT2,
-      "[0-9][0-9][0-9]"}},
+    {"starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", 0, {"\\p{N}", GPT2}},
+    {"falcon", 0, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {"deepseek-llm",
      0,
      {"[\\r\\n]",
@@ -93,20 +72,14 @@ static const struct {
       "\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}"
       "\\x{1e900}-\\x{1e943}]+",
       "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
-      "\\s+$",
-      "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
-      "\\p{N}+"}},
+      "\\s+$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
     {"deepseek-coder",
      0,
-     {"[\\r\\n]",
-      "\\s?\\p{L}+",
-      "\\s?\\p{P}+",
-      "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
-      "\\p{N}"}},
+     {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+      "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}"}},
     {"deepseek-v3 hunyuan-dense joyai-llm hy_v4",
      0,
-     {"\\p{N}{1,3}",
-      "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
+     {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
       "[!\\\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L"
       "}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
     {"poro-chat bloom gpt3-finnish",
@@ -114,20 +87,14 @@ static const struct {
      {" ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"}},
     {"viking",
      0,
-     {" ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+",
-      "\\p{N}"}},
+     {" ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+", "\\p{N}"}},
     {"tekken",
      IGNORE | ADD_BOS,
      {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"
       "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"
       "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
-    {"gpt-4o llama4 kanana2 talkie minimax-m2",
-     0,
-     {GPT4O}},
-    {"tiny_aya cohere2moe",
-     0,
-     {"\\d{1,3}(?=(?:\\d{3})*\\b)",
-      GPT4O}},
+    {"gpt-4o llama4 kanana2 talkie minimax-m2", 0, {GPT4O}},
+    {"tiny_aya cohere2moe", 0, {"\\d{1,3}(?=(?:\\d{3})*\\b)", GPT4O}},
     {"kimi-k2",
      0,
      {"\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?(?:(?!\\p{Han})[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}])*(?:(?"
@@ -135,10 +102,7 @@ static const struct {
       "}]?(?:(?!\\p{Han})[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}])+(?:(?!\\p{Han})[\\p{Ll}\\p{Lm}\\p{"
       "Lo}\\p{M}])*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*["
       "\\r\\n]+|\\s+(?!\\S)|\\s+"}},
-    {"superbpe",
-     0,
-     {"\\p{N}+",
-      "(?=(\\d{3})+(?!\\d))"}},
+    {"superbpe", 0, {"\\p{N}+", "(?=(\\d{3})+(?!\\d))"}},
     {"bailingmoe bailingmoe2 llada-moe",
      0,
      {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]"
@@ -156,22 +120,18 @@ static const struct {
      {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}"
       "]+[\\r\\n]*|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|"
       "\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"}},
-    {"gemma4 granite-embed-multi-311m sarvam-moe",
-     CHARS,
-     {"[^\\n]+|[\\n]+"}},
+    {"gemma4 granite-embed-multi-311m sarvam-moe", CHARS, {"[^\\n]+|[\\n]+"}},
 };
 
 /* Is `name` one of the words of `names`? */
-static bool has_word(const char *names, const char *name)
-{
+static bool has_word(const char *names, const char *name) {
     size_t n = strlen(name);
     for (const char *p = names; n > 0 && (p = strstr(p, name)) != NULL; p++)
         if ((p == names || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
     return false;
 }
 
-tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name, tfm_error *err)
-{
+tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name, tfm_error *err) {
     size_t n = sizeof known / sizeof *known, i = 0;
     while (i < n && (strchr(name, ' ') || !has_word(known[i].names, name))) i++;
     if (i == n) {

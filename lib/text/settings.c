@@ -9,8 +9,7 @@
 static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd"};
 static const char *const type_names[] = {"bytes", "bpe", "spm"};
 
-bool tfm_norm_parse(const char *name, tfm_norm *out)
-{
+bool tfm_norm_parse(const char *name, tfm_norm *out) {
     for (unsigned i = 0; i < sizeof norm_names / sizeof *norm_names; i++)
         if (strcmp(name, norm_names[i]) == 0) {
             *out = (tfm_norm)i;
@@ -19,10 +18,11 @@ bool tfm_norm_parse(const char *name, tfm_norm *out)
     return false;
 }
 
-const char *tfm_norm_name(tfm_norm n) { return norm_names[n]; }
+const char *tfm_norm_name(tfm_norm n) {
+    return norm_names[n];
+}
 
-void tfm_vocab_settings_clear(tfm_vocab_settings *s)
-{
+void tfm_vocab_settings_clear(tfm_vocab_settings *s) {
     for (uint32_t i = 0; i < s->n_patterns; i++) tfm_free(s->pattern[i]);
     memset(s, 0, sizeof *s);
 }
@@ -30,37 +30,39 @@ void tfm_vocab_settings_clear(tfm_vocab_settings *s)
 /* ---- writing ---- */
 
 /* A double-quoted YAML scalar in pure ASCII: what libyaml reads back is what went in. */
-static tfm_status write_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err)
-{
+static tfm_status write_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
     TFM_TRY(tfm_buf_byte(b, '"', err));
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         bool ok;
         i += tfm_utf8_decode((const unsigned char *)s + i, n - i, &cp, &ok);
         if (!ok) return tfm_fail(err, TFM_FORMAT, "vocabulary: a pattern is not UTF-8");
-        if (cp == '"' || cp == '\\') TFM_TRY(tfm_buf_printf(b, err, "\\%c", (int)cp));
-        else if (cp >= 0x20 && cp < 0x7f) TFM_TRY(tfm_buf_byte(b, (unsigned char)cp, err));
-        else if (cp < 0x10000) TFM_TRY(tfm_buf_printf(b, err, "\\u%04X", (unsigned)cp));
-        else TFM_TRY(tfm_buf_printf(b, err, "\\U%08X", (unsigned)cp));
+        if (cp == '"' || cp == '\\')
+            TFM_TRY(tfm_buf_printf(b, err, "\\%c", (int)cp));
+        else if (cp >= 0x20 && cp < 0x7f)
+            TFM_TRY(tfm_buf_byte(b, (unsigned char)cp, err));
+        else if (cp < 0x10000)
+            TFM_TRY(tfm_buf_printf(b, err, "\\u%04X", (unsigned)cp));
+        else
+            TFM_TRY(tfm_buf_printf(b, err, "\\U%08X", (unsigned)cp));
     }
     return tfm_buf_byte(b, '"', err);
 }
 
-static const char *yes(bool b) { return b ? "true" : "false"; }
+static const char *yes(bool b) {
+    return b ? "true" : "false";
+}
 
-tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err)
-{
+tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err) {
     TFM_TRY(tfm_buf_printf(b, err, "type: %s\n", type_names[s->type]));
     if (s->id[0] != '\0') TFM_TRY(tfm_buf_printf(b, err, "id: \"%s\"\n", s->id));
     TFM_TRY(tfm_buf_printf(b, err, "size: %u\nmax-piece: %u\n", s->n, s->max_piece));
-    TFM_TRY(tfm_buf_printf(b, err, "bos: %d\neos: %d\nunk: %d\npad: %d\n", (int)s->bos,
-                           (int)s->eos, (int)s->unk, (int)s->pad));
-    TFM_TRY(tfm_buf_printf(b, err, "add-bos: %s\nadd-eos: %s\n", yes(s->add_bos),
-                           yes(s->add_eos)));
-    TFM_TRY(tfm_buf_printf(b, err,
-                           "add-space-prefix: %s\nspace-to-meta: %s\nremove-extra-spaces: %s\n",
-                           yes(s->add_space_prefix), yes(s->space_to_meta),
-                           yes(s->remove_extra_spaces)));
+    TFM_TRY(tfm_buf_printf(b, err, "bos: %d\neos: %d\nunk: %d\npad: %d\n", (int)s->bos, (int)s->eos,
+                           (int)s->unk, (int)s->pad));
+    TFM_TRY(tfm_buf_printf(b, err, "add-bos: %s\nadd-eos: %s\n", yes(s->add_bos), yes(s->add_eos)));
+    TFM_TRY(tfm_buf_printf(
+        b, err, "add-space-prefix: %s\nspace-to-meta: %s\nremove-extra-spaces: %s\n",
+        yes(s->add_space_prefix), yes(s->space_to_meta), yes(s->remove_extra_spaces)));
     TFM_TRY(tfm_buf_printf(b, err, "normaliser: %s\nignore-merges: %s\nbyte-level: %s\n",
                            norm_names[s->norm], yes(s->ignore_merges), yes(s->byte_level)));
     TFM_TRY(tfm_buf_printf(b, err, "add-prefix-space: %s\n", yes(s->add_prefix_space)));
@@ -76,24 +78,22 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
 
 /* ---- reading ---- */
 
-static tfm_status bad_value(const char *key, const char *value, tfm_error *err)
-{
+static tfm_status bad_value(const char *key, const char *value, tfm_error *err) {
     return tfm_fail(err, TFM_FORMAT, "vocabulary settings: %s: bad value \"%s\"", key, value);
 }
 
-static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error *err)
-{
+static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error *err) {
     for (unsigned i = 0; i < sizeof type_names / sizeof *type_names; i++)
         if (strcmp(value, type_names[i]) == 0) {
             s->type = (tfm_vocab_type)i;
             return TFM_OK;
         }
     return tfm_fail(err, TFM_UNSUPPORTED,
-                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm)", value);
+                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm)",
+                    value);
 }
 
-static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *err)
-{
+static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *err) {
     size_t n = strlen(value);
     if (n == 0 || n >= sizeof s->id || strspn(value, "0123456789abcdefghijklmnopqrstuvwxyz-") != n)
         return bad_value("id", value, err);
@@ -103,8 +103,7 @@ static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *e
 
 /* One scalar setting; keys that are not known are passed over. */
 static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char *value,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     const struct {
         const char *key;
         int32_t *id;
@@ -136,24 +135,25 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
     if (strcmp(key, "id") == 0) return read_id(s, value, err);
     if (strcmp(key, "normaliser") == 0) {
         if (tfm_norm_parse(value, &s->norm)) return TFM_OK;
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "vocabulary settings: normaliser \"%s\" is not known", value);
+        return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary settings: normaliser \"%s\" is not known",
+                        value);
     }
     if (strcmp(key, "size") == 0 || strcmp(key, "max-piece") == 0) {
         int64_t most = key[0] == 's' ? TFM_VOCAB_MAX : INT32_MAX;
         if (!tfm_parse_i64(value, 0, most, &number)) return bad_value(key, value, err);
-        if (key[0] == 's') s->n = (uint32_t)number;
-        else s->max_piece = (uint32_t)number;
+        if (key[0] == 's')
+            s->n = (uint32_t)number;
+        else
+            s->max_piece = (uint32_t)number;
         return TFM_OK;
     }
     if (key[0] >= 'A' && key[0] <= 'Z')
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "vocabulary settings: this version does not know %s", key);
+        return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary settings: this version does not know %s",
+                        key);
     return TFM_OK;
 }
 
-static tfm_status add_pattern(tfm_vocab_settings *s, const char *p, size_t n, tfm_error *err)
-{
+static tfm_status add_pattern(tfm_vocab_settings *s, const char *p, size_t n, tfm_error *err) {
     if (s->n_patterns == TFM_PATTERNS_MAX || n > TFM_PATTERN_MAX)
         return tfm_fail(err, TFM_LIMIT, "vocabulary settings: more than %d patterns of %d bytes",
                         TFM_PATTERNS_MAX, TFM_PATTERN_MAX);
@@ -170,8 +170,7 @@ typedef struct walk {
     char key[64];
 } walk;
 
-static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err)
-{
+static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err) {
     const char *value = (const char *)e->data.scalar.value;
     size_t n = e->data.scalar.length;
     if (w->depth == 2 && strcmp(w->key, "patterns") == 0) return add_pattern(s, value, n, err);
@@ -189,8 +188,7 @@ static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *
     return read_scalar(s, w->key, value, err);
 }
 
-static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err)
-{
+static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err) {
     switch (e->type) {
     case YAML_SCALAR_EVENT: return on_scalar(s, w, e, err);
     case YAML_MAPPING_START_EVENT:
@@ -211,8 +209,7 @@ static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e
     }
 }
 
-static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err)
-{
+static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err) {
     const int32_t ids[] = {s->bos, s->eos, s->unk, s->pad};
     if (s->n == 0 || s->id[0] == '\0')
         return tfm_fail(err, TFM_FORMAT, "vocabulary settings: size or id is missing");
@@ -225,8 +222,7 @@ static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err)
 }
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
-                                   tfm_error *err)
-{
+                                   tfm_error *err) {
     yaml_parser_t parser;
     walk w = {0, false, ""};
     tfm_status st = TFM_OK;
@@ -237,7 +233,8 @@ tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size
     for (bool more = true; more && st == TFM_OK;) {
         yaml_event_t e;
         if (!yaml_parser_parse(&parser, &e)) {
-            if (parser.error == YAML_MEMORY_ERROR) st = tfm_fail(err, TFM_NOMEM, "out of memory");
+            if (parser.error == YAML_MEMORY_ERROR)
+                st = tfm_fail(err, TFM_NOMEM, "out of memory");
             else
                 st = tfm_fail(err, TFM_FORMAT, "vocabulary settings: line %zu: %s",
                               parser.problem_mark.line + 1,

@@ -6,8 +6,7 @@
  * each further byte narrows by binary search; no automaton has to be built at start. */
 #include "text/text_internal.h"
 
-static const unsigned char *special_bytes(const tfm_vocab *v, uint32_t i, size_t *len)
-{
+static const unsigned char *special_bytes(const tfm_vocab *v, uint32_t i, size_t *len) {
     uint32_t from = v->special_offsets[i], to = v->special_offsets[i + 1];
     if (from > to || to > v->special_len || to - from > TFM_SPECIAL_LEN_MAX) {
         *len = 0;
@@ -18,8 +17,7 @@ static const unsigned char *special_bytes(const tfm_vocab *v, uint32_t i, size_t
 }
 
 /* The first byte ranges, by one pass over the (few) special tokens. */
-void tfm_special_index(tfm_tokenizer *t)
-{
+void tfm_special_index(tfm_tokenizer *t) {
     const tfm_vocab *v = t->v;
     uint32_t i = 0;
     for (unsigned c = 0; c < 256; c++) {
@@ -34,20 +32,20 @@ void tfm_special_index(tfm_tokenizer *t)
 }
 
 /* The first entry in [lo, hi) whose byte at `depth` is >= c (entries are longer than depth). */
-static uint32_t lower(const tfm_vocab *v, uint32_t lo, uint32_t hi, size_t depth, unsigned c)
-{
+static uint32_t lower(const tfm_vocab *v, uint32_t lo, uint32_t hi, size_t depth, unsigned c) {
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         size_t len;
         const unsigned char *p = special_bytes(v, mid, &len);
-        if (len > depth && p[depth] >= c) hi = mid;
-        else lo = mid + 1;
+        if (len > depth && p[depth] >= c)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return lo;
 }
 
-static bool is_allowed(const tfm_vocab *v, int32_t id, unsigned flags)
-{
+static bool is_allowed(const tfm_vocab *v, int32_t id, unsigned flags) {
     if (id < 0 || (uint32_t)id >= v->set.n) return false;
     unsigned f = v->flags[id];
     if (f & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)) return (flags & TFM_TOK_PARSE_SPECIAL) != 0;
@@ -55,8 +53,7 @@ static bool is_allowed(const tfm_vocab *v, int32_t id, unsigned flags)
 }
 
 int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
-                       unsigned flags, size_t *best_len)
-{
+                       unsigned flags, size_t *best_len) {
     const tfm_vocab *v = t->v;
     uint32_t lo = t->special_from[text[i]], hi = t->special_from[text[i] + 1u];
     int32_t best = -1;

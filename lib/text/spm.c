@@ -2,18 +2,16 @@
  * tokenizer.json has it for the same models. Spaces may be written as U+2581, a space may be put
  * before the text, and what no piece spells becomes byte tokens (<0x0A>) or the unknown token.
  *
- * Where there are byte tokens, a U+2581 that stands in the text itself is spelled by them: as a piece
- * it would come back as a space. */
+ * Where there are byte tokens, a U+2581 that stands in the text itself is spelled by them: as a
+ * piece it would come back as a space. */
 #include "text/text_internal.h"
 
 /* A stretch of the text that no piece spells: byte tokens if all are there, else the unknown token,
  * one for a run of such characters, as SentencePiece does. */
-static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown)
-{
+static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown) {
     bool bytes = true;
     for (size_t i = 0; i < n; i++) bytes = bytes && r->v->bytes[s[i]] >= 0;
-    for (size_t i = 0; i < n && bytes; i++)
-        TFM_TRY(tfm_ids_add(r->ids, r->v->bytes[s[i]], r->err));
+    for (size_t i = 0; i < n && bytes; i++) TFM_TRY(tfm_ids_add(r->ids, r->v->bytes[s[i]], r->err));
     if (bytes) return TFM_OK;
     if (r->v->set.unk < 0)
         return tfm_fail(r->err, TFM_RECORD, "the vocabulary cannot spell \"%.*s\"",
@@ -23,8 +21,7 @@ static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool a
 }
 
 /* Characters as symbols, merged and appended. */
-static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n)
-{
+static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     size_t count = 0;
     TFM_TRY(tfm_run_syms(r, n));
     for (size_t i = 0; i < n;) {
@@ -41,38 +38,37 @@ static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n)
         const tfm_sym *sym = &r->sym[i];
         size_t end = sym->next == UINT32_MAX ? n : r->sym[sym->next].start;
         uint64_t before = r->unknown;
-        if (sym->id >= 0) TFM_TRY(tfm_ids_add(r->ids, sym->id, r->err));
-        else TFM_TRY(spell(r, s + sym->start, end - sym->start, unknown));
+        if (sym->id >= 0)
+            TFM_TRY(tfm_ids_add(r->ids, sym->id, r->err));
+        else
+            TFM_TRY(spell(r, s + sym->start, end - sym->start, unknown));
         unknown = r->unknown != before;
     }
     return TFM_OK;
 }
 
-static tfm_status flush(tfm_tok_run *r)
-{
+static tfm_status flush(tfm_tok_run *r) {
     if (r->text.len == 0) return TFM_OK;
     TFM_TRY(tfm_pretok_split(r, (const unsigned char *)r->text.data, r->text.len, char_piece));
     tfm_buf_clear(&r->text);
     return TFM_OK;
 }
 
-static tfm_status add_space(tfm_tok_run *r)
-{
+static tfm_status add_space(tfm_tok_run *r) {
     return r->v->set.space_to_meta ? tfm_buf_add(&r->text, TFM_META, TFM_META_LEN, r->err)
                                    : tfm_buf_byte(&r->text, ' ', r->err);
 }
 
 /* With remove_extra_spaces: is the space at s[i] one to leave out? */
-static bool is_extra(const unsigned char *s, size_t i, size_t n)
-{
+static bool is_extra(const unsigned char *s, size_t i, size_t n) {
     if (i == 0 || s[i - 1] == ' ') return true;
     while (i < n && s[i] == ' ') i++;
     return i == n;
 }
 
 /* One character or broken byte at s[i]; *len = its bytes. */
-static tfm_status add_char(tfm_tok_run *r, const unsigned char *s, size_t i, size_t n, size_t *len)
-{
+static tfm_status add_char(tfm_tok_run *r, const unsigned char *s, size_t i, size_t n,
+                           size_t *len) {
     uint32_t cp;
     bool ok;
     *len = tfm_utf8_decode(s + i, n - i, &cp, &ok);
@@ -87,8 +83,7 @@ static tfm_status add_char(tfm_tok_run *r, const unsigned char *s, size_t i, siz
     return TFM_OK;
 }
 
-tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first)
-{
+tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
     TFM_TRY(tfm_normalise(r, &text, &n));
     tfm_buf_clear(&r->text);
     if (n > 0 && first && r->v->set.add_space_prefix) TFM_TRY(add_space(r));

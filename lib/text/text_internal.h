@@ -8,7 +8,7 @@
  *     merge.c       which are merged pair by pair, best pair first
  *     detok.c       and the way back
  *
- * Every table of a vocabulary may come from a hostile file and is used in place. The rule that keeps
+ * Every table of a vocabulary may come from a hostile file and is used in place. What keeps
  * that safe: sizes are checked at open (vocab.c), every value read from a table is checked where it
  * is used (piece(), the probes below), and no loop is bounded by such a value alone. */
 #ifndef TFM_TEXT_INTERNAL_H
@@ -33,7 +33,13 @@ enum {
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
 
-typedef enum tfm_norm { TFM_NORM_NONE, TFM_NORM_NFC, TFM_NORM_NFKC, TFM_NORM_NFD, TFM_NORM_NFKD } tfm_norm;
+typedef enum tfm_norm {
+    TFM_NORM_NONE,
+    TFM_NORM_NFC,
+    TFM_NORM_NFKC,
+    TFM_NORM_NFD,
+    TFM_NORM_NFKD
+} tfm_norm;
 
 /* The settings of a vocabulary: everything that is no table. Written as YAML by
  * tfm_vocab_settings_write and read back by tfm_vocab_settings_read. */
@@ -54,8 +60,8 @@ typedef struct tfm_vocab_settings {
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
                                    tfm_error *err) TFM_MUST_CHECK;
-tfm_status tfm_vocab_settings_write(tfm_buf *out, const tfm_vocab_settings *s, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_vocab_settings_write(tfm_buf *out, const tfm_vocab_settings *s,
+                                    tfm_error *err) TFM_MUST_CHECK;
 void tfm_vocab_settings_clear(tfm_vocab_settings *s);
 /* "none", "nfc", ...; false if the name is unknown. */
 bool tfm_norm_parse(const char *name, tfm_norm *out);
@@ -78,9 +84,9 @@ struct tfm_vocab {
     tfm_vocab_settings set;
     const unsigned char *pieces; /* [pieces_len] all pieces, one after another */
     uint64_t pieces_len;
-    const uint32_t *offsets; /* [n + 1] into pieces */
-    const uint8_t *flags;    /* [n] TFM_TOKEN_* */
-    const float *scores;     /* [n], NULL for BPE */
+    const uint32_t *offsets;    /* [n + 1] into pieces */
+    const uint8_t *flags;       /* [n] TFM_TOKEN_* */
+    const float *scores;        /* [n], NULL for BPE */
     const tfm_piece_slot *hash; /* [hash_mask + 1], NULL for raw-bytes */
     uint32_t hash_mask;
     const tfm_merge_slot *merges; /* [merge_mask + 1] or NULL */
@@ -88,8 +94,8 @@ struct tfm_vocab {
     const int32_t *bytes; /* [256] the id that spells this byte, -1: none */
     /* Added and control tokens, sorted by their text. */
     uint32_t n_special;
-    const int32_t *special_ids;       /* [n_special] */
-    const uint32_t *special_offsets;  /* [n_special + 1] into special_text */
+    const int32_t *special_ids;      /* [n_special] */
+    const uint32_t *special_offsets; /* [n_special + 1] into special_text */
     const unsigned char *special_text;
     uint64_t special_len;
     void *owned; /* tables of raw-bytes */
@@ -97,15 +103,13 @@ struct tfm_vocab {
 
 /* ---- hashes: pinned, they stand in files ---- */
 
-static inline uint64_t tfm_hash_mix(uint64_t h, uint64_t x)
-{
+static inline uint64_t tfm_hash_mix(uint64_t h, uint64_t x) {
     h = (h ^ x) * 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio */
     return h ^ h >> 29;
 }
 
 /* Of n bytes, read as little-endian words. */
-static inline uint64_t tfm_hash_bytes(const unsigned char *p, size_t n)
-{
+static inline uint64_t tfm_hash_bytes(const unsigned char *p, size_t n) {
     uint64_t h = tfm_hash_mix(0x74666d5f70696563u, n), w;
     for (; n >= 8; n -= 8, p += 8) {
         memcpy(&w, p, 8);
@@ -119,15 +123,14 @@ static inline uint64_t tfm_hash_bytes(const unsigned char *p, size_t n)
     return tfm_hash_mix(h, h >> 32);
 }
 
-static inline uint64_t tfm_hash_pair(int32_t left, int32_t right)
-{
-    uint64_t h = tfm_hash_mix(0x74666d5f6d657267u, (uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+static inline uint64_t tfm_hash_pair(int32_t left, int32_t right) {
+    uint64_t h =
+        tfm_hash_mix(0x74666d5f6d657267u, (uint64_t)(uint32_t)left << 32 | (uint32_t)right);
     return tfm_hash_mix(h, h >> 32);
 }
 
 /* The bytes of a piece; empty if the table lies about it. id must be < n. */
-static inline const unsigned char *tfm_vocab_bytes(const tfm_vocab *v, uint32_t id, size_t *len)
-{
+static inline const unsigned char *tfm_vocab_bytes(const tfm_vocab *v, uint32_t id, size_t *len) {
     uint32_t from = v->offsets[id], to = v->offsets[id + 1];
     if (from > to || to > v->pieces_len) {
         *len = 0;
@@ -175,15 +178,15 @@ typedef struct tfm_tok_run {
     const tfm_tokenizer *t;
     const tfm_vocab *v;
     unsigned flags;
-    bool is_utf8;       /* the whole text */
+    bool is_utf8; /* the whole text */
     tfm_ids *ids;
     uint64_t unknown;
     const unsigned char *src; /* [src_len] the text given by the caller, for offsets in messages */
     size_t src_len;
     tfm_error *err;
-    tfm_sym *sym;       /* [sym_cap] */
+    tfm_sym *sym; /* [sym_cap] */
     size_t sym_cap;
-    uint64_t *heap;     /* [heap_cap] */
+    uint64_t *heap; /* [heap_cap] */
     size_t heap_cap;
     tfm_buf text, word;
     int32_t *decomposed; /* [decomposed_cap] code points, normalise.c */
@@ -191,7 +194,6 @@ typedef struct tfm_tok_run {
     void *match, *match_ctx; /* PCRE2's, pretok.c */
 } tfm_tok_run;
 
-tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
 /* Room for n symbols. */
 tfm_status tfm_run_syms(tfm_tok_run *r, size_t n) TFM_MUST_CHECK;
 /* The byte token of *p, or TFM_RECORD with its offset if the vocabulary has none. */
@@ -199,7 +201,7 @@ tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) TFM_MUST_CHECK;
 /* Length of the valid UTF-8 at the start of s[0..n). */
 size_t tfm_utf8_span(const unsigned char *s, size_t n);
 
-/* The longest added or control token at text[i..n) that the flags allow: its id and length, or -1. */
+/* The longest added or control token at text[i..n) that the flags allow: its id, or -1. */
 int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
                        unsigned flags, size_t *len);
 void tfm_special_index(tfm_tokenizer *t);
@@ -208,25 +210,25 @@ void tfm_special_index(tfm_tokenizer *t);
 tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
 bool tfm_is_space(uint32_t cp); /* Unicode White_Space */
 
-tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s,
+                          tfm_error *err) TFM_MUST_CHECK;
 void tfm_pretok_free(tfm_pretok *p);
 typedef tfm_status (*tfm_piece_fn)(tfm_tok_run *r, const unsigned char *piece, size_t n);
 /* Splits text[0..n), which must be valid UTF-8, and calls fn for each piece in order. */
-tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn)
-    TFM_MUST_CHECK;
+tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n,
+                            tfm_piece_fn fn) TFM_MUST_CHECK;
 void tfm_pretok_run_free(tfm_tok_run *r);
 
 /* Merges r->sym[0..n) over `text`, text_len being the end of the last symbol. The survivors are
  * linked by next from symbol 0. */
-tfm_status tfm_merge(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n)
-    TFM_MUST_CHECK;
+tfm_status tfm_merge(tfm_tok_run *r, const unsigned char *text, size_t text_len,
+                     size_t n) TFM_MUST_CHECK;
 
 /* One stretch of text between special tokens, n > 0. `first`: the text starts here or a control
  * token came before, so a space prefix belongs here. */
-tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first)
-    TFM_MUST_CHECK; /* byte-level BPE */
-tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first)
-    TFM_MUST_CHECK; /* SentencePiece and BPE over characters */
+tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n,
+                             bool first) TFM_MUST_CHECK; /* byte-level BPE */
+tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n,
+                             bool first) TFM_MUST_CHECK; /* SentencePiece and BPE over characters */
 
 #endif

@@ -3,8 +3,7 @@
 #include "base/threads_internal.h"
 #include "text/text_internal.h"
 
-tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error *err)
-{
+tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_tokenizer), err));
@@ -12,8 +11,8 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     t->v = v;
     t->spells_bytes = true;
     for (int i = 0; i < 256; i++) t->spells_bytes = t->spells_bytes && v->bytes[i] >= 0;
-    t->meta_by_bytes = v->set.space_to_meta && v->bytes[0xe2] >= 0 && v->bytes[0x96] >= 0 &&
-                       v->bytes[0x81] >= 0;
+    t->meta_by_bytes =
+        v->set.space_to_meta && v->bytes[0xe2] >= 0 && v->bytes[0x96] >= 0 && v->bytes[0x81] >= 0;
     tfm_special_index(t);
     if (v->set.n_patterns > 0) {
         tfm_status st = tfm_pretok_new(&t->pretok, &v->set, err);
@@ -26,20 +25,22 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     return TFM_OK;
 }
 
-void tfm_tokenizer_free(tfm_tokenizer *t)
-{
+void tfm_tokenizer_free(tfm_tokenizer *t) {
     if (t == NULL) return;
     tfm_pretok_free(t->pretok);
     tfm_free(t);
 }
 
-const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t) { return t->v; }
-bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t) { return t->spells_bytes; }
+const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t) {
+    return t->v;
+}
+bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t) {
+    return t->spells_bytes;
+}
 
 /* ---- what the steps share ---- */
 
-tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err)
-{
+tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) {
     if (ids->len == ids->cap) {
         void *p = ids->data;
         tfm_status st = tfm_grow(&p, &ids->cap, ids->len + 1, sizeof *ids->data, err);
@@ -50,14 +51,12 @@ tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err)
     return TFM_OK;
 }
 
-void tfm_ids_free(tfm_ids *ids)
-{
+void tfm_ids_free(tfm_ids *ids) {
     tfm_free(ids->data);
     *ids = (tfm_ids){NULL, 0, 0};
 }
 
-tfm_status tfm_run_syms(tfm_tok_run *r, size_t n)
-{
+tfm_status tfm_run_syms(tfm_tok_run *r, size_t n) {
     if (n <= r->sym_cap) return TFM_OK;
     void *p = r->sym;
     tfm_status st = tfm_grow(&p, &r->sym_cap, n, sizeof *r->sym, r->err);
@@ -65,19 +64,22 @@ tfm_status tfm_run_syms(tfm_tok_run *r, size_t n)
     return st;
 }
 
-tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p)
-{
+tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) {
     int32_t id = r->v->bytes[*p];
     if (id >= 0 && (uint32_t)id < r->v->set.n) return tfm_ids_add(r->ids, id, r->err);
     uintptr_t at = (uintptr_t)p - (uintptr_t)r->src; /* huge if p lies in a normalised copy */
     if (at < r->src_len)
         return tfm_fail(r->err, TFM_RECORD,
-                        "byte 0x%02x at offset %zu: the vocabulary cannot spell it", *p, (size_t)at);
+                        "byte 0x%02x at offset %zu: the vocabulary cannot spell it", *p,
+                        (size_t)at);
     return tfm_fail(r->err, TFM_RECORD, "byte 0x%02x: the vocabulary cannot spell it", *p);
 }
 
-size_t tfm_utf8_span(const unsigned char *s, size_t n)
-{
+size_t tfm_text_span(const char *text, size_t n) {
+    return tfm_utf8_span((const unsigned char *)text, n);
+}
+
+size_t tfm_utf8_span(const unsigned char *s, size_t n) {
     size_t i = 0;
     while (i < n) {
         uint32_t cp;
@@ -95,8 +97,7 @@ size_t tfm_utf8_span(const unsigned char *s, size_t n)
 
 /* ---- one text ---- */
 
-static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first)
-{
+static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first) {
     if (n == 0) return TFM_OK;
     switch (r->v->set.type) {
     case TFM_VOCAB_BYTES:
@@ -110,8 +111,7 @@ static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, boo
 }
 
 /* White space at the end of s[from..to) is left to a token that asks for it. */
-static size_t strip_right(const unsigned char *s, size_t from, size_t to)
-{
+static size_t strip_right(const unsigned char *s, size_t from, size_t to) {
     while (to > from) {
         size_t i = to - 1;
         uint32_t cp;
@@ -123,8 +123,7 @@ static size_t strip_right(const unsigned char *s, size_t from, size_t to)
     return to;
 }
 
-static size_t strip_left(const unsigned char *s, size_t from, size_t to)
-{
+static size_t strip_left(const unsigned char *s, size_t from, size_t to) {
     while (from < to) {
         uint32_t cp;
         size_t len = tfm_utf8_decode(s + from, to - from, &cp, NULL);
@@ -134,8 +133,7 @@ static size_t strip_left(const unsigned char *s, size_t from, size_t to)
     return from;
 }
 
-static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n)
-{
+static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
     const tfm_tokenizer *t = r->t;
     bool first = true;
     size_t done = 0, i = 0, len = 0;
@@ -163,8 +161,7 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n)
     return fragment(r, s + done, n - done, first);
 }
 
-static tfm_status run_all(tfm_tok_run *r)
-{
+static tfm_status run_all(tfm_tok_run *r) {
     const tfm_vocab_settings *set = &r->v->set;
     bool special = (r->flags & TFM_TOK_ADD_SPECIAL) != 0;
     if (special && set->add_bos) TFM_TRY(tfm_ids_add(r->ids, set->bos, r->err));
@@ -174,13 +171,18 @@ static tfm_status run_all(tfm_tok_run *r)
 }
 
 tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
-                        tfm_ids *ids, uint64_t *unknown, tfm_error *err)
-{
+                        tfm_ids *ids, uint64_t *unknown, tfm_error *err) {
     size_t before = ids->len;
     if (n > TFM_TEXT_MAX)
-        return tfm_fail(err, TFM_LIMIT, "a text of %zu bytes; at most %u are taken", n, TFM_TEXT_MAX);
-    tfm_tok_run r = {.t = t, .v = t->v, .flags = flags, .ids = ids, .err = err,
-                     .src = (const unsigned char *)text, .src_len = n};
+        return tfm_fail(err, TFM_LIMIT, "a text of %zu bytes; at most %u are taken", n,
+                        TFM_TEXT_MAX);
+    tfm_tok_run r = {.t = t,
+                     .v = t->v,
+                     .flags = flags,
+                     .ids = ids,
+                     .err = err,
+                     .src = (const unsigned char *)text,
+                     .src_len = n};
     r.is_utf8 = t->v->set.norm != TFM_NORM_NONE && tfm_utf8_span(r.src, n) == n;
     tfm_status st = run_all(&r);
     tfm_free(r.sym);
@@ -189,8 +191,10 @@ tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsi
     tfm_buf_free(&r.text);
     tfm_buf_free(&r.word);
     tfm_pretok_run_free(&r);
-    if (st != TFM_OK) ids->len = before;
-    else if (unknown) *unknown += r.unknown;
+    if (st != TFM_OK)
+        ids->len = before;
+    else if (unknown)
+        *unknown += r.unknown;
     return st;
 }
 
@@ -202,22 +206,19 @@ typedef struct many {
     unsigned flags;
 } many;
 
-static void one_of_many(void *arg, size_t chunk, unsigned worker)
-{
+static void one_of_many(void *arg, size_t chunk, unsigned worker) {
     many *m = arg;
     tfm_tok_item *it = &m->item[chunk];
     (void)worker;
+    if (it->skip) return;
     it->ids.len = 0;
     it->unknown = 0;
-    it->err.status = TFM_OK;
-    if (it->skip) return;
-    it->err.status = tfm_tokenize(m->t, it->text, it->len, m->flags, &it->ids, &it->unknown,
-                                  &it->err);
+    it->err.status =
+        tfm_tokenize(m->t, it->text, it->len, m->flags, &it->ids, &it->unknown, &it->err);
 }
 
 tfm_status tfm_tokenize_many(const tfm_tokenizer *t, tfm_tok_item *item, size_t n, unsigned flags,
-                             unsigned n_threads, tfm_error *err)
-{
+                             unsigned n_threads, tfm_error *err) {
     many m = {t, item, flags};
     tfm_pool *pool;
     if (n_threads == 0) n_threads = tfm_threads_default();

@@ -31,8 +31,7 @@ typedef struct source {
 /* Fetches a tensor and checks type, size and alignment. want_rows 0: any number.
  * *rows = number of rows of `width` elements. */
 static tfm_status fetch(const source *s, const char *name, tfm_dtype type, uint64_t width,
-                        uint64_t want_rows, const void **data, uint64_t *rows, tfm_error *err)
-{
+                        uint64_t want_rows, const void **data, uint64_t *rows, tfm_error *err) {
     tfm_tensor t;
     uint64_t count, bytes;
     memset(&t, 0, sizeof t);
@@ -54,8 +53,7 @@ static tfm_status fetch(const source *s, const char *name, tfm_dtype type, uint6
 }
 
 static tfm_status fetch_hash(const source *s, const char *name, uint64_t width, const void **data,
-                             uint32_t *mask, tfm_error *err)
-{
+                             uint32_t *mask, tfm_error *err) {
     uint64_t rows;
     TFM_TRY(fetch(s, name, TFM_I32, width, 0, data, &rows, err));
     if (rows == 0 || rows > 1u << 30 || (rows & (rows - 1)) != 0)
@@ -64,8 +62,7 @@ static tfm_status fetch_hash(const source *s, const char *name, uint64_t width, 
     return TFM_OK;
 }
 
-static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err)
-{
+static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err) {
     uint64_t n;
     const void *p;
     tfm_tensor t;
@@ -81,8 +78,7 @@ static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err)
-{
+static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err) {
     const void *p;
     uint32_t n = v->set.n;
     TFM_TRY(fetch(s, "vocab.pieces", TFM_U8, 1, 0, &p, &v->pieces_len, err));
@@ -107,8 +103,7 @@ static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err)
 }
 
 tfm_status tfm_vocab_open(tfm_vocab **out, const char *settings, size_t settings_len,
-                          tfm_tensor_lookup lookup, void *ctx, tfm_error *err)
-{
+                          tfm_tensor_lookup lookup, void *ctx, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_vocab), err));
@@ -132,8 +127,7 @@ typedef struct raw_tables {
     int32_t bytes[256];
 } raw_tables;
 
-tfm_status tfm_vocab_raw_bytes(tfm_vocab **out, tfm_error *err)
-{
+tfm_status tfm_vocab_raw_bytes(tfm_vocab **out, tfm_error *err) {
     void *p, *q;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_vocab), err));
@@ -164,29 +158,40 @@ tfm_status tfm_vocab_raw_bytes(tfm_vocab **out, tfm_error *err)
     return TFM_OK;
 }
 
-void tfm_vocab_free(tfm_vocab *v)
-{
+void tfm_vocab_free(tfm_vocab *v) {
     if (v == NULL) return;
     tfm_vocab_settings_clear(&v->set);
     tfm_free(v->owned);
     tfm_free(v);
 }
 
-uint32_t tfm_vocab_size(const tfm_vocab *v) { return v->set.n; }
-const char *tfm_vocab_id(const tfm_vocab *v) { return v->set.id; }
-tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v) { return v->set.type; }
-int32_t tfm_vocab_bos(const tfm_vocab *v) { return v->set.bos; }
-int32_t tfm_vocab_eos(const tfm_vocab *v) { return v->set.eos; }
-int32_t tfm_vocab_unk(const tfm_vocab *v) { return v->set.unk; }
-int32_t tfm_vocab_pad(const tfm_vocab *v) { return v->set.pad; }
+uint32_t tfm_vocab_size(const tfm_vocab *v) {
+    return v->set.n;
+}
+const char *tfm_vocab_id(const tfm_vocab *v) {
+    return v->set.id;
+}
+tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v) {
+    return v->set.type;
+}
+int32_t tfm_vocab_bos(const tfm_vocab *v) {
+    return v->set.bos;
+}
+int32_t tfm_vocab_eos(const tfm_vocab *v) {
+    return v->set.eos;
+}
+int32_t tfm_vocab_unk(const tfm_vocab *v) {
+    return v->set.unk;
+}
+int32_t tfm_vocab_pad(const tfm_vocab *v) {
+    return v->set.pad;
+}
 
-unsigned tfm_vocab_flags(const tfm_vocab *v, uint32_t id)
-{
+unsigned tfm_vocab_flags(const tfm_vocab *v, uint32_t id) {
     return id < v->set.n ? v->flags[id] : 0;
 }
 
-const char *tfm_vocab_piece(const tfm_vocab *v, uint32_t id, size_t *len)
-{
+const char *tfm_vocab_piece(const tfm_vocab *v, uint32_t id, size_t *len) {
     if (id >= v->set.n) {
         *len = 0;
         return "";
@@ -194,13 +199,11 @@ const char *tfm_vocab_piece(const tfm_vocab *v, uint32_t id, size_t *len)
     return (const char *)tfm_vocab_bytes(v, id, len);
 }
 
-float tfm_vocab_score(const tfm_vocab *v, uint32_t id)
-{
+float tfm_vocab_score(const tfm_vocab *v, uint32_t id) {
     return id < v->set.n && v->scores ? v->scores[id] : 0.0f;
 }
 
-int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n)
-{
+int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n) {
     if (v->hash == NULL) return n == 1 ? v->bytes[p[0]] : -1;
     if (n > v->set.max_piece) return -1;
     uint64_t h = tfm_hash_bytes(p, n);
@@ -216,21 +219,17 @@ int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n)
     return -1;
 }
 
-int32_t tfm_vocab_lookup_text(const tfm_vocab *v, const unsigned char *p, size_t n)
-{
+int32_t tfm_vocab_lookup_text(const tfm_vocab *v, const unsigned char *p, size_t n) {
     int32_t id = tfm_vocab_lookup(v, p, n);
-    const unsigned none =
-        TFM_TOKEN_CONTROL | TFM_TOKEN_BYTE | TFM_TOKEN_UNKNOWN | TFM_TOKEN_UNUSED;
+    const unsigned none = TFM_TOKEN_CONTROL | TFM_TOKEN_BYTE | TFM_TOKEN_UNKNOWN | TFM_TOKEN_UNUSED;
     return id >= 0 && (v->flags[id] & none) != 0 ? -1 : id;
 }
 
-int32_t tfm_vocab_find(const tfm_vocab *v, const char *piece, size_t len)
-{
+int32_t tfm_vocab_find(const tfm_vocab *v, const char *piece, size_t len) {
     return tfm_vocab_lookup(v, (const unsigned char *)piece, len);
 }
 
-int32_t tfm_vocab_merge(const tfm_vocab *v, int32_t left, int32_t right, uint32_t *rank)
-{
+int32_t tfm_vocab_merge(const tfm_vocab *v, int32_t left, int32_t right, uint32_t *rank) {
     if (v->merges == NULL || left < 0 || right < 0) return -1;
     uint32_t at = (uint32_t)tfm_hash_pair(left, right) & v->merge_mask;
     for (int probe = 0; probe < TFM_PROBE_MAX; probe++, at = (at + 1) & v->merge_mask) {

@@ -21,8 +21,7 @@ typedef struct build {
 
 /* One zeroed table of rows x width elements; width 1 makes it rank 1. */
 static tfm_status add_table(build *b, const char *name, tfm_dtype type, uint64_t rows,
-                            uint32_t width, void **data, tfm_error *err)
-{
+                            uint32_t width, void **data, tfm_error *err) {
     uint64_t bytes;
     if (rows > UINT32_MAX || !tfm_dtype_bytes(type, rows * width, &bytes) || bytes > SIZE_MAX)
         return tfm_fail(err, TFM_LIMIT, "vocabulary: table %s is too large", name);
@@ -39,8 +38,7 @@ static tfm_status add_table(build *b, const char *name, tfm_dtype type, uint64_t
     return TFM_OK;
 }
 
-static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err)
-{
+static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err) {
     const int32_t ids[] = {src->bos, src->eos, src->unk, src->pad};
     if (src->n == 0) return tfm_fail(err, TFM_FORMAT, "vocabulary: no pieces");
     if (src->n > TFM_VOCAB_MAX)
@@ -57,8 +55,7 @@ static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status fill_settings(build *b, tfm_error *err)
-{
+static tfm_status fill_settings(build *b, tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     tfm_vocab_settings *s = &b->set;
     s->type = src->type;
@@ -92,8 +89,7 @@ static tfm_status fill_settings(build *b, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status build_pieces(build *b, tfm_error *err)
-{
+static tfm_status build_pieces(build *b, tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     void *pieces, *offsets, *flags, *scores;
     uint64_t total = 0;
@@ -122,15 +118,13 @@ static tfm_status build_pieces(build *b, tfm_error *err)
 }
 
 /* A power of two at least half as large again as n: a load of 2/3 at most. */
-static uint32_t table_size(uint32_t n)
-{
+static uint32_t table_size(uint32_t n) {
     uint32_t size = 16;
     while (size < n + n / 2) size *= 2;
     return size;
 }
 
-static bool insert_piece(const tfm_vocab *v, tfm_piece_slot *slots, uint32_t mask, uint32_t id)
-{
+static bool insert_piece(const tfm_vocab *v, tfm_piece_slot *slots, uint32_t mask, uint32_t id) {
     size_t len, other_len;
     const unsigned char *p = tfm_vocab_bytes(v, id, &len);
     if (len == 0) return true;
@@ -149,8 +143,7 @@ static bool insert_piece(const tfm_vocab *v, tfm_piece_slot *slots, uint32_t mas
 }
 
 /* Fills the piece hash, in a table twice as large if a piece finds no place near enough. */
-static tfm_status build_hash(build *b, tfm_error *err)
-{
+static tfm_status build_hash(build *b, tfm_error *err) {
     uint32_t n = b->set.n, size = table_size(n);
     for (unsigned tries = 0; tries < 6; tries++, size *= 2) {
         void *data;
@@ -168,8 +161,7 @@ static tfm_status build_hash(build *b, tfm_error *err)
     return tfm_fail(err, TFM_LIMIT, "vocabulary: too many pieces with the same hash");
 }
 
-static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m)
-{
+static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m) {
     uint32_t at = (uint32_t)tfm_hash_pair(m.left, m.right) & mask;
     for (int probe = 0; probe < TFM_PROBE_MAX; probe++, at = (at + 1) & mask) {
         if (slots[at].rank1 == 0) {
@@ -183,8 +175,7 @@ static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m)
 
 /* Merge `rank` as ids. */
 static tfm_status resolve_merge(build *b, tfm_buf *joined, uint32_t rank, tfm_merge_slot *m,
-                                tfm_error *err)
-{
+                                tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     tfm_buf_clear(joined);
     TFM_TRY(tfm_buf_add(joined, src->merge_left[rank], src->merge_left_len[rank], err));
@@ -194,15 +185,15 @@ static tfm_status resolve_merge(build *b, tfm_buf *joined, uint32_t rank, tfm_me
     m->id = joined->len ? tfm_vocab_find(&b->v, joined->data, joined->len) : -1;
     m->rank1 = rank + 1;
     if (m->left < 0 || m->right < 0 || m->id < 0)
-        return tfm_fail(err, TFM_FORMAT, "vocabulary: merge %u (\"%.*s\" + \"%.*s\") makes or uses "
-                        "a piece that is not in the vocabulary", rank,
-                        (int)(src->merge_left_len[rank] & 0xff), src->merge_left[rank],
+        return tfm_fail(err, TFM_FORMAT,
+                        "vocabulary: merge %u (\"%.*s\" + \"%.*s\") makes or uses "
+                        "a piece that is not in the vocabulary",
+                        rank, (int)(src->merge_left_len[rank] & 0xff), src->merge_left[rank],
                         (int)(src->merge_right_len[rank] & 0xff), src->merge_right[rank]);
     return TFM_OK;
 }
 
-static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err)
-{
+static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err) {
     tfm_buf joined = {0};
     tfm_status st = TFM_OK;
     uint32_t n = b->src->n_merges, size = table_size(n);
@@ -226,8 +217,7 @@ static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err
     return tfm_fail(err, TFM_LIMIT, "vocabulary: too many merges with the same hash");
 }
 
-static tfm_status build_merges(build *b, tfm_error *err)
-{
+static tfm_status build_merges(build *b, tfm_error *err) {
     void *resolved;
     TFM_TRY(tfm_alloc(&resolved, b->src->n_merges, sizeof(tfm_merge_slot), err));
     tfm_status st = fill_merges(b, resolved, err);
@@ -237,8 +227,7 @@ static tfm_status build_merges(build *b, tfm_error *err)
 
 /* The id that spells a byte when text holds it. Added tokens that look like a letter of the byte
  * alphabet (DeepSeek's) spell that letter, not the byte. */
-static int32_t byte_id(const build *b, unsigned byte)
-{
+static int32_t byte_id(const build *b, unsigned byte) {
     static const char hex[] = "0123456789ABCDEF";
     const tfm_vocab *v = &b->v;
     unsigned char p[8];
@@ -260,8 +249,7 @@ static int32_t byte_id(const build *b, unsigned byte)
     return id >= 0 && (v->flags[id] & not_text) == 0 ? id : -1;
 }
 
-static tfm_status build_bytes(build *b, tfm_error *err)
-{
+static tfm_status build_bytes(build *b, tfm_error *err) {
     void *data;
     TFM_TRY(add_table(b, "vocab.bytes", TFM_I32, 256, 1, &data, err));
     for (unsigned i = 0; i < 256; i++) ((int32_t *)data)[i] = byte_id(b, i);
@@ -277,8 +265,7 @@ typedef struct special {
     int32_t id;
 } special;
 
-static int by_text(const void *x, const void *y)
-{
+static int by_text(const void *x, const void *y) {
     const special *a = x, *b = y;
     size_t n = a->len < b->len ? a->len : b->len;
     int c = n ? memcmp(a->text, b->text, n) : 0;
@@ -287,16 +274,14 @@ static int by_text(const void *x, const void *y)
     return a->id < b->id ? -1 : 1;
 }
 
-static bool is_special(unsigned flags)
-{
+static bool is_special(unsigned flags) {
     return (flags & (TFM_TOKEN_CONTROL | TFM_TOKEN_ADDED | TFM_TOKEN_UNKNOWN)) != 0 &&
            (flags & (TFM_TOKEN_BYTE | TFM_TOKEN_UNUSED)) == 0;
 }
 
 /* What stands for this token in a text: its piece, where U+2581 of an added (not a control) token
  * means a space if the vocabulary writes spaces so. */
-static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *err)
-{
+static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *err) {
     size_t len;
     const unsigned char *p = tfm_vocab_bytes(&b->v, id, &len);
     bool meta = b->set.space_to_meta && (b->v.flags[id] & TFM_TOKEN_CONTROL) == 0;
@@ -311,8 +296,7 @@ static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *
     return TFM_OK;
 }
 
-static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_error *err)
-{
+static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_error *err) {
     void *ids, *offsets, *text;
     uint64_t total = 0;
     for (uint32_t i = 0; i < n; i++) total += list[i].len;
@@ -330,16 +314,17 @@ static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_e
 }
 
 static tfm_status collect_special(build *b, special *list, uint32_t *n, tfm_buf *text,
-                                  tfm_error *err)
-{
+                                  tfm_error *err) {
     for (uint32_t id = 0; id < b->set.n; id++) {
         if (!is_special(b->v.flags[id])) continue;
         size_t from = text->len;
         TFM_TRY(special_text(b, id, text, err));
         size_t len = text->len - from;
         if (len > TFM_SPECIAL_LEN_MAX)
-            return tfm_fail(err, TFM_LIMIT, "vocabulary: added token %u has %zu bytes; at most %d "
-                            "are taken", id, len, TFM_SPECIAL_LEN_MAX);
+            return tfm_fail(err, TFM_LIMIT,
+                            "vocabulary: added token %u has %zu bytes; at most %d "
+                            "are taken",
+                            id, len, TFM_SPECIAL_LEN_MAX);
         if (len > 0) list[(*n)++] = (special){NULL, len, (int32_t)id};
     }
     size_t at = 0;
@@ -348,8 +333,7 @@ static tfm_status collect_special(build *b, special *list, uint32_t *n, tfm_buf 
     return TFM_OK;
 }
 
-static tfm_status build_special(build *b, tfm_error *err)
-{
+static tfm_status build_special(build *b, tfm_error *err) {
     uint32_t n = 0, most = 0;
     tfm_buf text = {0};
     void *list;
@@ -369,8 +353,7 @@ static tfm_status build_special(build *b, tfm_error *err)
 /* ---- the id and the result ---- */
 
 /* Is this the vocabulary in which id = byte and nothing else? */
-static bool is_raw_bytes(const build *b)
-{
+static bool is_raw_bytes(const build *b) {
     const tfm_vocab_settings *s = &b->set;
     if (s->type != TFM_VOCAB_BYTES || s->n != 256 || s->bos >= 0 || s->eos >= 0) return false;
     for (int i = 0; i < 256; i++)
@@ -378,8 +361,7 @@ static bool is_raw_bytes(const build *b)
     return true;
 }
 
-static tfm_status build_id(build *b, tfm_error *err)
-{
+static tfm_status build_id(build *b, tfm_error *err) {
     tfm_buf text = {0};
     tfm_sha256 sha;
     char hex[65];
@@ -401,8 +383,7 @@ static tfm_status build_id(build *b, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status build_all(build *b, tfm_error *err)
-{
+static tfm_status build_all(build *b, tfm_error *err) {
     TFM_TRY(check_source(b->src, err));
     TFM_TRY(fill_settings(b, err));
     b->v.set = b->set;
@@ -414,8 +395,7 @@ static tfm_status build_all(build *b, tfm_error *err)
     return build_id(b, err);
 }
 
-tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src, tfm_error *err)
-{
+tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src, tfm_error *err) {
     void *p;
     tfm_buf text = {0};
     *out = NULL;
@@ -440,8 +420,7 @@ tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src, 
     return TFM_OK;
 }
 
-void tfm_vocab_tables_free(tfm_vocab_tables *t)
-{
+void tfm_vocab_tables_free(tfm_vocab_tables *t) {
     if (t == NULL) return;
     build *b = t->owner;
     for (size_t i = 0; i < b->n_tables; i++) tfm_free(b->data[i]);
