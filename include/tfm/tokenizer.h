@@ -144,7 +144,7 @@ typedef struct tfm_ids {
  * can spell bytes, else TFM_RECORD with the offset of the first. */
 TFM_API tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
                                 tfm_ids *ids, uint64_t *unknown, tfm_error *err) TFM_MUST_CHECK;
-TFM_API tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
+TFM_API tfm_status tfm_ids_push(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_ids_free(tfm_ids *ids);
 /* Bytes of valid UTF-8 at the start of text[0..n). */
 TFM_API size_t tfm_text_span(const char *text, size_t n);

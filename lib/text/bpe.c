@@ -29,7 +29,7 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     int32_t id = -1;
     if (n == 1) return tfm_run_byte(r, s);
     if (r->v->set.ignore_merges) TFM_TRY(whole_piece(r, s, n, &id));
-    if (id >= 0) return tfm_ids_add(r->ids, id, r->err);
+    if (id >= 0) return tfm_ids_push(r->ids, id, r->err);
     TFM_TRY(tfm_run_syms(r, n));
     for (size_t i = 0; i < n; i++) {
         r->sym[i].id = r->v->bytes[s[i]];
@@ -38,7 +38,7 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     TFM_TRY(tfm_merge(r, s, n, n));
     for (uint32_t i = 0; i != UINT32_MAX; i = r->sym[i].next) {
         if (r->sym[i].id >= 0)
-            TFM_TRY(tfm_ids_add(r->ids, r->sym[i].id, r->err));
+            TFM_TRY(tfm_ids_push(r->ids, r->sym[i].id, r->err));
         else
             TFM_TRY(tfm_run_byte(r, s + r->sym[i].start));
     }

@@ -11,13 +11,13 @@
 static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown) {
     bool bytes = true;
     for (size_t i = 0; i < n; i++) bytes = bytes && r->v->bytes[s[i]] >= 0;
-    for (size_t i = 0; i < n && bytes; i++) TFM_TRY(tfm_ids_add(r->ids, r->v->bytes[s[i]], r->err));
+    for (size_t i = 0; i < n && bytes; i++) TFM_TRY(tfm_ids_push(r->ids, r->v->bytes[s[i]], r->err));
     if (bytes) return TFM_OK;
     if (r->v->set.unk < 0)
         return tfm_fail(r->err, TFM_RECORD, "the vocabulary cannot spell \"%.*s\"",
                         (int)(n < 16 ? n : 16), (const char *)s);
     r->unknown++;
-    return after_unknown ? TFM_OK : tfm_ids_add(r->ids, r->v->set.unk, r->err);
+    return after_unknown ? TFM_OK : tfm_ids_push(r->ids, r->v->set.unk, r->err);
 }
 
 /* Characters as symbols, merged and appended. */
@@ -39,7 +39,7 @@ static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
         size_t end = sym->next == UINT32_MAX ? n : r->sym[sym->next].start;
         uint64_t before = r->unknown;
         if (sym->id >= 0)
-            TFM_TRY(tfm_ids_add(r->ids, sym->id, r->err));
+            TFM_TRY(tfm_ids_push(r->ids, sym->id, r->err));
         else
             TFM_TRY(spell(r, s + sym->start, end - sym->start, unknown));
         unknown = r->unknown != before;

@@ -40,7 +40,7 @@ bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t) {
 
 /* ---- what the steps share ---- */
 
-tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) {
+tfm_status tfm_ids_push(tfm_ids *ids, int32_t id, tfm_error *err) {
     if (ids->len == ids->cap) {
         void *p = ids->data;
         tfm_status st = tfm_grow(&p, &ids->cap, ids->len + 1, sizeof *ids->data, err);
@@ -66,7 +66,7 @@ tfm_status tfm_run_syms(tfm_tok_run *r, size_t n) {
 
 tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) {
     int32_t id = r->v->bytes[*p];
-    if (id >= 0 && (uint32_t)id < r->v->set.n) return tfm_ids_add(r->ids, id, r->err);
+    if (id >= 0 && (uint32_t)id < r->v->set.n) return tfm_ids_push(r->ids, id, r->err);
     uintptr_t at = (uintptr_t)p - (uintptr_t)r->src; /* huge if p lies in a normalised copy */
     if (at < r->src_len)
         return tfm_fail(r->err, TFM_RECORD,
@@ -150,7 +150,7 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
         unsigned flags = r->v->flags[id];
         size_t end = flags & TFM_TOKEN_LSTRIP ? strip_right(s, done, i) : i;
         TFM_TRY(fragment(r, s + done, end - done, first));
-        TFM_TRY(tfm_ids_add(r->ids, id, r->err));
+        TFM_TRY(tfm_ids_push(r->ids, id, r->err));
         /* SentencePiece puts its space prefix before the text and, as the models' own templates
          * expect, behind control tokens; not behind added tokens, which are text themselves. */
         first = (flags & TFM_TOKEN_CONTROL) != 0;
@@ -164,9 +164,9 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
 static tfm_status run_all(tfm_tok_run *r) {
     const tfm_vocab_settings *set = &r->v->set;
     bool special = (r->flags & TFM_TOK_ADD_SPECIAL) != 0;
-    if (special && set->add_bos) TFM_TRY(tfm_ids_add(r->ids, set->bos, r->err));
+    if (special && set->add_bos) TFM_TRY(tfm_ids_push(r->ids, set->bos, r->err));
     TFM_TRY(run_text(r, r->src, r->src_len));
-    if (special && set->add_eos) TFM_TRY(tfm_ids_add(r->ids, set->eos, r->err));
+    if (special && set->add_eos) TFM_TRY(tfm_ids_push(r->ids, set->eos, r->err));
     return TFM_OK;
 }
 
