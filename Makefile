@@ -20,8 +20,7 @@ PKGS      := yaml-0.1 libpcre2-8 libutf8proc jansson zlib
 PKG_CFLAGS:= $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -pthread
 
-WARN      := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes \
-             -Wno-unknown-warning-option
+WARN      := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
 # -ffp-contract=off: a multiply and an add stay two roundings unless the code says fma (DESIGN 7).
 CSTD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden
 # The prefix map makes builds in different folders byte-equal.

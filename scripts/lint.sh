@@ -22,12 +22,13 @@ if command -v cppcheck >/dev/null; then
     ran=1
     sources=()
     for file in "$@"; do
-        [[ $file = *.c ]] && sources+=("$file")
+        [[ $file = lib/*.c || $file = tools/*.c ]] && sources+=("$file")
     done
     # warning,portability: real faults. missingInclude would ask for the system's headers.
-    # A macro that only exists with a sanitizer is unknown to it (tests/fuzz).
+    # What is suppressed it gets wrong: hex floats, _Noreturn functions, the #error for big-endian.
     cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
-        --suppress=missingInclude --suppress=unknownMacro -Iinclude -Ilib -D_GNU_SOURCE \
+        --suppress=missingInclude --suppress=incorrectLogicOperator \
+        --suppress=nullPointerRedundantCheck --suppress=preprocessorErrorDirective -Iinclude -Ilib -D_GNU_SOURCE \
         -DTFM_VERSION='"0"' -j "$(nproc)" "${sources[@]}" || status=1
 else
     echo 'lint: cppcheck is not installed'
@@ -42,7 +43,7 @@ if command -v shellcheck >/dev/null; then
 fi
 
 # Marks of unfinished work, and paths of one person's machine, do not belong in the tree.
-if grep -nE '(TODO|FIXME|XXX)' "$@"; then status=1; fi
+if grep -nwE 'TODO|FIXME|XXX' "$@"; then status=1; fi
 for file in "$@"; do
     lines=$(wc -l <"$file")
     [ "$lines" -le 800 ] || { echo "$file: $lines lines, the limit is 800"; status=1; }

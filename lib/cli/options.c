@@ -82,8 +82,10 @@ static _Noreturn void print_version(tfm_cli *c) {
 
 static void remember(tfm_cli *c, const tfm_option *o) {
     tfm_error err = {0};
-    if (tfm_grow((void **)&c->given, &c->cap_given, c->n_given + 1, sizeof *c->given, &err) !=
-        TFM_OK) {
+    void *given = c->given;
+    tfm_status st = tfm_grow(&given, &c->cap_given, c->n_given + 1, sizeof *c->given, &err);
+    c->given = given;
+    if (st != TFM_OK) {
         tfm_cli_print(c, err.message);
         exit(5);
     }

@@ -365,7 +365,7 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
     if (g->vocab && !g->opt.ignore_eog && (uint32_t)id < tfm_vocab_size(g->vocab) &&
         (tfm_vocab_flags(g->vocab, (uint32_t)id) & TFM_TOKEN_EOG))
         return sample_finish(g, j, s, TFM_END_TOKEN, err);
-    TFM_TRY(tfm_ids_add(&s->ids, id, err));
+    TFM_TRY(tfm_seq_ids_add(&s->ids, id, err));
     s->n_new++;
     s->state = SAMPLE_DECODE;
     if (s->stop) {
@@ -376,7 +376,7 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
             return st;
         }
     } else {
-        TFM_TRY(tfm_ids_add(&s->ready, id, err));
+        TFM_TRY(tfm_seq_ids_add(&s->ready, id, err));
     }
     if (stopped) {
         sample_done(g, j, s, TFM_END_STOP);

@@ -72,6 +72,6 @@ tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
 tfm_status tfm_stop_flush(tfm_stop *s, tfm_ids *ready, tfm_error *err) TFM_MUST_CHECK;
 
 /* Appends one id to *ids. */
-tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_seq_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -26,7 +26,7 @@ struct tfm_stop {
     tfm_ids held;
 };
 
-tfm_status tfm_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) {
+tfm_status tfm_seq_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) {
     TFM_TRY(tfm_grow((void **)&ids->data, &ids->cap, ids->len + 1, sizeof *ids->data, err));
     ids->data[ids->len++] = id;
     return TFM_OK;
@@ -145,7 +145,7 @@ static tfm_status release(tfm_stop *s, size_t end, tfm_ids *ready, size_t *relea
     size_t at = 0, k = 0;
 
     while (k < s->held.len && at + id_bytes(s->set, s->held.data[k]) <= end) {
-        TFM_TRY(tfm_ids_add(ready, s->held.data[k], err));
+        TFM_TRY(tfm_seq_ids_add(ready, s->held.data[k], err));
         at += id_bytes(s->set, s->held.data[k++]);
     }
     if (k) {
@@ -174,7 +174,7 @@ static tfm_status spell(const tfm_stop_set *set, const char *p, size_t n, tfm_id
         if (best < 0)
             return tfm_fail(err, TFM_RECORD,
                             "the vocabulary cannot spell the text before the stop string");
-        TFM_TRY(tfm_ids_add(ready, best, err));
+        TFM_TRY(tfm_seq_ids_add(ready, best, err));
         p += best_len;
         n -= best_len;
     }
@@ -187,7 +187,7 @@ tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
     *stopped = false;
     if (id < 0 || (uint32_t)id >= s->set->n_vocab)
         return tfm_fail(err, TFM_RECORD, "id %d is outside the vocabulary", (int)id);
-    TFM_TRY(tfm_ids_add(&s->held, id, err));
+    TFM_TRY(tfm_seq_ids_add(&s->held, id, err));
     TFM_TRY(
         tfm_buf_add(&s->text, s->set->bytes.data + s->set->offset[id], id_bytes(s->set, id), err));
     size_t at = find_stop(s);
@@ -203,7 +203,7 @@ tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
 }
 
 tfm_status tfm_stop_flush(tfm_stop *s, tfm_ids *ready, tfm_error *err) {
-    for (size_t i = 0; i < s->held.len; i++) TFM_TRY(tfm_ids_add(ready, s->held.data[i], err));
+    for (size_t i = 0; i < s->held.len; i++) TFM_TRY(tfm_seq_ids_add(ready, s->held.data[i], err));
     s->held.len = 0;
     s->text.len = 0;
     return TFM_OK;

@@ -74,7 +74,7 @@ void tfm_draft_flag(tfm_draft *d, int64_t id, unsigned flags) {
 static const char *const eog_names[] = {
     "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>",
     "<end_of_turn>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>", "<|EOT|>",
-    "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>", "<end_of_utterance>",
+    ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "<end_of_utterance>",
 };
 
 static bool ends_turn(const char *s, size_t n) {

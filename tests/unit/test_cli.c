@@ -26,6 +26,9 @@ static const tfm_option options[] = {
 static const tfm_program program = {"tfm-test", "[options] [FILE...]", "a program of the tests",
                                     options};
 
+/* The end of the arguments: a bare NULL may be an int. */
+#define END ((char *)NULL)
+
 /* What a child does after its options are parsed; the result is its exit status. */
 typedef int (*body)(tfm_cli *c);
 
@@ -44,7 +47,7 @@ static int wait_for(pid_t pid, int from) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* Runs the program with these arguments (NULL-terminated) in a child; gives its exit status, 128 + n
+/* Runs the program with these arguments (up to END) in a child; gives its exit status, 128 + n
  * for a signal. */
 static int run(body then, ...) {
     char *args[32];
@@ -91,12 +94,12 @@ static int show(tfm_cli *c) {
 
 static void options_and_operands_mix(void) {
     CHECK_INT(run(show, "a", "-n5", "b", "-qvv", "--echo", "-m", "M", "--device=cpu", "-t", "3",
-                  "--", "-z", NULL),
+                  "--", "-z", END),
               0);
     CHECK_STR(said, "n=5 echo [a][b][-z] m=M d=cpu t=3 q=1 v=2 o=-\n");
-    CHECK_INT(run(show, "-", "--temp", "-0", "--temp=1e-3", "-o", "-", NULL), 0);
+    CHECK_INT(run(show, "-", "--temp", "-0", "--temp=1e-3", "-o", "-", END), 0);
     CHECK_STR(said, "temp=-0 temp=0.001 [-] m=- d=auto t=0 q=0 v=0 o=-\n");
-    CHECK_INT(run(show, "--", NULL), 0);
+    CHECK_INT(run(show, "--", END), 0);
     CHECK_STR(said, " m=- d=auto t=0 q=0 v=0 o=-\n");
 }
 
@@ -104,16 +107,16 @@ static void environment_is_a_default(void) {
     setenv("TFM_MODEL", "E", 1);
     setenv("TFM_DEVICE", "ref", 1);
     setenv("TFM_THREADS", "2", 1);
-    CHECK_INT(run(show, NULL), 0);
+    CHECK_INT(run(show, END), 0);
     CHECK_STR(said, " m=E d=ref t=2 q=0 v=0 o=-\n");
-    CHECK_INT(run(show, "-m", "M", "-d", "cpu", "-t1", NULL), 0);
+    CHECK_INT(run(show, "-m", "M", "-d", "cpu", "-t1", END), 0);
     CHECK_STR(said, " m=M d=cpu t=1 q=0 v=0 o=-\n");
     setenv("TFM_THREADS", "many", 1);
-    CHECK_INT(run(show, NULL), 2);
+    CHECK_INT(run(show, END), 2);
     CHECK_STR(said, "tfm-test: $TFM_THREADS: \"many\" is not a whole number from 1 to 1024\n");
-    CHECK_INT(run(show, "-t", "1", NULL), 0); /* overridden, so never looked at */
+    CHECK_INT(run(show, "-t", "1", END), 0); /* overridden, so never looked at */
     setenv("TFM_MODEL", "", 1);
-    CHECK_INT(run(show, "-t", "1", NULL), 0); /* empty is not set */
+    CHECK_INT(run(show, "-t", "1", END), 0); /* empty is not set */
     CHECK_STR(said, " m=- d=ref t=1 q=0 v=0 o=-\n");
     unsetenv("TFM_MODEL");
     unsetenv("TFM_DEVICE");
@@ -121,38 +124,38 @@ static void environment_is_a_default(void) {
 }
 
 static void usage_errors_are_one_line(void) {
-    CHECK_INT(run(show, "--max", NULL), 2);
+    CHECK_INT(run(show, "--max", END), 2);
     CHECK_STR(said, "tfm-test: --max: unknown option: is --max-tokens meant? (no abbreviations)\n");
-    CHECK_INT(run(show, "--bogus=3", NULL), 2);
+    CHECK_INT(run(show, "--bogus=3", END), 2);
     CHECK_STR(said, "tfm-test: --bogus: unknown option: see tfm-test --help\n");
-    CHECK_INT(run(show, "-Z", NULL), 2);
+    CHECK_INT(run(show, "-Z", END), 2);
     CHECK_STR(said, "tfm-test: -Z: unknown option: see tfm-test --help\n");
-    CHECK_INT(run(show, "-qn", NULL), 2);
+    CHECK_INT(run(show, "-qn", END), 2);
     CHECK_STR(said, "tfm-test: -n: needs an argument: N\n");
-    CHECK_INT(run(show, "--stop", NULL), 2);
+    CHECK_INT(run(show, "--stop", END), 2);
     CHECK_STR(said, "tfm-test: --stop: needs an argument: TEXT\n");
-    CHECK_INT(run(show, "--echo=1", NULL), 2);
+    CHECK_INT(run(show, "--echo=1", END), 2);
     CHECK_STR(said, "tfm-test: --echo: takes no argument\n");
-    CHECK_INT(run(show, "-n", "101", NULL), 2);
+    CHECK_INT(run(show, "-n", "101", END), 2);
     CHECK_STR(said, "tfm-test: -n: \"101\" is not a whole number from 1 to 100\n");
     static const char *const bad[] = {"",  " 1", "1 ", "0x1", "1e1", "+", "99999999999999999999",
                                       "-1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        CHECK_INT(run(show, "--max-tokens", bad[i], NULL), 2);
+        CHECK_INT(run(show, "--max-tokens", bad[i], END), 2);
     static const char *const bad_real[] = {"", "nan", "inf", "1,5", "0x1p3", "10.1", "1e999"};
     for (size_t i = 0; i < sizeof bad_real / sizeof *bad_real; i++)
-        CHECK_INT(run(show, "--temp", bad_real[i], NULL), 2);
-    CHECK_INT(run(show, "--\x1b[2J", NULL), 2); /* no control character reaches a terminal */
+        CHECK_INT(run(show, "--temp", bad_real[i], END), 2);
+    CHECK_INT(run(show, "--\x1b[2J", END), 2); /* no control character reaches a terminal */
     CHECK(strchr(said, '\x1b') == NULL);
 }
 
 static void help_and_version(void) {
-    CHECK_INT(run(show, "-n", "1", "--help", NULL), 0);
+    CHECK_INT(run(show, "-n", "1", "--help", END), 0);
     CHECK(strstr(said, "Usage: tfm-test [options] [FILE...]\n") != NULL);
     CHECK(strstr(said, "  -n, --max-tokens N      stop after N\n") != NULL);
-    CHECK_INT(run(show, "-V", NULL), 0);
+    CHECK_INT(run(show, "-V", END), 0);
     CHECK(strncmp(said, "tfm-test (tfm) ", 15) == 0);
-    CHECK_INT(run(show, "--help-options", NULL), 0);
+    CHECK_INT(run(show, "--help-options", END), 0);
     CHECK(strstr(said, "n\tmax-tokens\tN\tstop after N\n\tstop\tTEXT\tend before TEXT\n") != NULL);
 }
 
@@ -238,32 +241,32 @@ static void output_is_old_or_whole(void) {
     struct stat st;
     char path[128];
 
-    CHECK_INT(run(write_well, "-o", "out", NULL), 0);
+    CHECK_INT(run(write_well, "-o", "out", END), 0);
     CHECK_STR(said, "");
     CHECK_STR(contents("out"), "new");
     put("out", "old");
     snprintf(path, sizeof path, "%s/out", folder);
     chmod(path, 0640);
-    CHECK_INT(run(write_badly, "-o", "out", NULL), 3);
+    CHECK_INT(run(write_badly, "-o", "out", END), 3);
     CHECK_STR(said, "tfm-test: in: not a stream\n");
     CHECK_STR(contents("out"), "old");
-    CHECK_INT(run(write_and_usage, "-o", "out", NULL), 2);
+    CHECK_INT(run(write_and_usage, "-o", "out", END), 2);
     CHECK_STR(contents("out"), "old");
-    CHECK_INT(run(write_and_die, "-o", "out", NULL), 128 + SIGTERM);
+    CHECK_INT(run(write_and_die, "-o", "out", END), 128 + SIGTERM);
     CHECK_STR(contents("out"), "old");
-    CHECK_INT(run(write_and_record_failed, "-o", "out", NULL), 4);
+    CHECK_INT(run(write_and_record_failed, "-o", "out", END), 4);
     CHECK_STR(contents("out"), "new");
     CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0640);
     put("out", "old");
-    CHECK_INT(run(write_and_say_no, "-o", "out", NULL), 1);
+    CHECK_INT(run(write_and_say_no, "-o", "out", END), 1);
     CHECK_STR(contents("out"), "new");
     CHECK_INT(n_files(), 1); /* no temporary is left by any of these */
-    CHECK_INT(run(write_well, "-o", "no/such", NULL), 5);
+    CHECK_INT(run(write_well, "-o", "no/such", END), 5);
     CHECK_STR(said,
               "tfm-test: no/such: cannot create a file beside it: No such file or directory\n");
-    CHECK_INT(run(write_well, "-o", ".", NULL), 5);
-    CHECK_INT(run(write_well, "-o", "/dev/null", NULL), 0);
-    CHECK_INT(run(write_well, "-o", "/dev/full", NULL), 5);
+    CHECK_INT(run(write_well, "-o", ".", END), 5);
+    CHECK_INT(run(write_well, "-o", "/dev/null", END), 0);
+    CHECK_INT(run(write_well, "-o", "/dev/full", END), 5);
     CHECK_STR(said, "tfm-test: /dev/full: No space left on device\n");
 }
 
@@ -274,7 +277,7 @@ static void a_link_is_followed(void) {
     snprintf(from, sizeof from, "%s/link", folder);
     snprintf(to, sizeof to, "%s/target", folder);
     CHECK(symlink("target", from) == 0);
-    CHECK_INT(run(write_well, "-o", "link", NULL), 0);
+    CHECK_INT(run(write_well, "-o", "link", END), 0);
     CHECK_STR(contents("target"), "new");
     CHECK(lstat(from, &st) == 0 && S_ISLNK(st.st_mode));
 }
@@ -317,19 +320,19 @@ static int provenance(tfm_cli *c) {
 
 static void provenance_has_what_changes_results(void) {
     CHECK_INT(run(provenance, "-q", "-v", "-t2", "-m", "/secret/folder/m.tfms", "-n", "7", "--echo",
-                  "--stop", "a prompt", "--stop", "b", "-o", "x", "/secret/in.txt", NULL),
+                  "--stop", "a prompt", "--stop", "b", "-o", "x", "/secret/in.txt", END),
               0);
     CHECK(strstr(said, "secret") == NULL && strstr(said, "a prompt") == NULL);
     CHECK(strstr(said, "\"model\":\"m.tfms\",\"device\":\"auto\"") != NULL);
     CHECK(strstr(said, "\"max-tokens\":\"7\",\"echo\":true,\"stop\":[\"sha256:") != NULL);
     CHECK(strstr(said, "\"inputs\":[\"in.txt\"]") != NULL);
     CHECK(strstr(said, "threads") == NULL && strstr(said, "output") == NULL);
-    CHECK_INT(run(provenance, "\xff\xfe", NULL), 0); /* a file name need not be UTF-8 */
+    CHECK_INT(run(provenance, "\xff\xfe", END), 0); /* a file name need not be UTF-8 */
     CHECK(strstr(said, "\"inputs\":[\"sha256:") != NULL);
-    CHECK_INT(run(provenance, "--no-prov", NULL), 0);
+    CHECK_INT(run(provenance, "--no-prov", END), 0);
     CHECK_STR(said, "tfm-test -\n");
     setenv("TFM_NO_PROV", "1", 1);
-    CHECK_INT(run(provenance, NULL), 0);
+    CHECK_INT(run(provenance, END), 0);
     CHECK_STR(said, "tfm-test -\n");
     unsetenv("TFM_NO_PROV");
 }
