@@ -165,6 +165,9 @@ TFM_API tfm_status tfm_writer_begin(tfm_writer *w, const tfm_record *rec, tfm_er
 TFM_API tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n, tfm_error *err)
     TFM_MUST_CHECK;
 TFM_API tfm_status tfm_writer_finish(tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
+/* Writes `rec` (of the same payload size) with the payload of r's present record, in pieces. */
+TFM_API tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r,
+                                   tfm_error *err) TFM_MUST_CHECK;
 /* Shorthands. */
 TFM_API tfm_status tfm_writer_text(tfm_writer *w, uint32_t group, const char *name,
                                    const void *text, size_t n, tfm_error *err) TFM_MUST_CHECK;

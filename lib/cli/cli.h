@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "tfm/infer.h"
 #include "tfm/status.h"
@@ -126,6 +127,10 @@ tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char 
  * binary: refuses to write to a terminal. */
 tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name,
                                tfm_error *err) TFM_MUST_CHECK;
+/* The same for a text output, as a stdio stream; closed by tfm_cli_close_text, which reports what
+ * could not be written. */
+tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) TFM_MUST_CHECK;
 /* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options
  * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
  * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). */

@@ -174,6 +174,18 @@ tfm_status tfm_writer_record(tfm_writer *w, const tfm_record *rec, const void *p
     return put_record(w, rec, payload, err);
 }
 
+tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r, tfm_error *err)
+{
+    const void *p;
+    size_t n;
+    TFM_TRY(tfm_writer_begin(w, rec, err));
+    do {
+        TFM_TRY(tfm_reader_chunk(r, &p, &n, err));
+        if (n > 0) TFM_TRY(tfm_writer_data(w, p, n, err));
+    } while (n > 0);
+    return tfm_writer_finish(w, err);
+}
+
 static tfm_status set_name(tfm_record *rec, const char *name, tfm_error *err)
 {
     size_t n = strlen(name);

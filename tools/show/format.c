@@ -1,0 +1,211 @@
+/* format.c - a record as a line: for people, as TSV, as JSON.
+ *
+ * Whatever comes from the stream is escaped, so that a line stays a line and a terminal is safe.
+ * JSON numbers are %.9g, which gives every f32 back exactly; what JSON has no number for is a
+ * string. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "show.h"
+
+enum { TEXT_SHOWN = 60 }; /* bytes of a text in the form for people */
+
+static const struct {
+    unsigned flag;
+    const char *name;
+} flag_names[] = {
+    {TFM_FLAG_FLUSH, "flush"}, {TFM_FLAG_LAST, "last"}, {TFM_FLAG_CONTINUES, "continues"}};
+enum { N_FLAGS = sizeof flag_names / sizeof *flag_names };
+
+const char *show_type(const tfm_record *rec) {
+    static const char *const names[] = {"?",         "tensor", "text", "meta",
+                                        "group-end", "error",  "fork", "index"};
+    return rec->type < sizeof names / sizeof *names ? names[rec->type] : "ancillary";
+}
+
+/* Length of the UTF-8 character at p (0: broken, or a control character). */
+static size_t printable(const unsigned char *p, size_t n) {
+    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (len == 0 || len > n || p[0] > 0xf4 || p[0] < 0x20 || p[0] == 0x7f) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    if ((p[0] == 0xc2 || p[0] == 0xe0) && p[1] < 0xa0) return 0; /* C1; overlong */
+    if ((p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+        (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return len;
+}
+
+void show_escaped(FILE *out, const char *text, size_t n) {
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0, len; i < n; i += len) {
+        len = printable(p + i, n - i);
+        if (len > 0 && p[i] != '\\')
+            fwrite(p + i, 1, len, out);
+        else if (p[i] == '\\')
+            fputs("\\\\", out);
+        else if (p[i] == '\n')
+            fputs("\\n", out);
+        else if (p[i] == '\t')
+            fputs("\\t", out);
+        else
+            fprintf(out, "\\x%02x", p[i]);
+        if (len == 0) len = 1;
+    }
+}
+
+static void put_flags(FILE *out, const tfm_record *rec, const char *before, const char *between) {
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if (!(rec->flags & flag_names[i].flag)) continue;
+        fprintf(out, "%s%s", before, flag_names[i].name);
+        before = between;
+    }
+}
+
+static void put_dims(FILE *out, const tfm_record *rec, const char *between) {
+    for (unsigned i = 0; i < rec->rank; i++)
+        fprintf(out, "%s%" PRIu32, i ? between : "", rec->dims[i]);
+}
+
+/* ---- for people ---- */
+
+void show_header_text(FILE *out, const tfm_header *h, const char *name, size_t stream) {
+    fprintf(out, "%s: stream %zu, kind %s\n", name, stream, tfm_header_kind(h));
+    for (size_t i = 0; i < tfm_header_count(h); i++)
+        if (strcmp(tfm_header_key(h, i), "prov") != 0)
+            fprintf(out, "    %s %s\n", tfm_header_key(h, i), tfm_header_value(h, i));
+}
+
+static void put_values(FILE *out, const show_values *v) {
+    for (unsigned i = 0; i < v->n_first; i++) fprintf(out, " %.6g", v->first[i]);
+    if (v->n > v->n_first) fputs(" ...", out);
+    if (v->has_stats && v->n > 1)
+        fprintf(out, " (min %.6g max %.6g mean %.6g)", v->min, v->max, v->mean);
+    if (v->n_nan) fprintf(out, " (%" PRIu64 " NaN)", v->n_nan);
+}
+
+void show_record_text(FILE *out, const tfm_record *rec, const show_values *v) {
+    fprintf(out, "%6" PRIu32 " %-9s", rec->seq, show_type(rec));
+    fprintf(out, " %s%s", rec->name[0] ? rec->name : "-", rec->dtype ? " " : "");
+    if (rec->dtype) {
+        fprintf(out, "%s [", tfm_dtype_name((tfm_dtype)rec->dtype));
+        put_dims(out, rec, ", ");
+        fputc(']', out);
+    }
+    if (rec->group == TFM_GROUP_ALL)
+        fputs(" group all", out);
+    else
+        fprintf(out, " group %" PRIu32, rec->group);
+    fprintf(out, " at %" PRIu32, rec->position);
+    put_flags(out, rec, " ", " ");
+    if (rec->type == TFM_REC_GROUP_END) fprintf(out, " %s", tfm_end_name(rec->status));
+    if (v->n > 0 || v->text) fputc(':', out);
+    put_values(out, v);
+    if (v->text) {
+        size_t n = v->text_len < TEXT_SHOWN ? v->text_len : TEXT_SHOWN;
+        fputs(" \"", out);
+        show_escaped(out, v->text, n);
+        fputs(n < v->text_len ? "\"..." : "\"", out);
+    }
+    fputc('\n', out);
+}
+
+/* ---- TSV ---- */
+
+void show_columns_tsv(FILE *out) {
+    fputs("stream\tseq\ttype\tname\tdtype\tdims\tgroup\tposition\tflags\tstatus\tbytes\tmin\tmax"
+          "\tmean\tfirst\n",
+          out);
+}
+
+void show_record_tsv(FILE *out, size_t stream, const tfm_record *rec, const show_values *v) {
+    fprintf(out, "%zu\t%" PRIu32 "\t%s\t", stream, rec->seq, show_type(rec));
+    show_escaped(out, rec->name, strlen(rec->name));
+    fprintf(out, "\t%s\t", rec->dtype ? tfm_dtype_name((tfm_dtype)rec->dtype) : "");
+    put_dims(out, rec, "x");
+    fprintf(out, "\t%" PRIu32 "\t%" PRIu32 "\t", rec->group, rec->position);
+    put_flags(out, rec, "", ",");
+    fprintf(out, "\t%s\t%" PRIu64 "\t",
+            rec->type == TFM_REC_GROUP_END ? tfm_end_name(rec->status) : "", rec->bytes);
+    if (v->has_stats)
+        fprintf(out, "%.9g\t%.9g\t%.9g\t", v->min, v->max, v->mean);
+    else
+        fputs("\t\t\t", out);
+    for (unsigned i = 0; i < v->n_first; i++) fprintf(out, "%s%.9g", i ? "," : "", v->first[i]);
+    fputc('\n', out);
+}
+
+/* ---- JSON ---- */
+
+/* Broken UTF-8 cannot stand in JSON: U+FFFD for each of its bytes. */
+static void json_string(FILE *out, const char *text, size_t n) {
+    const unsigned char *p = (const unsigned char *)text;
+    fputc('"', out);
+    for (size_t i = 0, len; i < n; i += len) {
+        len = printable(p + i, n - i);
+        if (p[i] == '"' || p[i] == '\\')
+            fprintf(out, "\\%c", p[i]);
+        else if (len > 0)
+            fwrite(p + i, 1, len, out);
+        else if (p[i] < 0x80)
+            fprintf(out, "\\u%04x", p[i]);
+        else
+            fputs("\\ufffd", out);
+        if (len == 0) len = 1;
+    }
+    fputc('"', out);
+}
+
+static void json_number(FILE *out, double x) {
+    if (isfinite(x))
+        fprintf(out, "%.9g", x);
+    else
+        fputs(isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"", out);
+}
+
+void show_header_json(FILE *out, const tfm_header *h, size_t stream) {
+    fprintf(out, "{\"stream\":%zu,\"kind\":\"%s\",\"header\":[", stream, tfm_header_kind(h));
+    for (size_t i = 0; i < tfm_header_count(h); i++) {
+        fprintf(out, "%s[\"%s\",", i ? "," : "", tfm_header_key(h, i));
+        json_string(out, tfm_header_value(h, i), strlen(tfm_header_value(h, i)));
+        fputc(']', out);
+    }
+    fputs("]}\n", out);
+}
+
+void show_record_json(FILE *out, size_t stream, const tfm_record *rec, const show_values *v) {
+    fprintf(out, "{\"stream\":%zu,\"seq\":%" PRIu32 ",\"type\":\"%s\"", stream, rec->seq,
+            show_type(rec));
+    if (rec->type & TFM_REC_ANCILLARY) fprintf(out, ",\"number\":%u", rec->type);
+    fputs(",\"name\":", out);
+    json_string(out, rec->name, strlen(rec->name));
+    if (rec->dtype) {
+        fprintf(out, ",\"dtype\":\"%s\",\"dims\":[", tfm_dtype_name((tfm_dtype)rec->dtype));
+        put_dims(out, rec, ",");
+        fputc(']', out);
+    }
+    fprintf(out, ",\"group\":%" PRIu32 ",\"position\":%" PRIu32 ",\"flags\":[", rec->group,
+            rec->position);
+    put_flags(out, rec, "\"", "\",\"");
+    fputs(rec->flags ? "\"]" : "]", out);
+    if (rec->type == TFM_REC_GROUP_END)
+        fprintf(out, ",\"status\":\"%s\"", tfm_end_name(rec->status));
+    fprintf(out, ",\"bytes\":%" PRIu64, rec->bytes);
+    if (v->has_stats) {
+        fputs(",\"min\":", out), json_number(out, v->min);
+        fputs(",\"max\":", out), json_number(out, v->max);
+        fputs(",\"mean\":", out), json_number(out, v->mean);
+    }
+    if (v->n_nan) fprintf(out, ",\"nan\":%" PRIu64, v->n_nan);
+    for (unsigned i = 0; i < v->n_first; i++) {
+        fputs(i ? "," : ",\"first\":[", out);
+        json_number(out, v->first[i]);
+    }
+    if (v->n_first) fputc(']', out);
+    if (v->text) {
+        fputs(",\"text\":", out);
+        json_string(out, v->text, v->text_len);
+    }
+    fputs("}\n", out);
+}
