@@ -207,9 +207,9 @@ static tfm_status take_header(tfm_model *m, size_t *used, tfm_error *err) {
     if (!is_hex(id, 64))
         return tfm_fail(err, TFM_FORMAT, "the header's model id is not 64 hexadecimal digits");
     memcpy(m->id, id, 65);
-    if (vocab && !is_hex(vocab, 16))
+    if (vocab && !is_hex(vocab, 16) && strcmp(vocab, "raw-bytes") != 0)
         return tfm_fail(err, TFM_FORMAT, "the header's vocab id is not 16 hexadecimal digits");
-    if (vocab) memcpy(m->vocab_id, vocab, 17);
+    if (vocab) memcpy(m->vocab_id, vocab, strlen(vocab) + 1);
     return TFM_OK;
 }
 

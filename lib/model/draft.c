@@ -2,6 +2,7 @@
  *
  * Also the one place that turns a draft into tables (tfm_source_vocab), after it has gathered from
  * the metadata which tokens end a generation. */
+#include <jansson.h>
 #include <string.h>
 
 #include "model/source_internal.h"
@@ -63,6 +64,34 @@ tfm_status tfm_draft_merge_text(tfm_draft *d, uint32_t i, const char *s, size_t 
     d->right[i] = space + 1;
     d->right_len[i] = (uint32_t)(n - (size_t)(space - s) - 1);
     return TFM_OK;
+}
+
+tfm_status tfm_draft_pattern(tfm_draft *d, const char *pattern, size_t n, tfm_error *err) {
+    void *p;
+    if (!d->pattern) {
+        TFM_TRY(array(d->arena, &p, TFM_DRAFT_PATTERNS, sizeof *d->pattern, err));
+        d->pattern = p;
+    }
+    if (d->src.n_patterns >= TFM_DRAFT_PATTERNS)
+        return tfm_fail(err, TFM_LIMIT, "more than %u pre-tokenizer patterns", TFM_DRAFT_PATTERNS);
+    if (memchr(pattern, '\0', n))
+        return tfm_fail(err, TFM_UNSUPPORTED, "a pre-tokenizer pattern holds a NUL byte");
+    TFM_TRY(tfm_arena_strndup(d->arena, &d->pattern[d->src.n_patterns], pattern, n, err));
+    d->src.pattern = d->pattern;
+    d->src.n_patterns++;
+    return TFM_OK;
+}
+
+int32_t tfm_draft_find(const tfm_draft *d, const char *s, size_t n) {
+    for (uint32_t i = 0; i < d->src.n; i++)
+        if (d->piece_len[i] == n && memcmp(d->piece[i], s, n) == 0) return (int32_t)i;
+    return -1;
+}
+
+void tfm_draft_clear(tfm_draft *d) {
+    json_decref(d->json);
+    json_decref(d->added);
+    d->json = d->added = NULL;
 }
 
 void tfm_draft_flag(tfm_draft *d, int64_t id, unsigned flags) {
@@ -128,20 +157,22 @@ static tfm_status fill(tfm_source *s, tfm_draft *d, bool *found, tfm_error *err)
     return TFM_OK;
 }
 
+static tfm_status build(tfm_source *s, tfm_draft *d, tfm_error *err) {
+    bool found;
+    TFM_TRY(fill(s, d, &found, err));
+    if (!found) return TFM_OK;
+    mark_meta(s, d, "eos_token_id");
+    mark_meta(s, d, "generation.eos_token_id");
+    tfm_draft_mark_eog(d);
+    tfm_status st = tfm_vocab_build(&s->vocab, &d->src, err);
+    return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", s->path);
+}
+
 tfm_status tfm_source_vocab(tfm_source *s, const tfm_vocab_tables **out, tfm_error *err) {
     tfm_draft d = {.arena = s->arena};
-    bool found = true;
+    tfm_status st = s->vocab_done ? TFM_OK : build(s, &d, err);
+    tfm_draft_clear(&d);
+    if (st == TFM_OK) s->vocab_done = true;
     *out = s->vocab;
-    if (s->vocab_done) return TFM_OK;
-    TFM_TRY(fill(s, &d, &found, err));
-    if (found) {
-        mark_meta(s, &d, "eos_token_id");
-        mark_meta(s, &d, "generation.eos_token_id");
-        tfm_draft_mark_eog(&d);
-        tfm_status st = tfm_vocab_build(&s->vocab, &d.src, err);
-        if (st != TFM_OK) return tfm_error_prefix(err, st, "%s: vocabulary", s->path);
-    }
-    s->vocab_done = true;
-    *out = s->vocab;
-    return TFM_OK;
+    return st;
 }

@@ -116,7 +116,23 @@ int64_t tfm_source_int(const tfm_source *s, const char *key, int64_t fallback) {
     return m && m->type == TFM_META_INT ? m->i : fallback;
 }
 
+const char *tfm_source_text(const tfm_source *s, const char *key) {
+    const tfm_meta *m = tfm_source_meta(s, key);
+    return m && m->type == TFM_META_STRING ? m->s : NULL;
+}
+
 /* ---- opening ---- */
+
+/* A .safetensors file starts with the length of its JSON header. */
+static bool is_safetensors(const unsigned char *p, uint64_t n) {
+    return n > 9 && p[8] == '{' && tfm_load_u64(p) <= n - 8;
+}
+
+static bool is_json(const unsigned char *p, uint64_t n) {
+    uint64_t i = 0;
+    while (i < n && i < 64 && (p[i] == ' ' || p[i] == '\n' || p[i] == '\r' || p[i] == '\t')) i++;
+    return i < n && p[i] == '{';
+}
 
 /* A regular file, already mapped as the first one. */
 static tfm_status open_file(tfm_source *s, tfm_error *err) {
@@ -128,11 +144,18 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
     }
     if (m->size >= 4 && memcmp(p, "FUGG", 4) == 0)
         return tfm_fail(err, TFM_UNSUPPORTED, "a big-endian GGUF file");
+    if (is_safetensors(p, m->size)) {
+        s->format = TFM_SOURCE_HF;
+        tfm_map_close(&s->file[--s->n_files].map); /* its reader maps it, after config.json */
+        return tfm_hf_read(s, err);
+    }
     if (tfm_llama2c_matches(p, m->size)) {
         s->format = TFM_SOURCE_LLAMA2C;
         return tfm_llama2c_read(s, err);
     }
-    if (tfm_llama2c_tokenizer_matches(p, m->size)) {
+    if (is_json(p, m->size) || tfm_spm_model_matches(p, m->size)) {
+        s->format = TFM_SOURCE_HF;
+    } else if (tfm_llama2c_tokenizer_matches(p, m->size)) {
         s->format = TFM_SOURCE_LLAMA2C;
     } else {
         return tfm_fail(err, m->size ? TFM_FORMAT : TFM_TRUNCATED, "%s",
@@ -146,6 +169,10 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
 
 static tfm_status open_path(tfm_source *s, tfm_error *err) {
     tfm_source_file *f;
+    if (tfm_path_is_dir(s->path)) {
+        s->format = TFM_SOURCE_HF;
+        return tfm_hf_read(s, err);
+    }
     TFM_TRY(tfm_source_map(s, s->path, &f, err));
     tfm_status st = open_file(s, err);
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", s->path);

@@ -66,6 +66,8 @@ bool tfm_path_is_dir(const char *path);
 bool tfm_path_is_file(const char *path);
 /* A metadata value by key as a whole number; `fallback` if it is absent or of another type. */
 int64_t tfm_source_int(const tfm_source *s, const char *key, int64_t fallback);
+/* A string value by key, NULL if it is absent or of another type. */
+const char *tfm_source_text(const tfm_source *s, const char *key);
 
 /* ---- readers: fill s from s->path or the given file ---- */
 
@@ -89,7 +91,20 @@ typedef struct tfm_draft {
     uint8_t *flags;       /* [src.n] */
     const char **left, **right;        /* [src.n_merges] */
     uint32_t *left_len, *right_len;    /* [src.n_merges] */
+    const char **pattern;              /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
+    void *json;                        /* json_t that the pieces point into, or NULL */
+    void *added;                       /* another */
 } tfm_draft;
+
+#define TFM_DRAFT_PATTERNS 16u
+
+/* Frees what is not in the arena. */
+void tfm_draft_clear(tfm_draft *d);
+/* Appends a pre-tokenizer pattern (copied into the arena). */
+tfm_status tfm_draft_pattern(tfm_draft *d, const char *pattern, size_t n, tfm_error *err)
+    TFM_MUST_CHECK;
+/* The id of an exact piece, -1 if there is none. Linear: for a handful of special tokens. */
+int32_t tfm_draft_find(const tfm_draft *d, const char *s, size_t n);
 
 /* Room for n pieces, all empty; scores only if asked for. Every bos.. is set to -1. */
 tfm_status tfm_draft_pieces(tfm_draft *d, uint64_t n, bool scores, tfm_error *err) TFM_MUST_CHECK;
@@ -103,22 +118,19 @@ void tfm_draft_mark_eog(tfm_draft *d);
 /* "<0x0A>", 0 to 255: the byte; else -1. */
 int tfm_byte_piece(const char *s, size_t n);
 
-/* Each fills d, whose arena is set, from a file in memory. `name` is for messages. */
+/* Each fills d, whose arena is set; the bytes stay mapped while d lives. */
 tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_error *err)
     TFM_MUST_CHECK;
 tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err)
     TFM_MUST_CHECK;
 tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err)
     TFM_MUST_CHECK;
-tfm_status tfm_hf_tokenizer(const tfm_source *s, tfm_draft *d, const unsigned char *p, uint64_t n,
-                            tfm_error *err) TFM_MUST_CHECK;
-/* vocab.json (encoder.json) with merges.txt (vocab.bpe): GPT-2's byte-level BPE. */
-tfm_status tfm_bpe_files(const tfm_source *s, tfm_draft *d, const tfm_map *vocab,
-                         const tfm_map *merges, tfm_error *err) TFM_MUST_CHECK;
 /* The tokenizer at a path (file or folder); *found false if there is none in that folder. */
 tfm_status tfm_tokenizer_at(tfm_source *s, const char *path, tfm_draft *d, bool *found,
                             tfm_error *err) TFM_MUST_CHECK;
-/* What the checkpoint's own place has. */
+/* The tokenizer's file in a folder (or beside a file); NULL if there is none. */
+tfm_status tfm_tokenizer_in(tfm_source *s, const char *path, const char **out, tfm_error *err)
+    TFM_MUST_CHECK;
 tfm_status tfm_llama2c_find_tokenizer(tfm_source *s, const char **path, tfm_error *err)
     TFM_MUST_CHECK;
 

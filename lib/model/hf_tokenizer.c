@@ -1,0 +1,203 @@
+/* hf_tokenizer.c - tokenizer.json of Hugging Face's tokenizers, model BPE.
+ *
+ * The pieces and merges stay in jansson's tree, which the draft keeps until its tables are built.
+ * What the stages around the model mean is in hf_pipeline.c. */
+#include <string.h>
+
+#include "model/json_internal.h"
+
+static tfm_status check_model(const json_t *model, tfm_error *err) {
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    const char *type = tfm_json_text(model, "type", NULL);
+    size_t n;
+    if (!json_is_object(model))
+        return tfm_fail(err, TFM_FORMAT, "no tokenizer.json: it has no model");
+    /* Files older than the type key are told apart by what they hold. */
+    if (type ? strcmp(type, "BPE") != 0 : !json_object_get(model, "merges"))
+        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model %s (BPE is taken)",
+                        type ? type : "without merges");
+    for (size_t i = 0; i < 2; i++)
+        if (tfm_json_text(model, affixes[i], &n) && n > 0)
+            return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with %s", affixes[i]);
+    if (json_number_value(json_object_get(model, "dropout")) != 0)
+        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with dropout");
+    return TFM_OK;
+}
+
+/* One more than the highest id of vocab and added tokens. An id far beyond the number of pieces
+ * would make tables out of nothing, so there may be no more holes than pieces. */
+static tfm_status count_ids(json_t *vocab, const json_t *added, uint64_t *n, tfm_error *err) {
+    uint64_t pieces = json_object_size(vocab) + json_array_size(added);
+    json_int_t top = -1;
+    for (void *at = json_object_iter(vocab); at; at = json_object_iter_next(vocab, at)) {
+        const json_t *id = json_object_iter_value(at);
+        if (!json_is_integer(id) || json_integer_value(id) < 0)
+            return tfm_fail(err, TFM_FORMAT, "piece '%s' has no id", json_object_iter_key(at));
+        if (json_integer_value(id) > top) top = json_integer_value(id);
+    }
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        const json_t *id = json_object_get(json_array_get(added, i), "id");
+        if (!json_is_integer(id) || json_integer_value(id) < 0)
+            return tfm_fail(err, TFM_FORMAT, "added token %zu has no id", i);
+        if (json_integer_value(id) > top) top = json_integer_value(id);
+    }
+    if ((uint64_t)(top + 1) > 2 * pieces)
+        return tfm_fail(err, TFM_LIMIT, "%llu pieces with ids up to %lld",
+                        (unsigned long long)pieces, (long long)top);
+    *n = (uint64_t)(top + 1);
+    return TFM_OK;
+}
+
+static tfm_status take_pieces(tfm_draft *d, json_t *vocab, tfm_error *err) {
+    for (uint32_t i = 0; i < d->src.n; i++) d->flags[i] = TFM_TOKEN_UNUSED;
+    for (void *at = json_object_iter(vocab); at; at = json_object_iter_next(vocab, at)) {
+        const char *piece = json_object_iter_key(at);
+        json_int_t id = json_integer_value(json_object_iter_value(at));
+        if (d->flags[id] != TFM_TOKEN_UNUSED)
+            return tfm_fail(err, TFM_FORMAT, "two pieces have the id %lld", (long long)id);
+        d->piece[id] = piece;
+        d->piece_len[id] = (uint32_t)strlen(piece);
+        d->flags[id] = 0;
+    }
+    return TFM_OK;
+}
+
+/* Merges as "a b" or as ["a", "b"]. */
+static tfm_status take_merges(tfm_draft *d, const json_t *merges, tfm_error *err) {
+    if (!json_is_array(merges)) return tfm_fail(err, TFM_FORMAT, "the merges are no array");
+    TFM_TRY(tfm_draft_merges(d, json_array_size(merges), err));
+    for (uint32_t i = 0; i < d->src.n_merges; i++) {
+        const json_t *m = json_array_get(merges, i);
+        const json_t *left = json_array_get(m, 0), *right = json_array_get(m, 1);
+        if (json_is_string(m)) {
+            TFM_TRY(tfm_draft_merge_text(d, i, json_string_value(m), json_string_length(m), err));
+            continue;
+        }
+        if (json_array_size(m) != 2 || !json_is_string(left) || !json_is_string(right))
+            return tfm_fail(err, TFM_FORMAT, "merge %u is not two pieces", i);
+        d->left[i] = json_string_value(left);
+        d->left_len[i] = (uint32_t)json_string_length(left);
+        d->right[i] = json_string_value(right);
+        d->right_len[i] = (uint32_t)json_string_length(right);
+    }
+    return TFM_OK;
+}
+
+tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) {
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        const json_t *token = json_array_get(added, i);
+        json_int_t id = json_integer_value(json_object_get(token, "id"));
+        size_t n;
+        unsigned flags;
+        const char *content = tfm_json_text(token, "content", &n);
+        if (id < 0 || id >= d->src.n)
+            return tfm_fail(err, TFM_UNSUPPORTED, "added token %lld lies behind the %u pieces of "
+                            "this file; save a tokenizer.json", (long long)id, d->src.n);
+        if (!content || n == 0 || n > UINT32_MAX)
+            return tfm_fail(err, TFM_FORMAT, "added token %lld has no content", (long long)id);
+        if (d->flags[id] != TFM_TOKEN_UNUSED &&
+            (d->piece_len[id] != n || memcmp(d->piece[id], content, n) != 0))
+            return tfm_fail(err, TFM_FORMAT, "added token '%s' has the id of piece '%s'", content,
+                            d->piece[id]);
+        TFM_TRY(tfm_hf_added_flags(d, token, &flags, err));
+        d->piece[id] = content;
+        d->piece_len[id] = (uint32_t)n;
+        d->flags[id] = (uint8_t)flags;
+    }
+    return TFM_OK;
+}
+
+/* What no piece spells: byte tokens, or the unknown token as tfm gives it (one for a run). */
+static tfm_status take_unknown(tfm_draft *d, const json_t *model, tfm_error *err) {
+    size_t n;
+    const char *unk = tfm_json_text(model, "unk_token", &n);
+    bool fallback = tfm_json_bool(model, "byte_fallback", false);
+    if (unk && (d->src.unk = tfm_draft_find(d, unk, n)) >= 0)
+        tfm_draft_flag(d, d->src.unk, TFM_TOKEN_UNKNOWN);
+    unsigned bytes = 0;
+    for (uint32_t i = 0; i < d->src.n && fallback && !d->src.byte_level; i++)
+        if (tfm_byte_piece(d->piece[i], d->piece_len[i]) >= 0) {
+            d->flags[i] = TFM_TOKEN_BYTE;
+            bytes++;
+        }
+    if (!d->src.byte_level && bytes < 256 && !tfm_json_bool(model, "fuse_unk", false))
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "tokenizer model with neither fuse_unk nor all byte tokens");
+    return TFM_OK;
+}
+
+static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
+    const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
+    json_t *vocab = json_object_get(model, "vocab");
+    uint64_t n;
+    TFM_TRY(check_model(model, err));
+    TFM_TRY(count_ids(vocab, added, &n, err));
+    TFM_TRY(tfm_draft_pieces(d, n, false, err));
+    d->src.type = TFM_VOCAB_BPE;
+    d->src.ignore_merges = tfm_json_bool(model, "ignore_merges", false);
+    TFM_TRY(take_pieces(d, vocab, err));
+    TFM_TRY(take_merges(d, json_object_get(model, "merges"), err));
+    TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
+    TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
+    TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
+    TFM_TRY(tfm_hf_take_added(d, added, err));
+    TFM_TRY(take_unknown(d, model, err));
+    return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
+}
+
+tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
+    json_t *j;
+    TFM_TRY(tfm_json_parse(&j, file->data, file->size, "tokenizer.json", err));
+    d->json = j; /* freed with the draft */
+    return take_all(d, j, err);
+}
+
+/* ---- vocab.json and merges.txt ---- */
+
+static bool names_qwen2(const char *kind) {
+    return kind && (strncmp(kind, "Qwen2", 5) == 0 || strncmp(kind, "qwen2", 5) == 0);
+}
+
+static bool names_gpt2(const char *kind) {
+    return !kind || strncmp(kind, "GPT2", 4) == 0 || strcmp(kind, "gpt2") == 0;
+}
+
+/* Lines "left right"; "#version" lines and empty ones are no merges. */
+static tfm_status take_merge_lines(tfm_draft *d, const char *s, size_t n, tfm_error *err) {
+    uint64_t lines = 0;
+    for (size_t i = 0; i < n; i++) lines += s[i] == '\n';
+    TFM_TRY(tfm_draft_merges(d, lines + 1, err));
+    uint32_t count = 0;
+    for (size_t at = 0; at < n;) {
+        const char *line = s + at, *end = memchr(line, '\n', n - at);
+        size_t len = end ? (size_t)(end - line) : n - at;
+        at += len + 1;
+        if (len > 0 && line[len - 1] == '\r') len--;
+        if (len == 0 || (len >= 8 && memcmp(line, "#version", 8) == 0)) continue;
+        TFM_TRY(tfm_draft_merge_text(d, count++, line, len, err));
+    }
+    d->src.n_merges = count;
+    return TFM_OK;
+}
+
+tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
+                         const json_t *added, const char *kind, tfm_error *err) {
+    static const char end[] = "<|endoftext|>";
+    json_t *j;
+    uint64_t n;
+    if (!names_gpt2(kind) && !names_qwen2(kind))
+        return tfm_fail(err, TFM_UNSUPPORTED, "vocab.json of %s (GPT-2's and Qwen2's are taken); "
+                        "save a tokenizer.json", kind);
+    TFM_TRY(tfm_json_parse(&j, vocab->data, vocab->size, "vocab.json", err));
+    d->json = j;
+    TFM_TRY(count_ids(j, added, &n, err));
+    TFM_TRY(tfm_draft_pieces(d, n, false, err));
+    TFM_TRY(take_pieces(d, j, err));
+    TFM_TRY(take_merge_lines(d, (const char *)merges->data, merges->size, err));
+    d->src.type = TFM_VOCAB_BPE;
+    d->src.byte_level = true;
+    TFM_TRY(tfm_pretokenizer_named(&d->src, names_qwen2(kind) ? "qwen2" : "gpt-2", err));
+    d->src.eos = d->src.bos = tfm_draft_find(d, end, sizeof end - 1);
+    tfm_draft_flag(d, d->src.eos, TFM_TOKEN_CONTROL);
+    return tfm_hf_take_added(d, added, err);
+}

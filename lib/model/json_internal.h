@@ -1,0 +1,52 @@
+/* json_internal.h - JSON files of a Hugging Face folder, read by jansson under a memory bound. */
+#ifndef TFM_JSON_INTERNAL_H
+#define TFM_JSON_INTERNAL_H
+
+#include <jansson.h>
+
+#include "model/source_internal.h"
+
+/* Parses an object. TFM_LIMIT if its values would need much more memory than the text is long;
+ * duplicate keys are refused. `name` is for messages. Freed by json_decref. */
+tfm_status tfm_json_parse(json_t **out, const void *text, uint64_t n, const char *name,
+                          tfm_error *err) TFM_MUST_CHECK;
+/* Adds every value of an object as metadata, keys joined by dots behind `prefix` ("" or "x."). */
+tfm_status tfm_json_flatten(tfm_source *s, const json_t *object, const char *prefix,
+                            tfm_error *err) TFM_MUST_CHECK;
+/* Members of an object; NULL or the fallback if absent (or null), or of another type. */
+const char *tfm_json_text(const json_t *object, const char *key, size_t *len);
+bool tfm_json_bool(const json_t *object, const char *key, bool fallback);
+/* The text of a token that is either a string or an object with "content"; NULL otherwise. */
+const char *tfm_json_token(const json_t *object, const char *key, size_t *len);
+/* Adds the tensors of the safetensors file `path`. */
+tfm_status tfm_safetensors_read(tfm_source *s, const char *path, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- parts of tokenizer.json (hf_pipeline.c): they set fields of d->src ---- */
+
+tfm_status tfm_hf_normalizer(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_hf_pretokenizer(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_hf_decoder(const tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_hf_postprocessor(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* One added token: its flags, and that it can be matched as tfm matches. */
+tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned *flags,
+                              tfm_error *err) TFM_MUST_CHECK;
+/* bos, eos, unk, pad by name from tokenizer_config.json (may be NULL). is_list: the tokenizer's own
+ * file is a bare list of pieces, so add_bos_token and add_eos_token count, too; tokenizer.json says
+ * that itself. */
+void tfm_hf_config_tokens(tfm_draft *d, const json_t *config, bool is_list);
+/* The added tokens that tokenizer_config.json lists (for files that have no list of their own), in
+ * the form of tokenizer.json's added_tokens. *out must be freed even on failure. */
+tfm_status tfm_hf_added_list(const json_t *config, json_t **out, tfm_error *err) TFM_MUST_CHECK;
+/* Puts added tokens (an array as in tokenizer.json) into their places. */
+tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- whole files ---- */
+
+/* tokenizer.json. */
+tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) TFM_MUST_CHECK;
+/* vocab.json (encoder.json) with merges.txt (vocab.bpe). kind: the tokenizer class or model type
+ * that tells GPT-2's way of splitting from Qwen2's; NULL: GPT-2's. added: see tfm_hf_added_list. */
+tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
+                         const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;
+
+#endif
