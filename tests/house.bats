@@ -86,15 +86,11 @@ install -y --no-install-recommends mandoc" ]
 @test "a program can be built against what is installed" {
     root=$tmp/root
     make -s install DESTDIR="$root" PREFIX=/usr
-    cat >"$tmp/use.c" <<'END'
+    for header in include/tfm/*.h; do
+        echo "#include \"tfm/${header##*/}\""
+    done >"$tmp/use.c"
+    cat >>"$tmp/use.c" <<'END'
 #include <stdio.h>
-#include "tfm/infer.h"
-#include "tfm/load.h"
-#include "tfm/model.h"
-#include "tfm/status.h"
-#include "tfm/stream.h"
-#include "tfm/tensor.h"
-#include "tfm/tokenizer.h"
 int main(void)
 {
     tfm_error err = {0};
