@@ -18,7 +18,7 @@ setup_file() {
 setup() {
     cd "$tmp"
     ln -s "$shared"/* .
-    ln -s "$top/tests/streams/good-logits.tfms" logits.tfms
+    ln -s "$top/tests/contract/logits.tfms" logits.tfms
 }
 
 # use_of TOOL: sets how it is called so that it works and writes something.
@@ -355,7 +355,8 @@ one_message() {
 
 @test "several files are one after the other, and - is stdin" {
     several() {
-        [ "$takes" = stream ] && [ "$tool" != tfm-cmp ] || return 0
+        # tfm-show names the file that it shows, tfm-cmp has two.
+        [ "$takes" = stream ] && [ "$tool" != tfm-cmp ] && [ "$tool" != tfm-show ] || return 0
         cat "$(readlink -f "$from")" "$(readlink -f "$from")" >twice
         call 0 "${args[@]}" --no-prov "$from" - || return
         cp "$out" want
