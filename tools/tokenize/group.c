@@ -1,0 +1,155 @@
+/* group.c - records to groups of the stream: source line, tokens, tail, GROUP-END; or ERROR.
+ *
+ * Records of a batch are tokenized in parallel and written in their order. What cannot be tokenized
+ * becomes an ERROR record of its own group, and the batch goes on. */
+#include <jansson.h>
+#include <string.h>
+
+#include "tokenize.h"
+
+enum {
+    ROWS_MAX = TFM_PAYLOAD_MAX / 4, /* i32 rows of one record */
+    PARALLEL_BYTES = 1 << 16        /* below this, starting threads costs more than it saves */
+};
+
+/* ---- the text of a record ---- */
+
+/* Field of a JSON line; the value stays alive with *root. */
+static void read_json(const output *o, const char *line, size_t len, tfm_tok_item *it,
+                      json_t **root) {
+    json_error_t why;
+    *root = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    const json_t *value = json_object_get(*root, o->opt->field);
+    if (*root == NULL)
+        tfm_fail(&it->err, TFM_RECORD, "not JSON: %s (column %d)", why.text, why.column);
+    else if (!json_is_object(*root))
+        tfm_fail(&it->err, TFM_RECORD, "not a JSON object");
+    else if (value == NULL)
+        tfm_fail(&it->err, TFM_RECORD, "no field \"%s\"", o->opt->field);
+    else if (!json_is_string(value))
+        tfm_fail(&it->err, TFM_RECORD, "field \"%s\" is not a string", o->opt->field);
+    if (it->err.status != TFM_OK) return;
+    it->text = json_string_value(value);
+    it->len = json_string_length(value);
+}
+
+static bool is_separator(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ',';
+}
+
+/* Decimal ids, separated by white space or commas. */
+static tfm_status read_ids(const output *o, tfm_tok_item *it) {
+    const char *p = it->text, *end = p + it->len;
+    it->ids.len = 0;
+    while (p < end) {
+        uint64_t id = 0;
+        const char *from = p;
+        while (p < end && *p >= '0' && *p <= '9' && id < o->n_vocab)
+            id = id * 10 + (uint64_t)(*p++ - '0');
+        if (p > from && (p == end || is_separator(*p)) && id < o->n_vocab) {
+            TFM_TRY(tfm_ids_push(&it->ids, (int32_t)id, &it->err));
+        } else if (p > from || !is_separator(*p)) {
+            return tfm_fail(&it->err, TFM_RECORD, "offset %zu: not an id below %u",
+                            (size_t)(from - it->text), o->n_vocab);
+        } else {
+            p++;
+        }
+    }
+    return TFM_OK;
+}
+
+static void prepare(output *o, const input *in, size_t i) {
+    const span *s = &in->span[i];
+    tfm_tok_item *it = &o->item[i];
+    it->text = in->buf + s->at;
+    it->len = s->len;
+    it->err.status = TFM_OK;
+    if (s->is_long)
+        tfm_fail(&it->err, TFM_RECORD, "longer than %d bytes",
+                 o->opt->frame == FRAME_JSONL ? LINE_MAX_JSON : TEXT_MAX);
+    else if (o->opt->frame == FRAME_JSONL)
+        read_json(o, it->text, it->len, it, (json_t **)&o->json[i]);
+    it->skip = it->err.status != TFM_OK || o->record + i < o->opt->first;
+}
+
+static tfm_status tokenize(output *o, const input *in, tfm_error *err) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < in->n; i++) {
+        prepare(o, in, i);
+        if (o->item[i].skip) continue;
+        bytes += o->item[i].len;
+        if (!o->opt->from_ids) continue;
+        tfm_status st = read_ids(o, &o->item[i]);
+        if (st != TFM_OK && st != TFM_RECORD)
+            return tfm_fail(err, st, "%s", o->item[i].err.message);
+    }
+    if (o->opt->from_ids) return TFM_OK;
+    return tfm_tokenize_many(o->tok, o->item, in->n, o->opt->tok,
+                             bytes < PARALLEL_BYTES ? 1 : o->threads, err);
+}
+
+/* ---- writing ---- */
+
+static tfm_status write_tokens(output *o, uint32_t group, const tfm_ids *ids, unsigned flags,
+                               tfm_error *err) {
+    size_t at = 0;
+    do {
+        size_t n = ids->len - at < ROWS_MAX ? ids->len - at : ROWS_MAX;
+        bool last = at + n == ids->len;
+        tfm_record rec = {.type = TFM_REC_TENSOR,
+                          .dtype = TFM_I32,
+                          .rank = 1,
+                          .flags = (uint16_t)(last ? flags : 0),
+                          .group = group,
+                          .position = (uint32_t)at,
+                          .dims = {(uint32_t)n, 1, 1, 1},
+                          .name = "tokens"};
+        TFM_TRY(tfm_writer_record(o->w, &rec, n ? ids->data + at : NULL, err));
+        at += n;
+    } while (at < ids->len);
+    return TFM_OK;
+}
+
+static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, tfm_error *err) {
+    tfm_cli_record_failed(o->cli);
+    tfm_cli_warn(o->cli, "record %u: %s", group, why->message);
+    TFM_TRY(tfm_writer_error(o->w, group, o->cli->program->name, why->message, err));
+    return tfm_writer_group_end(o->w, group, 0, TFM_END_ERROR, err);
+}
+
+static tfm_status write_group(output *o, const input *in, size_t i, uint32_t group,
+                              tfm_error *err) {
+    const span *s = &in->span[i];
+    tfm_tok_item *it = &o->item[i];
+    bool whole = o->opt->frame == FRAME_WHOLE;
+    bool flush = o->opt->flush_each || (whole && input_is_last(in));
+    if (o->opt->frame == FRAME_JSONL && !s->is_long)
+        TFM_TRY(tfm_writer_text(o->w, group, "source", in->buf + s->at, s->len, err));
+    if (it->err.status == TFM_RECORD) return write_failed(o, group, &it->err, err);
+    if (it->err.status != TFM_OK) return tfm_fail(err, it->err.status, "%s", it->err.message);
+    o->unknown += it->unknown;
+    TFM_TRY(write_tokens(o, group, &it->ids, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
+    if (s->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
+    return tfm_writer_group_end(o->w, group, (uint32_t)it->ids.len, TFM_END_OPEN, err);
+}
+
+tfm_status output_batch(output *o, const input *in, tfm_error *err) {
+    tfm_status st = tokenize(o, in, err);
+    for (size_t i = 0; i < in->n && st == TFM_OK; i++, o->record++) {
+        if (o->record < o->opt->first) continue;
+        if (o->record >= TFM_GROUP_ALL)
+            st = tfm_fail(err, TFM_LIMIT, "more than %u records", TFM_GROUP_ALL);
+        else
+            st = write_group(o, in, i, (uint32_t)o->record, err);
+    }
+    for (size_t i = 0; i < in->n; i++) {
+        json_decref(o->json[i]);
+        o->json[i] = NULL;
+    }
+    /* What has been read goes on before the next read may block. */
+    return st == TFM_OK ? tfm_writer_flush(o->w, err) : st;
+}
+
+void output_close(output *o) {
+    for (size_t i = 0; i < BATCH_RECORDS; i++) tfm_ids_free(&o->item[i].ids);
+}

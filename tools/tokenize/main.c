@@ -1,0 +1,151 @@
+/* tfm-tokenize - text to token ids.
+ *
+ *     text -> [frame: whole, line, NUL, JSONL] -> [vocabulary, or raw bytes] -> tokens stream
+ *
+ * Records are numbered in input order; each becomes one group. */
+#include <stdio.h>
+
+#include "tokenize.h"
+
+enum { OPT_NO_SPECIAL = TFM_LONG, OPT_PARSE_SPECIAL, OPT_FROM_IDS, OPT_FIRST, OPT_FLUSH };
+
+static const tfm_option option_table[] = {
+    TFM_OPT_COMMON,
+    TFM_OPT_MODEL,
+    TFM_OPT_THREADS,
+    {'l', "lines", NULL, "each line is a record"},
+    {'0', "null", NULL, "each NUL-terminated string is a record"},
+    {'j', "jsonl", "FIELD", "each line is a JSON object; the text is its string FIELD"},
+    {OPT_FIRST, "first", "N", "skip N records, number the rest from N (default: 0)"},
+    {OPT_FLUSH, "flush", NULL, "ask for the result of each record before the next"},
+    {OPT_FROM_IDS, "from-ids", NULL, "the text is decimal ids (needs a model)"},
+    {OPT_NO_SPECIAL, "no-special", NULL, "add no begin and end tokens"},
+    {OPT_PARSE_SPECIAL, "parse-special", NULL, "control tokens spelled in the text are meant"},
+    TFM_OPT_END};
+
+static const tfm_program program = {"tfm-tokenize", "[options] [FILE...]",
+                                    "turn text into token ids", option_table};
+
+static const char *const frame_names[] = {"whole", "line", "nul", "jsonl"};
+
+static void set_frame(tfm_cli *c, options *o, frame f) {
+    if (o->frame != FRAME_WHOLE && o->frame != f)
+        tfm_cli_usage(c, "%s: only one of -l, -0 and -j can be given", c->opt);
+    o->frame = f;
+}
+
+static void parse(tfm_cli *c, options *o) {
+    o->tok = TFM_TOK_ADD_SPECIAL;
+    for (int opt; (opt = tfm_cli_next(c)) != 0;) switch (opt) {
+        case 'l': set_frame(c, o, FRAME_LINE); break;
+        case '0': set_frame(c, o, FRAME_NUL); break;
+        case 'j':
+            set_frame(c, o, FRAME_JSONL);
+            o->field = c->arg;
+            break;
+        case OPT_FIRST: o->first = tfm_cli_u64(c, 0, TFM_GROUP_ALL - 1); break;
+        case OPT_FLUSH: o->flush_each = true; break;
+        case OPT_FROM_IDS: o->from_ids = true; break;
+        case OPT_NO_SPECIAL: o->tok &= ~(unsigned)TFM_TOK_ADD_SPECIAL; break;
+        case OPT_PARSE_SPECIAL: o->tok |= TFM_TOK_PARSE_SPECIAL; break;
+        }
+    o->n_files = tfm_cli_operands(c, &o->files);
+    if (o->from_ids && c->model == NULL)
+        tfm_cli_usage(c, "--from-ids: ids of which vocabulary? give -m MODEL or set TFM_MODEL");
+}
+
+/* The vocabulary of -m, or raw bytes. *model or *own is what must be freed. */
+static tfm_status open_vocab(const tfm_cli *c, tfm_model **model, tfm_vocab **own,
+                             const tfm_vocab **v, tfm_error *err) {
+    if (c->model == NULL) {
+        TFM_TRY(tfm_vocab_raw_bytes(own, err));
+        *v = *own;
+        return TFM_OK;
+    }
+    TFM_TRY(tfm_load_vocab(c->model, NULL, model, err));
+    TFM_TRY(tfm_model_vocab(*model, v, err));
+    if (*v == NULL) return tfm_fail(err, TFM_NOTFOUND, "%s: has no vocabulary", c->model);
+    return TFM_OK;
+}
+
+static tfm_status make_header(const tfm_cli *c, const options *o, const tfm_model *model,
+                              const tfm_vocab *v, tfm_header **out, tfm_error *err) {
+    char how[64];
+    TFM_TRY(tfm_header_new(out, "tokens", err));
+    tfm_header *h = *out;
+    if (model != NULL) {
+        if (tfm_model_id(model)[0]) TFM_TRY(tfm_header_set(h, "model", tfm_model_id(model), err));
+        if (tfm_header_set(h, "model-hint", c->model, NULL) != TFM_OK) {
+            /* a path that no header can hold is no hint; nothing depends on it */
+        }
+    }
+    TFM_TRY(tfm_header_set(h, "vocab", tfm_vocab_id(v), err));
+    if (model == NULL) {
+        snprintf(how, sizeof how, "special=%s parse-special=%s",
+                 o->tok & TFM_TOK_ADD_SPECIAL ? "add" : "none",
+                 o->tok & TFM_TOK_PARSE_SPECIAL ? "yes" : "no");
+        TFM_TRY(tfm_header_set(h, "tokenize", how, err));
+    }
+    TFM_TRY(tfm_header_set(h, "frame", frame_names[o->frame], err));
+    if (o->first > 0) {
+        snprintf(how, sizeof how, "%llu", (unsigned long long)o->first);
+        TFM_TRY(tfm_header_set(h, "first", how, err));
+    }
+    return tfm_cli_provenance(c, h, err);
+}
+
+static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *err) {
+    tfm_status st;
+    TFM_TRY(tfm_writer_header(out->w, h, err));
+    while ((st = input_batch(in, err)) == TFM_OK) TFM_TRY(output_batch(out, in, err));
+    if (st != TFM_DONE) return st;
+    if (out->unknown > 0)
+        tfm_cli_warn(in->cli,
+                     "%llu characters are not in the vocabulary: the unknown token "
+                     "stands for them",
+                     (unsigned long long)out->unknown);
+    return tfm_writer_end(out->w, err);
+}
+
+int main(int argc, char **argv) {
+    static input in;
+    static output out;
+    tfm_cli c;
+    options o = {0};
+    tfm_error err = {0};
+    tfm_model *model = NULL;
+    tfm_vocab *raw = NULL;
+    const tfm_vocab *v = NULL;
+    tfm_tokenizer *tok = NULL;
+    tfm_header *h = NULL;
+    tfm_writer *w = NULL;
+    int fd;
+    const char *name;
+
+    tfm_cli_start(&c, &program, argc, argv);
+    parse(&c, &o);
+    tfm_status st = tfm_cli_open_output(&c, true, &fd, &name, &err);
+    if (st == TFM_OK) st = tfm_writer_new(&w, fd, name, &err);
+    if (st == TFM_OK) st = open_vocab(&c, &model, &raw, &v, &err);
+    if (st == TFM_OK) st = tfm_tokenizer_new(&tok, v, &err);
+    if (st == TFM_OK) st = make_header(&c, &o, model, v, &h, &err);
+    if (st == TFM_OK) {
+        in = (input){.cli = &c, .opt = &o, .file = -1, .fd = -1};
+        out.cli = &c;
+        out.opt = &o;
+        out.tok = tok;
+        out.n_vocab = tfm_vocab_size(v);
+        out.w = w;
+        out.threads = c.threads;
+        st = run(&in, &out, h, &err);
+    }
+    int status = tfm_cli_finish(&c, st, w, &err);
+    input_close(&in);
+    output_close(&out);
+    tfm_writer_free(w);
+    tfm_header_free(h);
+    tfm_tokenizer_free(tok);
+    tfm_vocab_free(raw);
+    tfm_model_free(model);
+    return status;
+}
