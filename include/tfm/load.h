@@ -30,7 +30,8 @@ TFM_API tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_op
  * weight is read. model.bin; GGUF (vocabulary-only files included); a Hugging Face folder or a
  * tokenizer.json; a SentencePiece tokenizer.model; a llama2.c checkpoint with its tokenizer beside
  * it, or a llama2.c tokenizer.bin itself. o may be NULL. The model has no steps and no tensors but
- * the vocabulary's; tfm_model_vocab gives it. TFM_NOTFOUND: there is no vocabulary, with the cure. */
+ * the vocabulary's; tfm_model_vocab gives it. Its id is 64 zeros unless `path` is a model.bin.
+ * TFM_NOTFOUND: there is no vocabulary, with the cure. */
 TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
                                   tfm_error *err) TFM_MUST_CHECK;
 

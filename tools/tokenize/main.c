@@ -4,6 +4,7 @@
  *
  * Records are numbered in input order; each becomes one group. */
 #include <stdio.h>
+#include <string.h>
 
 #include "tokenize.h"
 
@@ -74,7 +75,8 @@ static tfm_status make_header(const tfm_cli *c, const options *o, const tfm_mode
     TFM_TRY(tfm_header_new(out, "tokens", err));
     tfm_header *h = *out;
     if (model != NULL) {
-        if (tfm_model_id(model)[0]) TFM_TRY(tfm_header_set(h, "model", tfm_model_id(model), err));
+        const char *id = tfm_model_id(model);
+        if (strspn(id, "0") < strlen(id)) TFM_TRY(tfm_header_set(h, "model", id, err));
         if (tfm_header_set(h, "model-hint", c->model, NULL) != TFM_OK) {
             /* a path that no header can hold is no hint; nothing depends on it */
         }
