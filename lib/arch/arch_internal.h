@@ -4,7 +4,8 @@
  *     description + tensors          --tfm_graph_new-->    tfm_graph (steps)
  *
  * The description is complete in itself: hyper-parameters, values and one flat list of steps with
- * their numbers, per block. Nothing below this layer knows an architecture's name.
+ * their numbers, per group of equal blocks. Nothing below this layer knows an architecture's name,
+ * and nothing in this layer's code does either: names stand in share/arch only.
  */
 #ifndef TFM_ARCH_INTERNAL_H
 #define TFM_ARCH_INTERNAL_H
@@ -14,17 +15,26 @@
 #include "tfm/load.h"
 #include "tfm/model.h"
 
-/* How one canonical tensor is made from one of the checkpoint's. */
+/* How one canonical tensor is made from one of the checkpoint's; applied in the order of the
+ * fields. */
 typedef struct tfm_recipe {
-    const char *name; /* canonical: "blk.0.attn_q.weight" */
-    const tfm_tensor *source;
-    bool transpose;             /* [in, out] -> [out, in] (Conv1D), before taking rows */
-    uint32_t row_first, n_rows; /* n_rows 0: all */
-    uint32_t rope_heads; /* > 0: rows of each of so many heads from halves (neox) to pairs */
+    tfm_tensor out;           /* canonical name ("blk.0.attn_q.weight"), type, dims; data if it can
+                                 be used where it lies, else NULL */
+    const tfm_tensor *source; /* NULL: out.data was computed here */
+    bool transpose;           /* [in, out] -> [out, in] */
+    uint32_t row_first, row_count, row_every; /* of each row_every rows, row_count from row_first;
+                                                 row_count 0: all rows */
+    uint32_t rope_heads, rope_rot; /* heads > 0: in each of so many heads the first rope_rot rows go
+                                      from halves to pairs: row i + j * rot/2 becomes 2 * i + j */
+    bool to_f32;                   /* a 16-bit vector (norm, bias) widened, which is exact */
 } tfm_recipe;
 
+/* The tensor's bytes in layout rows at dst, which has recipe->out.bytes. Only for recipes whose
+ * out.data is NULL. */
+tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) TFM_MUST_CHECK;
+
 typedef struct tfm_resolved {
-    char *description;
+    const char *description; /* NUL-terminated */
     size_t description_len;
     tfm_recipe *recipe;
     size_t n_recipes;
@@ -32,10 +42,15 @@ typedef struct tfm_resolved {
 } tfm_resolved;
 
 /* Finds the architecture (or reads arch_file), checks that every tensor of the checkpoint is used
- * or expressly ignored, and resolves. TFM_UNSUPPORTED names what is missing. */
-tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_load_options *o,
-                            tfm_error *err) TFM_MUST_CHECK;
+ * or expressly ignored, and resolves. TFM_UNSUPPORTED names what is missing. The recipes borrow
+ * from s. vocab may be NULL; its settings become the description's tokenizer section. */
+tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_vocab_tables *vocab,
+                            const tfm_load_options *o, tfm_error *err) TFM_MUST_CHECK;
 void tfm_resolved_free(tfm_resolved *r);
+
+/* The description of a model that has a vocabulary and no steps. */
+tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out, tfm_error *err)
+    TFM_MUST_CHECK;
 
 /* Compiles the description of m. ctx: the context in force (length-dependent rope scaling is fixed
  * from it), 0: min(the model's, 4096). The graph borrows m's tensors. */

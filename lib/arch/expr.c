@@ -190,6 +190,15 @@ static tfm_status parse_number(parser *e, tfm_val *out) {
     return TFM_OK;
 }
 
+static tfm_status look_up(parser *e, const char *name, size_t len, tfm_val *out) {
+    bool known = false;
+    if (e->scope->name != NULL)
+        TFM_TRY(e->scope->name(e->scope, name, len, out, &known, e->err));
+    if (known) return TFM_OK;
+    e->p = name;
+    return bad(e, "no parameter of that name (a text stands in '...')");
+}
+
 static tfm_status parse_name(parser *e, tfm_val *out) {
     const char *start = e->p;
     size_t len;
@@ -201,11 +210,7 @@ static tfm_status parse_name(parser *e, tfm_val *out) {
     else if (len == 5 && memcmp(start, "false", 5) == 0) *out = number(0);
     else if (len == 2 && memcmp(start, "pi", 2) == 0) *out = number(3.14159265358979323846);
     else if (len == 4 && memcmp(start, "none", 4) == 0) return TFM_OK;
-    else if (!e->scope->name(e->scope, start, len, out)) {
-        e->p = start;
-        return bad(e, "no parameter of that name (parameters are defined before they are used; a "
-                      "text stands in '...')");
-    }
+    else if (e->live) return look_up(e, start, len, out);
     return TFM_OK;
 }
 

@@ -22,8 +22,9 @@ struct tfm_val {
 
 /* Where names come from. */
 typedef struct tfm_scope {
-    /* Sets *out (maybe to none); false if nobody knows the name. */
-    bool (*name)(const struct tfm_scope *s, const char *name, size_t len, tfm_val *out);
+    /* Sets *out (maybe to none). *known false: nobody knows the name. NULL: there are no names. */
+    tfm_status (*name)(const struct tfm_scope *s, const char *name, size_t len, tfm_val *out,
+                       bool *known, tfm_error *err);
     /* Is there a tensor of that canonical name? NULL: has() is an error here. */
     bool (*has)(const struct tfm_scope *s, const char *tensor, size_t len);
 } tfm_scope;

@@ -1,0 +1,144 @@
+/* resolve.c - applies an architecture file to a checkpoint: parameters, tensors, steps per layer,
+ * then the description; and proves the description by compiling it.
+ */
+#include "arch/resolve_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool has_recipe(const tfm_scope *s, const char *name, size_t len)
+{
+    const tfm_resolver *r = (const tfm_resolver *)s;
+    char text[256];
+    const char *full;
+    if (len >= sizeof text) return false;
+    memcpy(text, name, len);
+    text[len] = '\0';
+    if (tfm_layer_name(r->arena, &full, text, r->layer, NULL) != TFM_OK) return false;
+    return tfm_names_find(&r->names, full, strlen(full)) != TFM_NO_NAME;
+}
+
+/* The steps of one section for r->layer: conditions decided, expressions evaluated. */
+static tfm_status evaluate_steps(tfm_resolver *r, const tfm_yaml *list, tfm_step_list *out,
+                                 tfm_error *err)
+{
+    tfm_step_env env = {.scope = &r->scope, .arena = r->arena, .layer = r->layer};
+    void *p;
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (list->n + 1) * sizeof(tfm_astep), err));
+    out->step = p;
+    out->n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        const tfm_yaml *y = list->entry[i].value, *when = tfm_yaml_get(y, "if");
+        bool yes = true;
+        if (when != NULL) TFM_TRY(tfm_expr_true(when, when->text, &r->scope, &yes, err));
+        if (yes) TFM_TRY(tfm_step_parse(&out->step[out->n++], y, &env, err));
+    }
+    return TFM_OK;
+}
+
+static tfm_status section_steps(tfm_resolver *r, const char *name, const tfm_yaml **out,
+                                tfm_error *err)
+{
+    const tfm_yaml *list = tfm_yaml_get(r->arch, name);
+    if (list == NULL)
+        return tfm_yaml_fail(r->arch, err, TFM_FORMAT, "the section '%s' is missing", name);
+    return tfm_arch_expand(r, list, out, err);
+}
+
+static tfm_status all_steps(tfm_resolver *r, tfm_error *err)
+{
+    const tfm_yaml *embed, *block, *head;
+    void *p;
+    tfm_status st = TFM_OK;
+    TFM_TRY(section_steps(r, "embed", &embed, err));
+    TFM_TRY(section_steps(r, "block", &block, err));
+    TFM_TRY(section_steps(r, "head", &head, err));
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, r->n_layers * sizeof *r->block, err));
+    r->block = p;
+    r->scope.has = has_recipe;
+    TFM_TRY(evaluate_steps(r, embed, &r->embed, err));
+    for (uint32_t n = 0; n < r->n_layers && st == TFM_OK; n++) {
+        r->layer = (int)n;
+        st = evaluate_steps(r, block, &r->block[n], err);
+    }
+    r->layer = -1;
+    if (st != TFM_OK) return st;
+    return evaluate_steps(r, head, &r->head, err);
+}
+
+/* ---- proving the description ---- */
+
+static const tfm_tensor *find_recipe(const tfm_tensors *t, const char *name)
+{
+    const tfm_resolver *r = t->ctx;
+    uint32_t i = tfm_names_find(&r->names, name, strlen(name));
+    if (i == TFM_NO_NAME) return NULL;
+    r->recipe_used[i] = true;
+    return &r->recipe[i].out;
+}
+
+/* Compiles the text as the runtime will, and checks that every mapped tensor is used by a step: a
+ * bias that no step adds would be lost in silence. */
+static tfm_status prove(tfm_resolver *r, const tfm_buf *text, tfm_error *err)
+{
+    tfm_tensors tensors = {find_recipe, r};
+    tfm_graph *g;
+    void *p;
+    tfm_status st;
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, r->n_recipes + 1, err));
+    r->recipe_used = p;
+    st = tfm_graph_compile(&g, "description", text->data, text->len, &tensors, 0, err);
+    if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", r->arch->file);
+    tfm_graph_free(g);
+    for (size_t i = 0; i < r->n_recipes; i++)
+        if (!r->recipe_used[i])
+            return tfm_fail(err, TFM_UNSUPPORTED, "%s: no step uses tensor '%s': the result would "
+                            "be wrong without", r->arch->file, r->recipe[i].out.name);
+    return TFM_OK;
+}
+
+static tfm_status resolve(tfm_resolver *r, tfm_resolved *out, const tfm_vocab_tables *vocab,
+                          const tfm_load_options *o, tfm_error *err)
+{
+    tfm_buf text = {0};
+    const char *copy;
+    tfm_status st;
+    TFM_TRY(tfm_arch_match(r, o, err));
+    TFM_TRY(tfm_params_load(r, err));
+    TFM_TRY(tfm_tensors_map(r, err));
+    TFM_TRY(all_steps(r, err));
+    st = tfm_describe(r, vocab, &text, err);
+    if (st == TFM_OK && text.len > TFM_DESCRIPTION_MAX)
+        st = tfm_fail(err, TFM_LIMIT, "%s: the description takes %zu bytes; at most %u are allowed",
+                      r->arch->file, text.len, TFM_DESCRIPTION_MAX);
+    if (st == TFM_OK) st = prove(r, &text, err);
+    if (st == TFM_OK) st = tfm_arena_strndup(r->arena, &copy, text.data, text.len, err);
+    if (st == TFM_OK)
+        *out = (tfm_resolved){.description = copy, .description_len = text.len,
+                              .recipe = r->recipe, .n_recipes = r->n_recipes, .arena = r->arena};
+    tfm_buf_free(&text);
+    return st;
+}
+
+tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_vocab_tables *vocab,
+                            const tfm_load_options *o, tfm_error *err)
+{
+    tfm_resolver r = {.source = s, .layer = -1, .index = -1,
+                      .format = tfm_source_format_name(tfm_source_get_format(s))};
+    tfm_status st;
+    *out = (tfm_resolved){0};
+    TFM_TRY(tfm_arena_new(&r.arena, err));
+    st = resolve(&r, out, vocab, o, err);
+    tfm_names_free(&r.names);
+    if (st != TFM_OK) {
+        tfm_arena_free(r.arena);
+        *out = (tfm_resolved){0};
+    }
+    return st;
+}
+
+void tfm_resolved_free(tfm_resolved *r)
+{
+    tfm_arena_free(r->arena);
+    *r = (tfm_resolved){0};
+}

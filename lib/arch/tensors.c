@@ -1,0 +1,369 @@
+/* tensors.c - from the checkpoint's tensors to recipes for the canonical ones.
+ *
+ * Every tensor of the checkpoint must be used, or named under `ignore`: one that nobody knows may
+ * change the result, so it is an error and never dropped in silence.
+ */
+#include "arch/resolve_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What an entry says about one format. */
+typedef struct mapping {
+    const tfm_yaml *where;
+    const tfm_yaml *names;     /* a name, a list of names, or NULL */
+    const tfm_yaml *spec;      /* the mapping with transforms, or NULL */
+    const char *suffix;        /* ".weight" or ".bias" of a module, or "" */
+    bool optional;
+} mapping;
+
+static tfm_status number(const tfm_resolver *r, const tfm_yaml *y, double lo, double hi, double *out,
+                         tfm_error *err)
+{
+    tfm_val v;
+    if (y->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "expected a number or an expression");
+    TFM_TRY(tfm_expr_eval(y, y->text, &r->scope, &v, err));
+    if (v.kind != TFM_VAL_NUM || v.num != floor(v.num) || !(v.num >= lo && v.num <= hi))
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'%.60s' must give a whole number from %.9g to "
+                             "%.9g", y->text, lo, hi);
+    *out = v.num;
+    return TFM_OK;
+}
+
+static tfm_status fit(const tfm_recipe *c, const tfm_yaml *where, tfm_error *err)
+{
+    return tfm_yaml_fail(where, err, TFM_MISMATCH, "tensor '%s' (rows %u) does not fit what the "
+                         "architecture file does with it", c->out.name, c->out.dims[0]);
+}
+
+/* rows: [first, count] or [first, count, every]. */
+static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c, tfm_error *err)
+{
+    double v[3] = {0, 0, c->out.dims[0]};
+    if (y->kind != TFM_YAML_LIST || y->n < 2 || y->n > 3)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'rows' is [first, count] or [first, count, "
+                                                 "every]");
+    for (size_t i = 0; i < y->n; i++)
+        TFM_TRY(number(r, y->entry[i].value, i == 0 ? 0 : 1, 4294967295.0, &v[i], err));
+    if (c->out.rank < 1 || v[0] + v[1] > v[2] || fmod(c->out.dims[0], v[2]) != 0)
+        return fit(c, y, err);
+    c->row_first = (uint32_t)v[0];
+    c->row_count = (uint32_t)v[1];
+    c->row_every = (uint32_t)v[2];
+    c->out.dims[0] = c->out.dims[0] / c->row_every * c->row_count;
+    return TFM_OK;
+}
+
+/* rope_pairs: heads, or [heads, rot]; 0 heads: as it is. */
+static tfm_status take_pairs(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
+                             tfm_error *err)
+{
+    bool list = y->kind == TFM_YAML_LIST;
+    double heads, rot, width;
+    if (list && y->n != 2)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'rope_pairs' is heads, or [heads, rot]");
+    TFM_TRY(number(r, list ? y->entry[0].value : y, 0, 65536, &heads, err));
+    if (heads == 0) return TFM_OK;
+    if (c->out.rank < 1 || fmod(c->out.dims[0], heads) != 0) return fit(c, y, err);
+    width = c->out.dims[0] / heads;
+    rot = width;
+    if (list) TFM_TRY(number(r, y->entry[1].value, 2, width, &rot, err));
+    if (fmod(rot, 2) != 0) return fit(c, y, err);
+    c->rope_heads = (uint32_t)heads;
+    c->rope_rot = (uint32_t)rot;
+    return TFM_OK;
+}
+
+static tfm_status take_transpose(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
+                                 tfm_error *err)
+{
+    double yes;
+    uint32_t rows = c->out.dims[0];
+    TFM_TRY(number(r, y, 0, 1, &yes, err));
+    if (yes == 0 || c->out.rank != 2) return TFM_OK; /* a bias stays as it is */
+    if (tfm_dtype_block(c->out.dtype) != 1)
+        return tfm_yaml_fail(y, err, TFM_UNSUPPORTED, "tensor '%s' is %s and cannot be transposed",
+                             c->out.name, tfm_dtype_name(c->out.dtype));
+    c->transpose = true;
+    c->out.dims[0] = c->out.dims[1];
+    c->out.dims[1] = rows;
+    return TFM_OK;
+}
+
+static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c, tfm_error *err)
+{
+    const tfm_yaml *y;
+    bool vector = c->out.rank == 1 && (c->out.dtype == TFM_F16 || c->out.dtype == TFM_BF16);
+    if ((y = tfm_yaml_get(m->spec, "transpose")) != NULL) TFM_TRY(take_transpose(r, y, c, err));
+    if ((y = tfm_yaml_get(m->spec, "rows")) != NULL) TFM_TRY(take_rows(r, y, c, err));
+    if ((y = tfm_yaml_get(m->spec, "rope_pairs")) != NULL) TFM_TRY(take_pairs(r, y, c, err));
+    if (vector && strcmp(r->format, "gguf") != 0) {
+        c->to_f32 = true;
+        c->out.dtype = TFM_F32;
+    }
+    if (c->transpose || c->row_count > 0 || c->rope_heads > 0 || c->to_f32) c->out.data = NULL;
+    return tfm_layout_bytes(c->out.dtype, TFM_LAYOUT_ROWS, c->out.rank, c->out.dims, &c->out.bytes,
+                            err);
+}
+
+static tfm_status add_recipe(tfm_resolver *r, const tfm_recipe *c, tfm_error *err)
+{
+    void *bigger;
+    if (r->n_recipes == TFM_MAX_TENSORS)
+        return tfm_fail(err, TFM_LIMIT, "more than %u tensors", TFM_MAX_TENSORS);
+    if (r->n_recipes == r->cap_recipes) {
+        size_t cap = r->cap_recipes ? 2 * r->cap_recipes : 256;
+        TFM_TRY(tfm_arena_alloc(r->arena, &bigger, cap * sizeof *c, err));
+        if (r->n_recipes > 0) memcpy(bigger, r->recipe, r->n_recipes * sizeof *c);
+        r->recipe = bigger;
+        r->cap_recipes = cap;
+    }
+    TFM_TRY(tfm_names_add(&r->names, c->out.name, strlen(c->out.name), (uint32_t)r->n_recipes,
+                          err));
+    r->recipe[r->n_recipes++] = *c;
+    return TFM_OK;
+}
+
+/* ---- finding ---- */
+
+/* Tries a name with each of the format's prefixes, then for a module's weight without ".weight". */
+static tfm_status find_one(const tfm_resolver *r, const mapping *m, const char *name,
+                           const tfm_tensor **out, tfm_error *err)
+{
+    const tfm_yaml *prefix = tfm_yaml_get(tfm_yaml_get(r->arch, "prefix"), r->format);
+    size_t n = prefix == NULL ? 1 : prefix->kind == TFM_YAML_LIST ? prefix->n : 1;
+    char buf[512];
+    *out = NULL;
+    TFM_TRY(tfm_layer_name(r->arena, &name, name, r->layer, err));
+    for (size_t i = 0; i < n && *out == NULL; i++) {
+        const tfm_yaml *p = prefix && prefix->kind == TFM_YAML_LIST ? prefix->entry[i].value
+                                                                    : prefix;
+        const char *before = p && p->kind == TFM_YAML_SCALAR ? p->text : "";
+        if (snprintf(buf, sizeof buf, "%s%s%s", before, name, m->suffix) >= (int)sizeof buf)
+            return tfm_yaml_fail(m->where, err, TFM_LIMIT, "a tensor name is too long");
+        *out = tfm_source_tensor(r->source, buf);
+        if (*out == NULL && strcmp(m->suffix, ".weight") == 0) {
+            snprintf(buf, sizeof buf, "%s%s", before, name);
+            *out = tfm_source_tensor(r->source, buf);
+        }
+    }
+    return TFM_OK;
+}
+
+static tfm_status find_source(const tfm_resolver *r, const mapping *m, const char *canonical,
+                              const tfm_tensor **out, const char **tried, tfm_error *err)
+{
+    size_t n = m->names && m->names->kind == TFM_YAML_LIST ? m->names->n : 1;
+    *out = NULL;
+    *tried = canonical;
+    for (size_t i = 0; i < n && *out == NULL; i++) {
+        const tfm_yaml *y = m->names && m->names->kind == TFM_YAML_LIST ? m->names->entry[i].value
+                                                                        : m->names;
+        const char *name = canonical;
+        if (y != NULL) {
+            if (y->kind != TFM_YAML_SCALAR)
+                return tfm_yaml_fail(y, err, TFM_FORMAT, "expected a tensor name");
+            name = y->text;
+        }
+        if (i == 0) *tried = name;
+        TFM_TRY(find_one(r, m, name, out, err));
+    }
+    return TFM_OK;
+}
+
+/* `fill`: a table computed from parameters; i counts its elements. */
+static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_error *err)
+{
+    const tfm_yaml *what = tfm_yaml_get(m->spec, "fill"), *count = tfm_yaml_get(m->spec, "count");
+    tfm_recipe c = {.out = {.name = name, .dtype = TFM_F32, .rank = 1, .dims = {1, 1, 1, 1}}};
+    tfm_status st = TFM_OK;
+    double n;
+    float *data;
+    void *p;
+    if (count == NULL || what->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(what, err, TFM_FORMAT, "'fill' is one expression and needs 'count'");
+    TFM_TRY(number(r, count, 1, 65536, &n, err));
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)n * sizeof *data, err));
+    data = p;
+    for (r->index = 0; (double)r->index < n && st == TFM_OK; r->index++) {
+        tfm_val v;
+        st = tfm_expr_eval(what, what->text, &r->scope, &v, err);
+        if (st == TFM_OK && v.kind != TFM_VAL_NUM)
+            st = tfm_yaml_fail(what, err, TFM_FORMAT, "'fill' must give numbers");
+        if (st == TFM_OK) data[r->index] = (float)v.num;
+    }
+    r->index = -1;
+    if (st != TFM_OK) return st;
+    c.out.dims[0] = (uint32_t)n;
+    c.out.bytes = (uint64_t)n * sizeof *data;
+    c.out.data = data;
+    return add_recipe(r, &c, err);
+}
+
+/* One canonical tensor of one layer (r->layer; -1: none). */
+static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonical, tfm_error *err)
+{
+    const tfm_tensor *t;
+    const char *name, *tried;
+    char buf[256];
+    tfm_recipe c = {.rope_heads = 0};
+    if (snprintf(buf, sizeof buf, "%s%s", canonical, m->suffix) >= (int)sizeof buf)
+        return tfm_yaml_fail(m->where, err, TFM_LIMIT, "a tensor name is too long");
+    TFM_TRY(tfm_layer_name(r->arena, &name, buf, r->layer, err));
+    if (m->spec && tfm_yaml_get(m->spec, "fill")) {
+        if (strcmp(m->suffix, ".bias") == 0) return TFM_OK;
+        return fill(r, m, name, err);
+    }
+    TFM_TRY(find_source(r, m, canonical, &t, &tried, err));
+    if (t == NULL) {
+        if (m->optional) return TFM_OK;
+        TFM_TRY(tfm_layer_name(r->arena, &tried, tried, r->layer, err));
+        return tfm_yaml_fail(m->where, err, TFM_UNSUPPORTED, "the checkpoint has no tensor '%s%s', "
+                             "which is needed", tried, m->suffix);
+    }
+    r->source_used[t - tfm_source_tensor_at(r->source, 0)] = true;
+    c.source = t;
+    c.out = *t;
+    c.out.name = name;
+    TFM_TRY(transforms(r, m, &c, err));
+    return add_recipe(r, &c, err);
+}
+
+/* ---- entries ---- */
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+static bool has_layer(const char *name)
+{
+    return strncmp(name, "N.", 2) == 0 || strstr(name, ".N.") != NULL || ends_with(name, ".N");
+}
+
+/* Sets *skip when the entry does not concern this checkpoint (its format or its `if`). */
+static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
+                               tfm_error *err)
+{
+    static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
+    static const char *const per_format[] = {"name", "transpose", "rows", "rope_pairs", "fill",
+                                             "count", "if", NULL};
+    const tfm_yaml *y, *when;
+    bool yes = true;
+    TFM_TRY(tfm_arch_keys(spec, known, err));
+    *m = (mapping){.where = spec, .suffix = ""};
+    y = tfm_yaml_get(spec, "optional");
+    if (y != NULL) {
+        if (y->kind != TFM_YAML_SCALAR)
+            return tfm_yaml_fail(y, err, TFM_FORMAT, "'optional' takes one expression");
+        TFM_TRY(tfm_expr_true(y, y->text, &r->scope, &m->optional, err));
+    }
+    y = tfm_yaml_get(spec, r->format);
+    *skip = y == NULL && strcmp(r->format, "gguf") != 0;
+    m->names = y;
+    if (y == NULL || y->kind != TFM_YAML_MAP) return TFM_OK;
+    TFM_TRY(tfm_arch_keys(y, per_format, err));
+    m->spec = y;
+    m->names = tfm_yaml_get(y, "name");
+    when = tfm_yaml_get(y, "if");
+    if (when != NULL && when->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(when, err, TFM_FORMAT, "'if' takes one expression");
+    if (when != NULL) TFM_TRY(tfm_expr_true(when, when->text, &r->scope, &yes, err));
+    *skip = !yes;
+    return TFM_OK;
+}
+
+/* A name without .weight or .bias is a module: its weight, and its bias if there is one. */
+static tfm_status map_layer(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err)
+{
+    mapping m;
+    bool skip;
+    TFM_TRY(read_mapping(r, e->value, &m, &skip, err));
+    if (skip) return TFM_OK;
+    if (ends_with(e->key, ".weight") || ends_with(e->key, ".bias"))
+        return map_one(r, &m, e->key, err);
+    m.suffix = ".weight";
+    TFM_TRY(map_one(r, &m, e->key, err));
+    m.suffix = ".bias";
+    m.optional = true;
+    return map_one(r, &m, e->key, err);
+}
+
+static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err)
+{
+    uint32_t n = has_layer(e->key) ? r->n_layers : 1;
+    tfm_status st = TFM_OK;
+    for (uint32_t i = 0; i < n && st == TFM_OK; i++) {
+        r->layer = has_layer(e->key) ? (int)i : -1;
+        st = map_layer(r, e, err);
+    }
+    r->layer = -1;
+    return st;
+}
+
+/* ---- what is left over ---- */
+
+/* Does `name` fit `pattern`, whose component N stands for any number? */
+static bool fits(const char *pattern, const char *name)
+{
+    while (*pattern != '\0') {
+        bool layer = *pattern == 'N' && (pattern[1] == '.' || pattern[1] == '\0');
+        if (layer && *name >= '0' && *name <= '9') {
+            while (*name >= '0' && *name <= '9') name++;
+            pattern++;
+        } else if (*pattern++ != *name++) {
+            return false;
+        }
+    }
+    return *name == '\0';
+}
+
+static bool is_ignored(const tfm_resolver *r, const tfm_yaml *list, const char *name)
+{
+    const tfm_yaml *prefix = tfm_yaml_get(tfm_yaml_get(r->arch, "prefix"), r->format);
+    size_t n_prefix = prefix && prefix->kind == TFM_YAML_LIST ? prefix->n : 0;
+    for (size_t i = 0; list && i < list->n; i++) {
+        const tfm_yaml *y = list->entry[i].value;
+        if (y->kind != TFM_YAML_SCALAR) continue;
+        if (fits(y->text, name)) return true;
+        for (size_t k = 0; k < n_prefix; k++) {
+            const tfm_yaml *p = prefix->entry[k].value;
+            if (p->kind == TFM_YAML_SCALAR && strncmp(name, p->text, p->len) == 0 &&
+                fits(y->text, name + p->len))
+                return true;
+        }
+    }
+    return false;
+}
+
+static tfm_status check_left_over(tfm_resolver *r, tfm_error *err)
+{
+    const tfm_yaml *section, *list;
+    size_t n = tfm_source_n_tensors(r->source), left = 0;
+    const char *first = NULL;
+    TFM_TRY(tfm_arch_section(r, "ignore", &section, err));
+    list = tfm_yaml_get(section, r->format);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = tfm_source_tensor_at(r->source, i)->name;
+        if (r->source_used[i] || is_ignored(r, list, name)) continue;
+        if (left++ == 0) first = name;
+    }
+    if (left == 0) return TFM_OK;
+    return tfm_fail(err, TFM_UNSUPPORTED, "%s does not know %zu tensor%s of the checkpoint, the "
+                    "first is '%.100s': the result would be wrong without", r->arch->file, left,
+                    left == 1 ? "" : "s", first);
+}
+
+tfm_status tfm_tensors_map(tfm_resolver *r, tfm_error *err)
+{
+    const tfm_yaml *section;
+    void *p;
+    TFM_TRY(tfm_arch_section(r, "tensors", &section, err));
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, tfm_source_n_tensors(r->source) + 1, err));
+    r->source_used = p;
+    for (size_t i = 0; i < section->n; i++) TFM_TRY(map_entry(r, &section->entry[i], err));
+    return check_left_over(r, err);
+}
