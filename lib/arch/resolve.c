@@ -68,30 +68,57 @@ static tfm_status all_steps(tfm_resolver *r, tfm_error *err)
 
 /* ---- proving the description ---- */
 
-static const tfm_tensor *find_recipe(const tfm_tensors *t, const char *name)
+typedef struct proof {
+    const tfm_resolver *r;
+    tfm_tensor *tensor; /* [n_recipes] */
+    bool *used;         /* [n_recipes] */
+} proof;
+
+static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name)
 {
-    const tfm_resolver *r = t->ctx;
-    uint32_t i = tfm_names_find(&r->names, name, strlen(name));
+    const proof *p = t->ctx;
+    uint32_t i = tfm_names_find(&p->r->names, name, strlen(name));
     if (i == TFM_NO_NAME) return NULL;
-    r->recipe_used[i] = true;
-    return &r->recipe[i].out;
+    p->used[i] = true;
+    return &p->tensor[i];
+}
+
+/* Views of all recipes. A tensor that no recipe has made yet gets bytes of its own if the compiler
+ * may read it (a table: rank 1, ones here), else an address that nobody follows. */
+static tfm_status proof_tensors(proof *p, tfm_error *err)
+{
+    void *mem;
+    TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, (p->r->n_recipes + 1) * sizeof *p->tensor, err));
+    p->tensor = mem;
+    TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, p->r->n_recipes + 1, err));
+    p->used = mem;
+    for (size_t i = 0; i < p->r->n_recipes; i++) {
+        tfm_tensor *t = &p->tensor[i];
+        *t = p->r->recipe[i].out;
+        if (t->data != NULL) continue;
+        t->data = p;
+        if (t->rank > 1) continue;
+        TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, (size_t)t->bytes + 4, err));
+        for (uint32_t k = 0; t->dtype == TFM_F32 && k < t->dims[0]; k++) ((float *)mem)[k] = 1;
+        t->data = mem;
+    }
+    return TFM_OK;
 }
 
 /* Compiles the text as the runtime will, and checks that every mapped tensor is used by a step: a
  * bias that no step adds would be lost in silence. */
-static tfm_status prove(tfm_resolver *r, const tfm_buf *text, tfm_error *err)
+static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *err)
 {
-    tfm_tensors tensors = {find_recipe, r};
+    proof p = {.r = r};
+    tfm_tensors tensors = {find_proof, &p};
     tfm_graph *g;
-    void *p;
     tfm_status st;
-    TFM_TRY(tfm_arena_alloc(r->arena, &p, r->n_recipes + 1, err));
-    r->recipe_used = p;
+    TFM_TRY(proof_tensors(&p, err));
     st = tfm_graph_compile(&g, "description", text->data, text->len, &tensors, 0, err);
     if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", r->arch->file);
     tfm_graph_free(g);
     for (size_t i = 0; i < r->n_recipes; i++)
-        if (!r->recipe_used[i])
+        if (!p.used[i])
             return tfm_fail(err, TFM_UNSUPPORTED, "%s: no step uses tensor '%s': the result would "
                             "be wrong without", r->arch->file, r->recipe[i].out.name);
     return TFM_OK;

@@ -43,7 +43,6 @@ typedef struct tfm_resolver {
     size_t n_recipes, cap_recipes;
     tfm_names names;  /* canonical name -> recipe */
     bool *source_used; /* [tensors of source] */
-    bool *recipe_used;
     tfm_step_list embed, head, *block; /* block: [n_layers] */
 } tfm_resolver;
 
