@@ -46,7 +46,7 @@ fi
 
 if command -v shellcheck >/dev/null; then
     ran=1
-    shellcheck -S warning bootstrap .ci/run scripts/check-* scripts/*.sh scripts/*.bash tests/*.sh \
+    shellcheck -S warning bootstrap .ci/run scripts/check-* scripts/*.sh scripts/*.bash tests/*.sh bench/*.sh \
         examples/*.sh || status=1
     # Its variables are used by the .bats files that load it.
     shellcheck -S warning -e SC2034 tests/helper.bash || status=1

@@ -213,3 +213,9 @@ END
     mkdir "$tmp/empty"
     run -1 bash tests/summary.sh "$tmp/empty"
 }
+
+@test "file(1) knows a stream by share/magic" {
+    needs_program file
+    run -0 file -b -m share/magic tests/contract/logits.tfms
+    [ "$output" = "tfm tensor stream, kind logits" ]
+}
