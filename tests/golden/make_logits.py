@@ -8,6 +8,7 @@ reference with the option off must differ by far more than the tolerance. GGUF f
 kind of model with quantised weights; the reference then runs on the dequantised weights.
 """
 
+import copy
 import json
 import pathlib
 import shutil
@@ -229,10 +230,10 @@ def hf(name, config, seed, off=None, store=torch.float32, tokens="json", shard="
     ids, greedy = pick_ids(model, config.vocab_size, seed, kinds)
     prove_options(config, model, ids, off or {})
     folder = HERE / "hf" / name
-    model.to(store)
-    model.config.torch_dtype = store
-    model.save_pretrained(folder, max_shard_size=shard)
-    model.float()
+    # A copy is stored: .to() and back would round the rotary frequencies, which nobody stores.
+    stored = copy.deepcopy(model).to(store)
+    stored.config.torch_dtype = store
+    stored.save_pretrained(folder, max_shard_size=shard)
     (folder / "generation_config.json").unlink()
     if bare:  # as the first GPT-2 files were: no prefix, and the causal masks as tensors
         state = load_file(folder / "model.safetensors")
