@@ -369,10 +369,11 @@ static tfm_status build_id(build *b, tfm_error *err) {
         strcpy(b->set.id, "raw-bytes");
         return TFM_OK;
     }
-    TFM_TRY(tfm_vocab_settings_write(&text, &b->set, err));
+    tfm_status st = tfm_vocab_settings_write(&text, &b->set, err);
     tfm_sha256_init(&sha);
-    tfm_sha256_add(&sha, text.data, text.len);
+    if (st == TFM_OK) tfm_sha256_add(&sha, text.data, text.len);
     tfm_buf_free(&text);
+    TFM_TRY(st);
     for (size_t i = 0; i < b->n_tables; i++) {
         tfm_sha256_add(&sha, b->tensor[i].name, strlen(b->tensor[i].name) + 1);
         tfm_sha256_add(&sha, b->tensor[i].data, (size_t)b->tensor[i].bytes);

@@ -40,6 +40,7 @@ def spm_pieces():
     words = ["\u2581t", "he", "\u2581the", "at", "\u2581a", "an", "in", "\u2581b", "\u2581c", "\u2581to"]
     letters = ["\u2581"] + list("abcdefghilmnoprstuvwxyz,.")
     out += [(w, -float(i), 1) for i, w in enumerate((words + letters)[: 300 - len(out)])]
+    out += [(f"\u2581word{i}", -100.0 - i, 1) for i in range(300 - len(out))]
     return out
 
 
