@@ -135,6 +135,13 @@ tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) TFM_MUST_CH
  * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
  * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). */
 tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
+/* Parses JSON text with jansson (flags as for json_loadb, the result is json_decref'd by the caller).
+ * TFM_FORMAT: not JSON, *why (may be NULL, a json_error_t) says where; TFM_NOMEM. Tools use this and
+ * not json_loadb, which mistakes a lack of memory for bad JSON, or worse. */
+struct json_t;
+struct json_error_t;
+tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t flags,
+                        struct json_error_t *why, tfm_error *err) TFM_MUST_CHECK;
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
 /* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base_internal.h"
+#include "base/json_load_internal.h"
 #include "base/utf8_internal.h"
 #include "cli/cli_internal.h"
 
@@ -92,4 +93,9 @@ tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) {
     status = tfm_header_add(h, "prov", text, err);
     free(text);
     return status;
+}
+
+tfm_status tfm_cli_json(json_t **out, const char *text, size_t n, size_t flags, json_error_t *why,
+                        tfm_error *err) {
+    return tfm_json_load(out, text, n, flags, why, err);
 }

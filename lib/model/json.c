@@ -3,10 +3,10 @@
  * jansson builds a tree that can be forty times as large as the text ("[[],[],[],..."). So the text
  * is looked over first: its brackets, strings and commas give an upper estimate of the tree's size,
  * and a text whose estimate is far beyond that of any real file is refused before it costs memory. */
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/json_load_internal.h"
 #include "model/json_internal.h"
 
 enum {
@@ -52,15 +52,12 @@ tfm_status tfm_json_parse(json_t **out, const void *text, uint64_t n, const char
     *out = NULL;
     if (estimate(text, n) > COST_BASE + 4 * n)
         return tfm_fail(err, TFM_LIMIT, "%s: too many values for its size", name);
-    errno = 0; /* out of memory, jansson mostly gives no code or a wrong one: malloc sets errno */
-    json_t *j = json_loadb(text, (size_t)n, flags, &why);
+    json_t *j;
+    tfm_status st = tfm_json_load(&j, text, (size_t)n, flags, &why, err);
     /* Python writes integers of any size ("model_max_length": 10^30): read all as doubles then. */
-    if (!j && json_error_code(&why) == json_error_numeric_overflow)
-        j = json_loadb(text, (size_t)n, flags | JSON_DECODE_INT_AS_REAL, &why);
-    if (!j && (errno == ENOMEM || json_error_code(&why) == json_error_out_of_memory))
-        return tfm_fail(err, TFM_NOMEM, "%s: out of memory", name);
-    if (!j)
-        return tfm_fail(err, TFM_FORMAT, "%s: line %d: %s", name, why.line, why.text);
+    if (st == TFM_FORMAT && json_error_code(&why) == json_error_numeric_overflow)
+        st = tfm_json_load(&j, text, (size_t)n, flags | JSON_DECODE_INT_AS_REAL, &why, err);
+    if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", name);
     if (!json_is_object(j)) {
         json_decref(j);
         return tfm_fail(err, TFM_FORMAT, "%s: no JSON object", name);

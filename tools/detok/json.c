@@ -43,16 +43,18 @@ static tfm_status add_string(groups *g, const char *s, size_t n, tfm_error *err)
     return bytes_add(out, "\"", 1, err);
 }
 
-/* Where the last brace of the object is; the line's length if it is no JSON object. */
-static size_t last_brace(const bytes *line, bool *is_empty) {
-    json_t *json = json_loadb(line->data, line->len, JSON_ALLOW_NUL, NULL);
-    size_t brace = line->len;
+/* *brace: where the last brace of the object is; the line's length if it is no JSON object. */
+static tfm_status last_brace(const bytes *line, size_t *brace, bool *is_empty, tfm_error *err) {
+    json_t *json;
+    *brace = line->len;
+    tfm_status st = tfm_cli_json(&json, line->data, line->len, JSON_ALLOW_NUL, NULL, err);
+    if (st == TFM_NOMEM) return st;
     if (json_is_object(json)) {
         *is_empty = json_object_size(json) == 0;
-        while (line->data[--brace] != '}') continue;
+        while (line->data[--*brace] != '}') continue;
     }
     json_decref(json);
-    return brace;
+    return TFM_OK;
 }
 
 static tfm_status add_result(groups *g, const group *gr, tfm_error *err) {
@@ -74,7 +76,8 @@ static tfm_status add_result(groups *g, const group *gr, tfm_error *err) {
 
 tfm_status json_line(groups *g, const group *gr, const bytes *source, tfm_error *err) {
     bool is_empty = false;
-    size_t brace = source->len ? last_brace(source, &is_empty) : 0;
+    size_t brace = 0;
+    if (source->len) TFM_TRY(last_brace(source, &brace, &is_empty, err));
     if (brace < source->len) {
         TFM_TRY(bytes_add(&g->out, source->data, brace, err));
         if (!is_empty) TFM_TRY(bytes_add(&g->out, ",", 1, err));

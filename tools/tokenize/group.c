@@ -18,9 +18,11 @@ enum {
 static void read_json(const output *o, const char *line, size_t len, tfm_tok_item *it,
                       json_t **root) {
     json_error_t why;
-    *root = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    tfm_status st = tfm_cli_json(root, line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why,
+                                 &it->err);
     const json_t *value = json_object_get(*root, o->opt->field);
-    if (*root == NULL)
+    if (st == TFM_NOMEM) return;
+    if (st != TFM_OK)
         tfm_fail(&it->err, TFM_RECORD, "not JSON: %s (column %d)", why.text, why.column);
     else if (!json_is_object(*root))
         tfm_fail(&it->err, TFM_RECORD, "not a JSON object");
