@@ -163,10 +163,11 @@ TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65
 
 /* ---- GGUF out ---- */
 
-/* Writes m as GGUF v3 to fd. If m came from a GGUF ("source.gguf" blob) and no tensor changed its
- * type, the file is byte for byte the original. Otherwise metadata is made from the description
- * (key names from its `gguf:` section) and the vocabulary. p16 tensors are unpacked. */
-TFM_API tfm_status tfm_gguf_write(const tfm_model *m, int fd, const char *name, tfm_error *err)
+/* Writes m as GGUF to fd. If m came from a GGUF ("source.gguf" blob) and no tensor changed its type,
+ * the file is byte for byte the original; if types changed, its metadata is that of the original but
+ * for general.file_type. Otherwise it is made from the description's `gguf:` section and the
+ * vocabulary (which this opens). p16 tensors are unpacked. */
+TFM_API tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name, tfm_error *err)
     TFM_MUST_CHECK;
 
 #endif

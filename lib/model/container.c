@@ -124,6 +124,7 @@ static bool parse_line(char **at, tfm_tensor *t, uint64_t *offset) {
  * head fits before it, so none overlap. *end: where the record after the last tensor starts. */
 static tfm_status parse_index(tfm_model *m, uint64_t from, uint64_t *end, tfm_error *err) {
     char *at = m->index;
+    TFM_TRY(tfm_names_reserve(&m->names, m->n_tensors, err));
     for (size_t i = 0; i < m->n_tensors; i++) {
         tfm_tensor *t = &m->tensor[i];
         uint64_t offset, first;
@@ -183,6 +184,8 @@ static tfm_status small_record(const tfm_model *m, uint64_t at, tfm_rec_type typ
     *payload = p + payload_at;
     if (tfm_load_u32(*payload + rec->bytes) != tfm_crc32(0, *payload, (size_t)rec->bytes))
         return tfm_fail(err, TFM_FORMAT, "'%s' is damaged: its CRC-32 is wrong", name);
+    for (uint64_t i = payload_at + rec->bytes + 4; i < *next; i++)
+        if (p[i] != 0) return tfm_fail(err, TFM_FORMAT, "'%s': padding that is not zero", name);
     *next += at;
     return TFM_OK;
 }

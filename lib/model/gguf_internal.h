@@ -72,6 +72,21 @@ int tfm_gguf_type_number(tfm_dtype t);
 uint64_t tfm_gguf_value_bytes(uint32_t type);
 /* The number at p, of a fixed-size type, as INT or FLOAT. */
 void tfm_gguf_number(uint32_t type, const unsigned char *p, tfm_meta *out);
+/* ---- writing (gguf_meta.c): values appended to a header ---- */
+
+tfm_status tfm_gguf_put_u32(tfm_buf *b, uint32_t v, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_gguf_put_u64(tfm_buf *b, uint64_t v, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_gguf_put_string(tfm_buf *b, const char *s, size_t n, tfm_error *err) TFM_MUST_CHECK;
+/* Key and type; the value follows. Counts the pair in *n_kv. */
+tfm_status tfm_gguf_put_key(tfm_buf *b, const char *key, uint32_t type, uint64_t *n_kv,
+                            tfm_error *err) TFM_MUST_CHECK;
+/* The pairs of a description's `gguf:` section (cut out, without indentation). */
+tfm_status tfm_gguf_put_section(tfm_buf *b, const tfm_buf *section, uint64_t *n_kv,
+                                tfm_error *err) TFM_MUST_CHECK;
+/* The pairs tokenizer.* of a model's vocabulary; none if it has none. */
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
+                              tfm_error *err) TFM_MUST_CHECK;
+
 /* Element i < array->n of an array that gguf.c made. */
 void tfm_gguf_item(const tfm_meta *array, size_t i, tfm_meta *out);
 

@@ -31,8 +31,8 @@ static tfm_name_slot *locate(const tfm_names *t, uint64_t hash, const char *name
     return NULL;
 }
 
-static tfm_status grow(tfm_names *t, tfm_error *err) {
-    size_t n = t->slot ? 2 * (t->mask + 1) : FIRST_SLOTS;
+/* Moves everything into a table of n slots, a power of two. */
+static tfm_status resize(tfm_names *t, size_t n, tfm_error *err) {
     tfm_names wider = {.mask = n - 1, .n = t->n};
     void *p;
     TFM_TRY(tfm_alloc(&p, n, sizeof *wider.slot, err));
@@ -52,11 +52,17 @@ static tfm_status grow(tfm_names *t, tfm_error *err) {
     return TFM_OK;
 }
 
+tfm_status tfm_names_reserve(tfm_names *t, size_t n, tfm_error *err) {
+    size_t slots = FIRST_SLOTS;
+    while (slots / 2 < n && slots <= SIZE_MAX / 4) slots *= 2;
+    return t->slot && slots <= t->mask + 1 ? TFM_OK : resize(t, slots, err);
+}
+
 tfm_status tfm_names_add(tfm_names *t, const char *name, size_t len, uint32_t index,
                          tfm_error *err) {
     if (len > UINT32_MAX || index == TFM_NO_NAME)
         return tfm_fail(err, TFM_LIMIT, "a name of %zu bytes is too long", len);
-    if (!t->slot || t->n >= (t->mask + 1) / 2) TFM_TRY(grow(t, err));
+    if (!t->slot || t->n >= (t->mask + 1) / 2) TFM_TRY(tfm_names_reserve(t, t->n + 1, err));
     uint64_t hash = hash_name(name, len);
     tfm_name_slot *s = locate(t, hash, name, len);
     if (!s) return tfm_fail(err, TFM_LIMIT, "too many names collide");

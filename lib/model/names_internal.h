@@ -30,6 +30,8 @@ typedef struct tfm_names {
 /* Borrows `name`, which must outlive the table. TFM_FORMAT: the name is there already. */
 tfm_status tfm_names_add(tfm_names *t, const char *name, size_t len, uint32_t index,
                          tfm_error *err) TFM_MUST_CHECK;
+/* Room for n names without growing: saves time where the number is known. */
+tfm_status tfm_names_reserve(tfm_names *t, size_t n, tfm_error *err) TFM_MUST_CHECK;
 uint32_t tfm_names_find(const tfm_names *t, const char *name, size_t len);
 void tfm_names_free(tfm_names *t);
 

@@ -1,0 +1,203 @@
+/* gguf_put_vocab.c - a vocabulary as GGUF metadata (tokenizer.*): the way back of gguf_vocab.c.
+ *
+ * What GGUF cannot say is refused, so that a vocabulary that was written is, read again, the same.
+ * A pre-tokenizer has only a name there: the patterns are compared with those of every known one. */
+#include <string.h>
+
+#include "model/json_internal.h"
+#include "model/gguf_internal.h"
+#include "text/text_internal.h"
+
+#define KEY "tokenizer.ggml."
+
+static tfm_status put_text(tfm_buf *b, const char *key, const char *s, uint64_t *n_kv,
+                           tfm_error *err) {
+    TFM_TRY(tfm_gguf_put_key(b, key, TFM_GGUF_STRING, n_kv, err));
+    return tfm_gguf_put_string(b, s, strlen(s), err);
+}
+
+static tfm_status put_bool(tfm_buf *b, const char *key, bool v, uint64_t *n_kv, tfm_error *err) {
+    TFM_TRY(tfm_gguf_put_key(b, key, TFM_GGUF_BOOL, n_kv, err));
+    return tfm_buf_byte(b, v, err);
+}
+
+static tfm_status put_id(tfm_buf *b, const char *key, int32_t id, uint64_t *n_kv, tfm_error *err) {
+    if (id < 0) return TFM_OK;
+    TFM_TRY(tfm_gguf_put_key(b, key, TFM_GGUF_U32, n_kv, err));
+    return tfm_gguf_put_u32(b, (uint32_t)id, err);
+}
+
+static tfm_status put_array(tfm_buf *b, const char *key, uint32_t type, uint64_t n, uint64_t *n_kv,
+                            tfm_error *err) {
+    TFM_TRY(tfm_gguf_put_key(b, key, TFM_GGUF_ARRAY, n_kv, err));
+    TFM_TRY(tfm_gguf_put_u32(b, type, err));
+    return tfm_gguf_put_u64(b, n, err);
+}
+
+/* ---- the pre-tokenizer's name ---- */
+
+static bool same_splitting(const tfm_vocab_settings *s, const tfm_vocab_source *v) {
+    if (s->n_patterns != v->n_patterns || s->ignore_merges != v->ignore_merges ||
+        s->byte_level != v->byte_level || strcmp(tfm_norm_name(s->norm), v->normaliser) != 0)
+        return false;
+    for (uint32_t i = 0; i < s->n_patterns; i++)
+        if (strcmp(s->pattern[i], v->pattern[i]) != 0) return false;
+    return true;
+}
+
+static tfm_status find_pre(const tfm_vocab_settings *s, const char **name, tfm_error *err) {
+    static const char *const names[] = {
+        "gpt-2", "llama-bpe", "qwen2", "mpt", "starcoder", "dbrx", "stablelm2", "qwen35",
+        "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "gpt-4o", "tekken", "kimi-k2",
+        "bloom", "viking", "superbpe", "default"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        tfm_vocab_source v = {.normaliser = "none", .byte_level = true};
+        *name = names[i];
+        if (tfm_pretokenizer_named(&v, names[i], NULL) == TFM_OK && same_splitting(s, &v))
+            return TFM_OK;
+    }
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "GGUF has no name for the way in which this vocabulary splits text");
+}
+
+/* ---- pieces and merges ---- */
+
+static uint32_t ggml_type(unsigned flags) {
+    if (flags & TFM_TOKEN_UNKNOWN) return 2;
+    if (flags & TFM_TOKEN_CONTROL) return 3;
+    if (flags & TFM_TOKEN_ADDED) return 4;
+    if (flags & TFM_TOKEN_BYTE) return 6;
+    if (flags & TFM_TOKEN_UNUSED) return 5;
+    return 1;
+}
+
+static tfm_status put_pieces(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
+    uint32_t n = tfm_vocab_size(v);
+    size_t len;
+    TFM_TRY(put_array(b, KEY "tokens", TFM_GGUF_STRING, n, n_kv, err));
+    for (uint32_t i = 0; i < n; i++) {
+        const char *piece = tfm_vocab_piece(v, i, &len);
+        TFM_TRY(tfm_gguf_put_string(b, piece, len, err));
+    }
+    if (tfm_vocab_kind(v) == TFM_VOCAB_SPM) {
+        TFM_TRY(put_array(b, KEY "scores", TFM_GGUF_F32, n, n_kv, err));
+        for (uint32_t i = 0; i < n; i++) {
+            float score = tfm_vocab_score(v, i);
+            uint32_t bits;
+            memcpy(&bits, &score, sizeof bits);
+            TFM_TRY(tfm_gguf_put_u32(b, bits, err));
+        }
+    }
+    TFM_TRY(put_array(b, KEY "token_type", TFM_GGUF_I32, n, n_kv, err));
+    for (uint32_t i = 0; i < n; i++) {
+        unsigned flags = tfm_vocab_flags(v, i);
+        if (flags & (TFM_TOKEN_LSTRIP | TFM_TOKEN_RSTRIP))
+            return tfm_fail(err, TFM_UNSUPPORTED,
+                            "GGUF cannot say that token %u takes white space along", i);
+        TFM_TRY(tfm_gguf_put_u32(b, ggml_type(flags), err));
+    }
+    return TFM_OK;
+}
+
+/* The table of merges by rank; pairs that were listed twice keep their first rank. */
+static tfm_status put_merge_list(tfm_buf *b, const tfm_vocab *v, const uint32_t *slot_of,
+                                 uint64_t n, uint64_t *n_kv, tfm_error *err) {
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < n; i++) count += slot_of[i] != 0;
+    TFM_TRY(put_array(b, KEY "merges", TFM_GGUF_STRING, count, n_kv, err));
+    for (uint64_t i = 0; i < n; i++) {
+        size_t left_len, right_len;
+        if (slot_of[i] == 0) continue;
+        const tfm_merge_slot *m = &v->merges[slot_of[i] - 1];
+        const char *left = tfm_vocab_piece(v, (uint32_t)m->left, &left_len);
+        const char *right = tfm_vocab_piece(v, (uint32_t)m->right, &right_len);
+        TFM_TRY(tfm_gguf_put_u64(b, left_len + 1 + right_len, err));
+        TFM_TRY(tfm_buf_add(b, left, left_len, err));
+        TFM_TRY(tfm_buf_byte(b, ' ', err));
+        TFM_TRY(tfm_buf_add(b, right, right_len, err));
+    }
+    return TFM_OK;
+}
+
+static tfm_status put_merges(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
+    uint64_t slots = v->merges ? (uint64_t)v->merge_mask + 1 : 0, top = 0;
+    void *p;
+    for (uint64_t i = 0; i < slots; i++)
+        if (v->merges[i].rank1 > top) top = v->merges[i].rank1;
+    if (top > 4 * slots) return tfm_fail(err, TFM_FORMAT, "the table of merges is broken");
+    TFM_TRY(tfm_alloc(&p, (size_t)top, sizeof(uint32_t), err));
+    uint32_t *slot_of = p; /* [top] slot + 1 of each rank */
+    tfm_status st = TFM_OK;
+    for (uint64_t i = 0; i < slots && st == TFM_OK; i++) {
+        const tfm_merge_slot *m = &v->merges[i];
+        if (m->rank1 == 0) continue;
+        slot_of[m->rank1 - 1] = (uint32_t)i + 1;
+        if (m->left < 0 || m->right < 0 || (uint32_t)m->left >= v->set.n ||
+            (uint32_t)m->right >= v->set.n)
+            st = tfm_fail(err, TFM_FORMAT, "the table of merges is broken");
+    }
+    if (st == TFM_OK) st = put_merge_list(b, v, slot_of, top, n_kv, err);
+    tfm_free(p);
+    return st;
+}
+
+/* ---- the rest ---- */
+
+/* Tokens other than EOS that end a generation: GGUF has two keys for them. A reader knows more by
+ * their names, so those that do not fit are left to that. */
+static tfm_status put_ends(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
+    static const char *const keys[] = {KEY "eot_token_id", KEY "eom_token_id"};
+    size_t n = 0;
+    for (uint32_t i = 0; i < tfm_vocab_size(v) && n < 2; i++)
+        if ((tfm_vocab_flags(v, i) & TFM_TOKEN_EOG) && (int32_t)i != tfm_vocab_eos(v))
+            TFM_TRY(put_id(b, keys[n++], (int32_t)i, n_kv, err));
+    return TFM_OK;
+}
+
+/* The chat template of a Hugging Face folder. */
+static tfm_status put_template(tfm_buf *b, const tfm_model *m, uint64_t *n_kv, tfm_error *err) {
+    const tfm_tensor *t = tfm_model_tensor(m, "source.tokenizer_config.json");
+    json_t *j;
+    if (!t || t->dtype != TFM_U8) return TFM_OK;
+    TFM_TRY(tfm_json_parse(&j, t->data, t->bytes, t->name, err));
+    const char *text = tfm_json_text(j, "chat_template", NULL);
+    tfm_status st = text ? put_text(b, "tokenizer.chat_template", text, n_kv, err) : TFM_OK;
+    json_decref(j);
+    return st;
+}
+
+static tfm_status check_kind(const tfm_vocab *v, tfm_error *err) {
+    const tfm_vocab_settings *s = &v->set;
+    bool spm = s->type == TFM_VOCAB_SPM && s->n_patterns == 0 && s->norm == TFM_NORM_NONE &&
+               s->space_to_meta;
+    bool bpe = s->type == TFM_VOCAB_BPE && s->byte_level && !s->space_to_meta;
+    if (spm || bpe) return TFM_OK;
+    return tfm_fail(err, TFM_UNSUPPORTED, "GGUF has no model for this vocabulary (%s)",
+                    s->type == TFM_VOCAB_BYTES ? "bytes"
+                    : s->type == TFM_VOCAB_BPE ? "BPE by merges over characters"
+                                               : "SentencePiece with other normalisation");
+}
+
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
+                              tfm_error *err) {
+    const char *pre = "default";
+    TFM_TRY(check_kind(v, err));
+    bool spm = v->set.type == TFM_VOCAB_SPM;
+    TFM_TRY(put_text(b, KEY "model", spm ? "llama" : "gpt2", n_kv, err));
+    if (!spm) TFM_TRY(find_pre(&v->set, &pre, err));
+    TFM_TRY(put_text(b, KEY "pre", pre, n_kv, err));
+    TFM_TRY(put_pieces(b, v, n_kv, err));
+    if (!spm) TFM_TRY(put_merges(b, v, n_kv, err));
+    TFM_TRY(put_id(b, KEY "bos_token_id", tfm_vocab_bos(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "eos_token_id", tfm_vocab_eos(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "unknown_token_id", tfm_vocab_unk(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "padding_token_id", tfm_vocab_pad(v), n_kv, err));
+    TFM_TRY(put_ends(b, v, n_kv, err));
+    TFM_TRY(put_bool(b, KEY "add_bos_token", v->set.add_bos, n_kv, err));
+    TFM_TRY(put_bool(b, KEY "add_eos_token", v->set.add_eos, n_kv, err));
+    bool prefix = spm ? v->set.add_space_prefix : v->set.add_prefix_space;
+    TFM_TRY(put_bool(b, KEY "add_space_prefix", prefix, n_kv, err));
+    if (v->set.remove_extra_spaces)
+        TFM_TRY(put_bool(b, KEY "remove_extra_whitespaces", true, n_kv, err));
+    return put_template(b, m, n_kv, err);
+}
