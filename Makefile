@@ -43,12 +43,12 @@ SHLIB     := $(BUILD)/lib/libtfm.so
 
 .PHONY: all help lib tools units clean print-tools FORCE
 .SECONDARY:
-all: tools lib $(SHLIB) ## everything, under build/ (the default)
+all: tools lib ## everything, under build/ (the default)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort -u | expand -t 16
 
-lib: $(BUILD)/lib/libtfm.a ## the runtime library
+lib: $(BUILD)/lib/libtfm.a $(SHLIB) ## the runtime library
 tools: $(BINS) ## the programs, in build/bin
 units: $(UNITS) ## the C test programs
 print-tools: ## the names of all programs
