@@ -219,3 +219,17 @@ END
     run -0 file -b -m share/magic tests/contract/logits.tfms
     [ "$output" = "tfm tensor stream, kind logits" ]
 }
+
+@test "completion offers the options of the program itself, and files" {
+    complete_words() { # WORD...: the completions of the last one
+        bash --norc -c 'source "$0/scripts/completion.bash"; shift 0
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _tfm "$1"; printf "%s\n" "${COMPREPLY[@]}"' "$top" "$@"
+    }
+    cd "$tmp"
+    touch one.tfms
+    [ "$(complete_words tfm-cat --ou)" = --output ]
+    [ "$(complete_words tfm-cat --output on)" = one.tfms ]
+    [ "$(complete_words tfm-cat on)" = one.tfms ]
+    [ -z "$(complete_words tfm-cat --no-such)" ]
+    complete_words tfm-head - | grep -qx -e -g
+}
