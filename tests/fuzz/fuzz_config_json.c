@@ -9,5 +9,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     fuzz_put("config.json", data, size);
     fuzz_use_source(fuzz_dir(), NULL);
+    fuzz_use_load(fuzz_dir(), "share", NULL);
     return 0;
 }

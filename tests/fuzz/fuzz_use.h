@@ -5,7 +5,9 @@
 #ifndef TFM_TESTS_FUZZ_USE_H
 #define TFM_TESTS_FUZZ_USE_H
 
+#include "arch/arch_internal.h"
 #include "fuzz_util.h"
+#include "tfm/load.h"
 #include "tfm/model.h"
 #include "tfm/tokenizer.h"
 
@@ -72,6 +74,7 @@ static inline void fuzz_use_vocab(const tfm_vocab *v) {
 
 static inline void fuzz_use_model(tfm_model *m) {
     const tfm_vocab *v = NULL;
+    tfm_graph *g;
     size_t len = 0;
     for (size_t i = 0; i < tfm_model_n_tensors(m); i++) {
         const tfm_tensor *t = tfm_model_tensor_at(m, i);
@@ -80,6 +83,16 @@ static inline void fuzz_use_model(tfm_model *m) {
     }
     fuzz_must(tfm_model_description(m, &len)[len] == '\0', "the description has no end");
     if (tfm_model_vocab(m, &v, NULL) == TFM_OK && v != NULL) fuzz_use_vocab(v);
+    if (tfm_graph_new(&g, m, 0, NULL) == TFM_OK) tfm_graph_free(g);
+}
+
+/* Opens a checkpoint as a model, with an architecture file or the one that matches. */
+static inline void fuzz_use_load(const char *path, const char *share_dir, const char *arch_file) {
+    const tfm_load_options o = {.share_dir = share_dir, .arch_file = arch_file};
+    tfm_model *m;
+    if (tfm_load(&m, path, &o, NULL) != TFM_OK) return;
+    fuzz_use_model(m);
+    tfm_model_free(m);
 }
 
 /* ---- a checkpoint that opened ---- */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -45,7 +46,10 @@ static unsigned fuzz_n_files;
 static char fuzz_file[8][128];
 
 static inline void fuzz_remove_files(void) {
+    char arch[128];
     for (unsigned i = 0; i < fuzz_n_files; i++) unlink(fuzz_file[i]);
+    snprintf(arch, sizeof arch, "%s/arch", fuzz_folder);
+    rmdir(arch); /* there only if fuzz_arch_dir was called */
     rmdir(fuzz_folder);
 }
 
@@ -57,6 +61,14 @@ static inline const char *fuzz_dir(void) {
         fuzz_must(mkdtemp(fuzz_folder) != NULL, "mkdtemp");
     }
     atexit(fuzz_remove_files);
+    return fuzz_folder;
+}
+
+/* The folder with an empty folder arch/ in it: a share_dir. */
+static inline const char *fuzz_arch_dir(void) {
+    char arch[128];
+    snprintf(arch, sizeof arch, "%s/arch", fuzz_dir());
+    fuzz_must(mkdir(arch, 0700) == 0, "mkdir");
     return fuzz_folder;
 }
 
