@@ -11,11 +11,17 @@ static tfm_status new_ref(tfm_backend **out, unsigned threads, tfm_error *err) {
     return tfm_backend_ref_new(out, err);
 }
 
+static tfm_status new_cpu(tfm_backend **out, unsigned threads, tfm_error *err) {
+    return tfm_backend_cpu_new(out, "generic", threads, err);
+}
+
 static const struct device {
     const char *name;
     tfm_status (*make)(tfm_backend **out, unsigned threads, tfm_error *err);
 } devices[] = {
-    {"auto", new_ref},
+    {"auto", new_cpu},
+    {"cpu", new_cpu},
+    {"cpu:generic", new_cpu},
     {"ref", new_ref},
 };
 

@@ -3,10 +3,11 @@
  *     double p = tfm_exp(score - maximum);
  *
  * libm differs by version and processor, so a result that must be the same everywhere (law 2) may
- * not pass through it. These use only + - * / and bit operations, all specified exactly by IEEE
- * 754: the same bits on every machine, compiler and optimisation level. Bounds, measured against long double
- * by tests/unit/test_math.c, are for finite arguments; NaN gives NaN. The float versions of the CPU
- * kernels are in cpu/body_math.h. */
+ * not pass through it. These use only + - * / and bit operations, which IEEE 754 specifies exactly:
+ * the same bits on every machine, with every compiler. Bounds, measured against long double by
+ * tests/unit/test_math.c, are for finite arguments; NaN gives NaN. The float versions of the CPU
+ * kernels are in cpu/body_math.h.
+ */
 #ifndef TFM_MATH_INTERNAL_H
 #define TFM_MATH_INTERNAL_H
 

@@ -5,6 +5,9 @@
 
 #include "backend/plan_internal.h"
 
+/* Positions fit a signed 32-bit lane with room for a panel. */
+static const uint32_t MAX_POSITION = INT32_MAX - 1024;
+
 /* ---- ranges ---- */
 
 static bool step_reads(const tfm_step *s, int value) {
@@ -73,10 +76,14 @@ static tfm_status check_rows(const tfm_batch *b, tfm_error *err) {
             return tfm_fail(err, TFM_USAGE, "batch: sequence %u has rows %u to %u of %u", s, from,
                             to, b->n_rows);
         }
-        for (uint32_t r = from; r + 1 < to; r++) {
-            if (b->position[r] == UINT32_MAX || b->position[r + 1] != b->position[r] + 1) {
+        for (uint32_t r = from; r < to; r++) {
+            if (b->position[r] > MAX_POSITION) {
+                return tfm_fail(err, TFM_LIMIT, "position %u is past the limit of %u",
+                                b->position[r], MAX_POSITION);
+            }
+            if (r > from && b->position[r] != b->position[r - 1] + 1) {
                 return tfm_fail(err, TFM_USAGE, "batch: position %u follows %u in sequence %u",
-                                b->position[r + 1], b->position[r], s);
+                                b->position[r], b->position[r - 1], s);
             }
         }
     }

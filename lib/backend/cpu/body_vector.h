@@ -1,0 +1,68 @@
+/* body_vector.h - vectors of LANES numbers, and 16-lane panels made of them.
+ *
+ * Included by body.h only, once for each compilation: LANES (4 or 8) and KERNEL (function
+ * attributes) are set there. GNU vector extensions: gcc and clang keep these in registers at -O2,
+ * where they would not vectorise a loop over a 16-element array. A panel is NV vectors. */
+
+#define NV (TFM_PANEL / LANES)
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef int16_t vs __attribute__((vector_size(4 * LANES)));  /* 2 LANES of them */
+typedef uint16_t vh __attribute__((vector_size(2 * LANES))); /* LANES halves */
+typedef uint8_t vb __attribute__((vector_size(LANES)));
+typedef int8_t vc __attribute__((vector_size(LANES)));
+/* The same in memory at any alignment. */
+typedef float mem_vf __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
+typedef uint32_t mem_vu __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
+typedef uint16_t mem_vh __attribute__((vector_size(2 * LANES), aligned(1), may_alias));
+typedef uint8_t mem_vb __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef int8_t mem_vc __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+#define INLINE KERNEL __attribute__((always_inline)) static inline
+
+INLINE vf load(const void *p) { return *(const mem_vf *)p; }
+INLINE void store(void *p, vf v) { *(mem_vf *)p = v; }
+INLINE vu load_u(const void *p) { return *(const mem_vu *)p; }
+INLINE void store_u(void *p, vu v) { *(mem_vu *)p = v; }
+INLINE vf splat(float x) { return (vf){0} + x; }
+INLINE vu splat_u(uint32_t x) { return (vu){0} + x; }
+
+/* mask lanes are all ones or zero */
+INLINE vf pick(vi mask, vf yes, vf no) {
+    return (vf)(((vu)mask & (vu)yes) | (~(vu)mask & (vu)no));
+}
+
+/* The same bits as tfm_inline_f16_to_f32, for every input. */
+INLINE vf from_f16(const void *p) {
+    const vu h = __builtin_convertvector(*(const mem_vh *)p, vu);
+    const vu sign = (h & 0x8000u) << 16, mag = h & 0x7fffu;
+    const vu subnormal = (vu)(__builtin_convertvector((vi)mag, vf) * 0x1p-24f);
+    const vu normal = (mag << 13) + (112u << 23);
+    const vu nan = (vu)(mag > 0x7c00u) & 0x400000u;
+    const vu special = (mag << 13) | 0x7f800000u | nan;
+    const vu small = (vu)(mag < 0x400u), huge = (vu)(mag >= 0x7c00u);
+    return (vf)(sign | (huge & special) | (~huge & ((small & subnormal) | (~small & normal))));
+}
+
+/* n floats (f32 or f16 at src) to dst; n is a multiple of 16. */
+INLINE void decode_floats(tfm_dtype t, const unsigned char *src, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i += LANES) {
+        store(dst + i, t == TFM_F32 ? load(src + 4 * i) : from_f16(src + 2 * i));
+    }
+}
+
+/* The fixed tree: lane l takes l + 8, then l + 4, l + 2, l + 1. */
+INLINE float tree_sum(const float lane[TFM_PANEL]) {
+    float s[8];
+    for (int i = 0; i < 8; i++) s[i] = lane[i] + lane[i + 8];
+    for (int i = 0; i < 4; i++) s[i] = s[i] + s[i + 4];
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}

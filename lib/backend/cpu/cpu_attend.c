@@ -1,0 +1,164 @@
+/* cpu_attend.c - the ATTEND step: the batch's K and V go to the cache, then every head attends.
+ *
+ * A piece is one kv head and a tile of rows of one sequence, so that the decoded K and V of a panel
+ * serve all query heads of the group and all rows of the tile. In a page a layer has, for each kv
+ * head, K as [TFM_KV_PAGE / 16][k_dim][16] and V as [TFM_KV_PAGE][v_dim]. */
+#include <string.h>
+
+#include "backend/cpu/cpu_internal.h"
+#include "tensor/float16_internal.h"
+
+enum { WRITE_ROWS = 8 };
+
+typedef struct attend_job {
+    const cpu_run *run;
+    const tfm_step *step;
+    const float *sink;
+    size_t scratch_bytes;
+    uint32_t heads_each; /* query heads of one call */
+} attend_job;
+
+static void store_strided(tfm_dtype t, unsigned char *to, size_t stride, const float *from,
+                          size_t n) {
+    if (t == TFM_F32) {
+        float *f = (float *)(void *)to;
+        for (size_t i = 0; i < n; i++) f[i * stride] = from[i];
+    } else {
+        uint16_t *h = (uint16_t *)(void *)to;
+        for (size_t i = 0; i < n; i++) h[i * stride] = tfm_inline_f32_to_f16(from[i]);
+    }
+}
+
+static uint32_t sequence_of(const tfm_batch *b, uint32_t row) {
+    uint32_t lo = 0, hi = b->n_seqs; /* row_start[lo] <= row < row_start[hi] */
+    while (hi - lo > 1) {
+        const uint32_t mid = lo + (hi - lo) / 2;
+        if (b->row_start[mid] <= row) lo = mid;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static void write_row(const attend_job *j, uint32_t row) {
+    const cpu_plan *p = j->run->plan;
+    const tfm_batch *b = j->run->batch;
+    const tfm_step *s = j->step;
+    const tfm_kv *kv = p->base.kv;
+    const size_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
+    const size_t element = kv->type == TFM_F32 ? 4 : 2;
+    const uint32_t position = b->position[row], slot = position % TFM_KV_PAGE;
+    unsigned char *page = kv->page[b->page[sequence_of(b, row)][position / TFM_KV_PAGE]];
+    unsigned char *k = page + kv->k_at[s->u.attend.kv_layer];
+    unsigned char *v = page + kv->v_at[s->u.attend.kv_layer];
+    const float *k_in = p->value[s->in[1]] + (size_t)row * s->u.attend.kv_heads * k_dim;
+    const float *v_in = p->value[s->in[2]] + (size_t)row * s->u.attend.kv_heads * v_dim;
+    const size_t lane = slot / TFM_PANEL * k_dim * TFM_PANEL + slot % TFM_PANEL;
+    for (size_t h = 0; h < s->u.attend.kv_heads; h++) {
+        store_strided(kv->type, k + (h * TFM_KV_PAGE * k_dim + lane) * element, TFM_PANEL,
+                      k_in + h * k_dim, k_dim);
+        store_strided(kv->type, v + (h * TFM_KV_PAGE + slot) * v_dim * element, 1,
+                      v_in + h * v_dim, v_dim);
+    }
+}
+
+static void write_piece(void *arg, size_t piece, unsigned worker) {
+    const attend_job *j = arg;
+    const size_t first = piece * WRITE_ROWS, end = first + WRITE_ROWS;
+    (void)worker;
+    for (size_t r = first; r < end && r < j->run->n_rows; r++) write_row(j, (uint32_t)r);
+}
+
+/* Query heads [head, head + n_heads) of the tile's rows, all of one kv head. */
+static void attend_heads(const attend_job *j, const cpu_row_tile *t, uint32_t kv_head,
+                         uint32_t head, uint32_t n_heads, void *scratch) {
+    const cpu_plan *p = j->run->plan;
+    const tfm_batch *b = j->run->batch;
+    const tfm_step *s = j->step;
+    const tfm_kv *kv = p->base.kv;
+    const size_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
+    const size_t head_positions = (size_t)kv_head * TFM_KV_PAGE * (kv->type == TFM_F32 ? 4 : 2);
+    tfm_cpu_attend a = {.kv_type = kv->type,
+                        .k_dim = s->u.attend.k_dim,
+                        .v_dim = s->u.attend.v_dim,
+                        .scale = s->u.attend.scale,
+                        .softcap = s->u.attend.softcap,
+                        .window = s->u.attend.window,
+                        .alibi_before_scale = s->u.attend.alibi_before_scale,
+                        .has_sink = j->sink != NULL,
+                        .page = kv->page,
+                        .table = b->page[t->seq],
+                        .k_at = kv->k_at[s->u.attend.kv_layer] + head_positions * k_dim,
+                        .v_at = kv->v_at[s->u.attend.kv_layer] + head_positions * v_dim};
+    for (uint32_t r = t->row; r < t->row + t->n_rows; r++) {
+        for (uint32_t h = head; h < head + n_heads; h++) {
+            const size_t at = (size_t)r * s->u.attend.heads + h;
+            const uint32_t i = a.n_queries++;
+            a.query[i].q = p->value[s->in[0]] + at * k_dim;
+            a.query[i].out = p->value[s->out[0]] + at * v_dim;
+            a.query[i].position = b->position[r];
+            a.query[i].slope = s->u.attend.alibi != NULL ? s->u.attend.alibi[h] : 0.0f;
+            a.query[i].sink = j->sink != NULL ? j->sink[h] : 0.0f;
+        }
+    }
+    p->be->kernels->attend(&a, scratch);
+}
+
+static void attend_piece(void *arg, size_t piece, unsigned worker) {
+    const attend_job *j = arg;
+    const cpu_plan *p = j->run->plan;
+    const uint32_t kv_heads = j->step->u.attend.kv_heads;
+    const uint32_t group = j->step->u.attend.heads / kv_heads;
+    const uint32_t kv_head = (uint32_t)(piece % kv_heads);
+    for (uint32_t h = 0; h < group; h += j->heads_each) {
+        const uint32_t n = group - h < j->heads_each ? group - h : j->heads_each;
+        attend_heads(j, &p->tile[piece / kv_heads], kv_head, kv_head * group + h, n,
+                     p->scratch + worker * j->scratch_bytes);
+    }
+}
+
+/* Tiles of at most `rows` rows, none across two sequences; *longest is the last position. */
+static tfm_status make_tiles(const cpu_run *run, uint32_t rows, size_t *n, uint32_t *last) {
+    cpu_plan *p = run->plan;
+    const tfm_batch *b = run->batch;
+    *n = 0;
+    *last = 0;
+    TFM_TRY(tfm_grow((void **)&p->tile, &p->tile_cap, b->n_rows, sizeof *p->tile, run->err));
+    for (uint32_t s = 0; s < b->n_seqs; s++) {
+        for (uint32_t r = b->row_start[s]; r < b->row_start[s + 1]; r += rows) {
+            const uint32_t left = b->row_start[s + 1] - r;
+            p->tile[*n] = (cpu_row_tile){s, r, left < rows ? left : rows};
+            const uint32_t end = b->position[r + p->tile[*n].n_rows - 1];
+            *last = end > *last ? end : *last;
+            (*n)++;
+        }
+    }
+    return TFM_OK;
+}
+
+static tfm_status reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) {
+    const unsigned threads = tfm_pool_threads(p->be->pool);
+    void *mem;
+    if (bytes <= p->scratch_bytes) return TFM_OK;
+    const size_t want = bytes + bytes / 2; /* a sequence that grows token by token */
+    TFM_TRY(tfm_alloc_aligned(&mem, 64, threads, want, err));
+    tfm_free(p->scratch);
+    p->scratch = mem;
+    p->scratch_bytes = want;
+    return TFM_OK;
+}
+
+tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) {
+    cpu_plan *p = run->plan;
+    const uint32_t group = s->u.attend.heads / s->u.attend.kv_heads;
+    attend_job j = {.run = run, .step = s, .sink = cpu_step_weights(p, s)->extra};
+    uint32_t last;
+    size_t n_tiles;
+    j.heads_each = group < TFM_ATTEND_QUERIES ? group : TFM_ATTEND_QUERIES;
+    TFM_TRY(make_tiles(run, TFM_ATTEND_QUERIES / j.heads_each, &n_tiles, &last));
+    j.scratch_bytes = (p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last) +
+                       63) / 64 * 64;
+    TFM_TRY(reserve_scratch(p, j.scratch_bytes, run->err));
+    tfm_pool_run(p->be->pool, (run->n_rows + WRITE_ROWS - 1) / WRITE_ROWS, write_piece, &j);
+    tfm_pool_run(p->be->pool, n_tiles * s->u.attend.kv_heads, attend_piece, &j);
+    return TFM_OK;
+}

@@ -1,0 +1,300 @@
+/* cpu_jobs.c - steps cut into pieces for the thread pool.
+ *
+ * Pieces are rows, panels of 16 outputs and blocks of numbers; their sizes depend on the work and
+ * never on the number of threads, and no result depends on them at all (kernel_internal.h). A step
+ * too small to share runs where it is. */
+#include <string.h>
+
+#include "backend/cpu/cpu_internal.h"
+#include "backend/math_internal.h"
+
+enum {
+    ROW_WORK = 16384,       /* numbers of one piece of a row-wise step */
+    LINEAR_WORK = 1 << 17,  /* multiplications of one piece of a linear */
+    LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
+    GROUP_STEPS = 8         /* linears that share a job, at most */
+};
+
+static size_t pieces(size_t total, size_t each) { return (total + each - 1) / each; }
+
+static const tfm_cpu_kernels *kernels(const cpu_run *run) { return run->plan->be->kernels; }
+
+static tfm_pool *pool(const cpu_run *run) { return run->plan->be->pool; }
+
+/* ---- gather ---- */
+
+tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) {
+    const tfm_tensor *table = run->plan->base.range.graph->weight[s->weight].tensor;
+    const uint32_t width = cpu_width(run->plan, s->out[0]);
+    float *out = run->plan->value[s->out[0]];
+    for (uint32_t r = 0; r < run->n_rows; r++) {
+        const uint32_t row = cpu_batch_row(run, r);
+        const uint32_t index = s->u.gather.index == TFM_INDEX_TOKEN
+                                   ? (uint32_t)run->batch->token[row]
+                                   : run->batch->position[row] + s->u.gather.offset;
+        TFM_TRY(tfm_tensor_row_f32(table, index, out + (size_t)r * width, run->err));
+    }
+    return TFM_OK;
+}
+
+/* ---- row-wise steps ---- */
+
+typedef struct row_job {
+    const cpu_run *run;
+    const tfm_step *step;
+    tfm_cpu_norm norm;
+    size_t rows_each; /* rows of one piece */
+} row_job;
+
+/* Copies columns between one wide value and the parts of it. */
+static void copy_parts(const row_job *j, uint32_t row, uint32_t end) {
+    const cpu_plan *p = j->run->plan;
+    const bool split = j->step->op == TFM_OP_SPLIT;
+    const int wide = split ? j->step->in[0] : j->step->out[0];
+    const int n = split ? j->step->n_out : j->step->n_in;
+    const int *part = split ? j->step->out : j->step->in;
+    for (; row < end; row++) {
+        float *whole = p->value[wide] + (size_t)row * cpu_width(p, wide);
+        for (int i = 0; i < n; i++) {
+            const size_t width = cpu_width(p, part[i]);
+            float *piece = p->value[part[i]] + row * width;
+            memcpy(split ? piece : whole, split ? whole : piece, width * sizeof *whole);
+            whole += width;
+        }
+    }
+}
+
+static void row_piece(void *arg, size_t piece, unsigned worker) {
+    const row_job *j = arg;
+    const cpu_plan *p = j->run->plan;
+    const tfm_step *s = j->step;
+    const uint32_t row = (uint32_t)(piece * j->rows_each);
+    const size_t left = j->run->n_rows - row, n = left < j->rows_each ? left : j->rows_each;
+    (void)worker;
+    if (s->op == TFM_OP_SPLIT || s->op == TFM_OP_CONCAT) {
+        copy_parts(j, row, row + (uint32_t)n);
+        return;
+    }
+    const size_t width = cpu_width(p, s->out[0]), at = row * width;
+    const float *a = p->value[s->in[0]] + at;
+    float *out = p->value[s->out[0]] + at;
+    if (s->op == TFM_OP_NORM) {
+        for (size_t r = 0; r < n; r++) {
+            kernels(j->run)->norm(&j->norm, a + r * width, out + r * width);
+        }
+        return;
+    }
+    const float *b = s->n_in > 1 ? p->value[s->in[1]] + at : NULL;
+    kernels(j->run)->elementwise(s, n * width, a, b, out);
+}
+
+static tfm_cpu_norm norm_args(const cpu_plan *p, const tfm_step *s) {
+    const tfm_graph *g = p->base.range.graph;
+    const cpu_weights *w = cpu_step_weights(p, s);
+    const uint32_t width = cpu_width(p, s->in[0]), n = width / s->u.norm.groups;
+    tfm_cpu_norm a = {.kind = s->u.norm.kind, .eps = s->u.norm.eps, .n = n};
+    a.groups = s->u.norm.groups;
+    a.w = w->weight;
+    a.b = w->bias;
+    if (a.w != NULL && tfm_weight_count(g->weight[s->weight].tensor) == width) a.w_step = n;
+    if (a.b != NULL && tfm_weight_count(g->weight[s->bias].tensor) == width) a.b_step = n;
+    return a;
+}
+
+void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s) {
+    row_job j = {.run = run, .step = s};
+    const size_t width =
+        cpu_width(run->plan, s->op == TFM_OP_SPLIT ? s->in[0] : s->out[0]);
+    if (s->op == TFM_OP_NORM) j.norm = norm_args(run->plan, s);
+    j.rows_each = width < ROW_WORK ? ROW_WORK / width : 1;
+    tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), row_piece, &j);
+}
+
+/* ---- rope ---- */
+
+static void table_piece(void *arg, size_t piece, unsigned worker) {
+    const row_job *j = arg;
+    const tfm_step *s = j->step;
+    const int table = cpu_step_weights(j->run->plan, s)->rope_table;
+    const uint32_t half = s->u.rope.rot / 2;
+    const size_t first = piece * j->rows_each, end = first + j->rows_each;
+    (void)worker;
+    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
+        float *to = j->run->plan->rope[table].cos_sin + r * s->u.rope.rot;
+        const double position = j->run->batch->position[cpu_batch_row(j->run, (uint32_t)r)];
+        for (uint32_t i = 0; i < half; i++) {
+            double sine, cosine;
+            tfm_sincos(position * (double)s->u.rope.inv_freq[i], &sine, &cosine);
+            to[2 * i] = (float)(cosine * (double)s->u.rope.magnitude);
+            to[2 * i + 1] = (float)(sine * (double)s->u.rope.magnitude);
+        }
+    }
+}
+
+static void rope_piece(void *arg, size_t piece, unsigned worker) {
+    const row_job *j = arg;
+    const cpu_plan *p = j->run->plan;
+    const tfm_step *s = j->step;
+    const cpu_rope_table *t = &p->rope[cpu_step_weights(p, s)->rope_table];
+    const size_t first = piece * j->rows_each, end = first + j->rows_each;
+    (void)worker;
+    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
+        for (uint32_t h = 0; h < s->u.rope.heads; h++) {
+            const size_t at = (r * s->u.rope.heads + h) * s->u.rope.head_dim;
+            kernels(j->run)->rope(s, t->cos_sin + r * s->u.rope.rot, p->value[s->in[0]] + at,
+                                  p->value[s->out[0]] + at);
+        }
+    }
+}
+
+tfm_status tfm_cpu_rope(const cpu_run *run, const tfm_step *s) {
+    cpu_rope_table *t = &run->plan->rope[cpu_step_weights(run->plan, s)->rope_table];
+    row_job j = {.run = run, .step = s, .rows_each = 16};
+    if (!t->ready) tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), table_piece, &j);
+    t->ready = true;
+    tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), rope_piece, &j);
+    return TFM_OK;
+}
+
+/* ---- linear ---- */
+
+typedef struct linear_job {
+    const cpu_run *run;
+    size_t n_steps;
+    struct {
+        tfm_cpu_linear args;
+        uint32_t n_panels, panels_each;
+        size_t piece_end; /* pieces of this step and those before it */
+    } step[GROUP_STEPS];
+    /* for the preparation of activations */
+    const float *src;
+    uint8_t *act;
+    size_t rows_each;
+} linear_job;
+
+static void prepare_piece(void *arg, size_t piece, unsigned worker) {
+    const linear_job *j = arg;
+    const tfm_cpu_linear *a = &j->step[0].args;
+    const size_t first = piece * j->rows_each, end = first + j->rows_each;
+    (void)worker;
+    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
+        kernels(j->run)->prepare(a->type, a->k, j->src + r * a->k, j->act + r * a->act_stride);
+    }
+}
+
+/* Do weights of these types want the same activations? */
+static bool same_act(tfm_dtype a, tfm_dtype b) {
+    const bool plain_a = a == TFM_F32 || a == TFM_F16, plain_b = b == TFM_F32 || b == TFM_F16;
+    if (plain_a || plain_b) return plain_a && plain_b;
+    return (a == TFM_BF16) == (b == TFM_BF16);
+}
+
+/* args.act of the job's first step: the value itself, or its rounded form, made if need be. */
+static tfm_status prepare_activations(linear_job *j, int value) {
+    cpu_plan *p = j->run->plan;
+    tfm_cpu_linear *a = &j->step[0].args;
+    size_t need, row = kernels(j->run)->act_bytes(a->type, a->k);
+    if (row == 0) {
+        a->act = (const uint8_t *)p->value[value];
+        a->act_stride = a->k * sizeof(float);
+        return TFM_OK;
+    }
+    row = (row + 63) / 64 * 64;
+    if (!tfm_mul_size(row, j->run->n_rows, &need)) {
+        return tfm_fail(j->run->err, TFM_NOMEM, "%u rows are too many", j->run->n_rows);
+    }
+    a->act_stride = row;
+    if (need > p->act_cap) {
+        void *mem;
+        p->act_value = -1;
+        TFM_TRY(tfm_alloc_aligned(&mem, 64, need, 1, j->run->err));
+        tfm_free(p->act);
+        p->act = mem;
+        p->act_cap = need;
+    }
+    a->act = p->act;
+    if (p->act_value == value && same_act(p->act_type, a->type)) return TFM_OK;
+    j->src = p->value[value];
+    j->act = p->act;
+    j->rows_each = a->k < ROW_WORK / 4 ? ROW_WORK / 4 / a->k : 1;
+    tfm_pool_run(pool(j->run), pieces(j->run->n_rows, j->rows_each), prepare_piece, j);
+    p->act_value = value;
+    p->act_type = a->type;
+    return TFM_OK;
+}
+
+/* All rows times panels_each panels. A block of rows passes over all of them before the next block
+ * comes: the panels stay in L2, the rows in L1. */
+static void linear_piece(void *arg, size_t piece, unsigned worker) {
+    const linear_job *j = arg;
+    size_t i = 0;
+    (void)worker;
+    while (piece >= j->step[i].piece_end) i++;
+    if (i > 0) piece -= j->step[i - 1].piece_end;
+    const uint32_t first = (uint32_t)piece * j->step[i].panels_each;
+    const uint32_t left = j->step[i].n_panels - first;
+    const uint32_t end = first + (left < j->step[i].panels_each ? left : j->step[i].panels_each);
+    const uint32_t n_rows = j->run->n_rows;
+    for (uint32_t row = 0; row < n_rows; row += TFM_LINEAR_ROWS) {
+        const uint32_t row_end = n_rows - row < TFM_LINEAR_ROWS ? n_rows : row + TFM_LINEAR_ROWS;
+        for (uint32_t p = first; p < end; p++) {
+            kernels(j->run)->linear(&j->step[i].args, p, row, row_end);
+        }
+    }
+}
+
+/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. */
+static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
+    const size_t work = (size_t)k * TFM_PANEL * n_rows;
+    size_t n = pieces(LINEAR_WORK, work > 0 ? work : 1);
+    if (n_rows > TFM_LINEAR_ROWS) {
+        const size_t fit = LINEAR_BYTES / (w->panel_bytes > 0 ? w->panel_bytes : 1);
+        const size_t shared = w->n_panels / 16; /* some dozen pieces for up to as many threads */
+        n = fit < shared ? fit : shared;
+    }
+    return n < 1 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static tfm_status run_group(const cpu_run *run, const tfm_step *s, size_t n_steps) {
+    cpu_plan *p = run->plan;
+    linear_job j = {.run = run, .n_steps = n_steps};
+    size_t n_pieces = 0;
+    for (size_t i = 0; i < n_steps; i++) {
+        const tfm_tensor *t = p->base.range.graph->weight[s[i].weight].tensor;
+        const cpu_weights *w = cpu_step_weights(p, &s[i]);
+        j.step[i].args = (tfm_cpu_linear){.type = t->dtype,
+                                          .w = w->panels,
+                                          .panel_bytes = w->panel_bytes,
+                                          .k = t->dims[1],
+                                          .n_out = t->dims[0],
+                                          .bias = w->bias,
+                                          .out = p->value[s[i].out[0]]};
+        j.step[i].n_panels = w->n_panels;
+        j.step[i].panels_each = panels_each(w, t->dims[1], run->n_rows);
+        n_pieces += pieces(w->n_panels, j.step[i].panels_each);
+        j.step[i].piece_end = n_pieces;
+    }
+    TFM_TRY(prepare_activations(&j, s->in[0]));
+    for (size_t i = 1; i < n_steps; i++) {
+        j.step[i].args.act = j.step[0].args.act;
+        j.step[i].args.act_stride = j.step[0].args.act_stride;
+    }
+    tfm_pool_run(pool(run), n_pieces, linear_piece, &j);
+    return TFM_OK;
+}
+
+tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s, size_t n_steps) {
+    const tfm_graph *g = run->plan->base.range.graph;
+    while (n_steps > 0) { /* runs whose weights want the same activations */
+        size_t n = 1;
+        const tfm_dtype t = g->weight[s->weight].tensor->dtype;
+        while (n < n_steps && n < GROUP_STEPS &&
+               same_act(t, g->weight[s[n].weight].tensor->dtype)) {
+            n++;
+        }
+        TFM_TRY(run_group(run, s, n));
+        s += n;
+        n_steps -= n;
+    }
+    return TFM_OK;
+}

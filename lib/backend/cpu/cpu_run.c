@@ -1,0 +1,120 @@
+/* cpu_run.c - one batch through a range of steps.
+ *
+ * Owns the order of steps, the growth of buffers, and what is known about prepared activations.
+ * Consecutive linears that read the same value (q, k, v; gate, up) are one job: the activations are
+ * prepared once and the threads meet once. */
+#include <string.h>
+
+#include "backend/cpu/cpu_internal.h"
+
+/* Buffers for n_rows rows. On failure row_cap is 0, and the next run starts anew. */
+static tfm_status reserve_rows(cpu_plan *p, uint32_t n_rows, tfm_error *err) {
+    const tfm_graph *g = p->base.range.graph;
+    void *mem;
+    size_t n;
+    if (n_rows <= p->row_cap) return TFM_OK;
+    p->row_cap = 0;
+    for (size_t i = 0; i < g->n_values; i++) {
+        tfm_free(p->value[i]);
+        p->value[i] = NULL;
+        if (!p->used[i]) continue;
+        if (!tfm_mul_size(n_rows, g->value[i].width, &n)) {
+            return tfm_fail(err, TFM_NOMEM, "%u rows are too many", n_rows);
+        }
+        TFM_TRY(tfm_alloc_aligned(&mem, 64, n, sizeof(float), err));
+        p->value[i] = mem;
+    }
+    for (size_t i = 0; i < p->n_rope; i++) {
+        tfm_free(p->rope[i].cos_sin);
+        p->rope[i].cos_sin = NULL;
+        if (!tfm_mul_size(n_rows, p->rope[i].step->u.rope.rot, &n)) {
+            return tfm_fail(err, TFM_NOMEM, "%u rows are too many", n_rows);
+        }
+        TFM_TRY(tfm_alloc_aligned(&mem, 64, n, sizeof(float), err));
+        p->rope[i].cos_sin = mem;
+    }
+    p->row_cap = n_rows;
+    return TFM_OK;
+}
+
+/* How many steps from i on are linears of one value, none of which writes it. */
+static size_t linear_run(const tfm_graph *g, size_t i, size_t to) {
+    size_t n = 1;
+    while (i + n < to && g->step[i + n].op == TFM_OP_LINEAR &&
+           g->step[i + n].in[0] == g->step[i].in[0] &&
+           g->step[i + n - 1].out[0] != g->step[i].in[0]) {
+        n++;
+    }
+    return n;
+}
+
+static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
+    switch (s->op) {
+    case TFM_OP_GATHER: return tfm_cpu_gather(run, s);
+    case TFM_OP_ROPE: return tfm_cpu_rope(run, s);
+    case TFM_OP_ATTEND: return tfm_cpu_attend_step(run, s);
+    default: tfm_cpu_rowwise(run, s); return TFM_OK;
+    }
+}
+
+static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
+    cpu_plan *p = run->plan;
+    const tfm_graph *g = p->base.range.graph;
+    for (size_t i = from; i < to;) {
+        const tfm_step *s = &g->step[i];
+        const size_t n = s->op == TFM_OP_LINEAR ? linear_run(g, i, to) : 1;
+        if (s->op == TFM_OP_LINEAR) TFM_TRY(tfm_cpu_linear_group(run, s, n));
+        else TFM_TRY(run_step(run, s));
+        for (; n > 0 && s < &g->step[i + n]; s++) {
+            for (int j = 0; j < s->n_out; j++) {
+                if (s->out[j] == p->act_value) p->act_value = -1;
+            }
+        }
+        i += n;
+    }
+    return TFM_OK;
+}
+
+/* Drops the rows that nobody wants; what was computed per row is void. */
+static void keep_wanted(cpu_run *run) {
+    cpu_plan *p = run->plan;
+    const tfm_graph *g = p->base.range.graph;
+    for (size_t i = 0; i < g->n_values; i++) {
+        if (p->value[i] == NULL) continue;
+        tfm_keep_rows(p->value[i], g->value[i].width, run->batch->out_row, run->batch->n_out);
+    }
+    for (size_t i = 0; i < p->n_rope; i++) p->rope[i].ready = false;
+    p->act_value = -1;
+    run->n_rows = run->batch->n_out;
+    run->row_of = run->batch->out_row;
+}
+
+tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) {
+    cpu_plan *p = (cpu_plan *)plan;
+    const tfm_range *r = &p->base.range;
+    const tfm_graph *g = r->graph;
+    tfm_schedule when;
+    if (b->n_rows == 0) return TFM_OK;
+    TFM_TRY(tfm_batch_check(plan, b, err));
+    TFM_TRY(reserve_rows(p, b->n_rows, err));
+    const size_t hidden_bytes = (size_t)b->n_rows * g->width * sizeof(float);
+    float *hidden = p->value[g->hidden];
+    if (r->reads_hidden) memcpy(hidden, b->hidden_in, hidden_bytes);
+
+    tfm_schedule_make(&when, r, b);
+    cpu_run run = {.plan = p, .batch = b, .n_rows = b->n_rows, .err = err};
+    for (size_t i = 0; i < p->n_rope; i++) p->rope[i].ready = false;
+    p->act_value = -1;
+    TFM_TRY(run_steps(&run, r->first, when.select));
+    if (b->hidden_out != NULL) memcpy(b->hidden_out, hidden, hidden_bytes);
+    if (!when.logits) return TFM_OK;
+    keep_wanted(&run);
+    if (p->logits_direct) p->value[g->logits] = b->logits;
+    tfm_status st = run_steps(&run, when.select, when.stop);
+    if (p->logits_direct) {
+        p->value[g->logits] = NULL; /* the caller's, not ours to free */
+    } else if (st == TFM_OK) {
+        memcpy(b->logits, p->value[g->logits], (size_t)b->n_out * g->n_vocab * sizeof(float));
+    }
+    return st;
+}

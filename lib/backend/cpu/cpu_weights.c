@@ -1,0 +1,87 @@
+/* cpu_weights.c - weights as the kernels want them: p16 panels, and small vectors as f32.
+ *
+ * A matrix that lies in p16 is used where it is (a mapped model.bin is never copied); one in layout
+ * `rows` is repacked, sixteen rows a piece, on all threads. */
+#include "backend/cpu/cpu_internal.h"
+
+typedef struct pack_job {
+    const tfm_tensor *t;
+    uint8_t *to;
+    size_t row_bytes, panel_bytes;
+} pack_job;
+
+static void pack_panel(void *arg, size_t panel, unsigned worker) {
+    const pack_job *j = arg;
+    const uint32_t first = (uint32_t)panel * TFM_PANEL;
+    const uint32_t left = j->t->dims[0] - first, n = left < TFM_PANEL ? left : TFM_PANEL;
+    (void)worker;
+    /* Cannot fail: the whole tensor's sizes have been checked. */
+    tfm_status st = tfm_pack_p16(j->t->dtype, n, j->t->dims[1],
+                                 (const uint8_t *)j->t->data + first * j->row_bytes,
+                                 j->to + panel * j->panel_bytes, NULL);
+    (void)st;
+}
+
+static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *w,
+                                 tfm_error *err) {
+    uint64_t bytes, row_bytes;
+    TFM_TRY(tfm_layout_bytes(t->dtype, TFM_LAYOUT_P16, 2, t->dims, &bytes, err));
+    w->n_panels = (t->dims[0] + TFM_PANEL - 1) / TFM_PANEL;
+    w->panel_bytes = w->n_panels > 0 ? bytes / w->n_panels : 0;
+    if (t->layout == TFM_LAYOUT_P16) {
+        w->panels = t->data;
+        return TFM_OK;
+    }
+    if (!tfm_dtype_bytes(t->dtype, t->dims[1], &row_bytes)) {
+        return tfm_fail(err, TFM_LIMIT, "a weight row of %u is too long", t->dims[1]);
+    }
+    TFM_TRY(tfm_alloc_aligned(&w->memory, 64, bytes, 1, err));
+    w->panels = w->memory;
+    pack_job job = {t, w->memory, row_bytes, w->panel_bytes};
+    tfm_pool_run(p->be->pool, w->n_panels, pack_panel, &job);
+    return TFM_OK;
+}
+
+static bool same_rope(const tfm_step *a, const tfm_step *b) {
+    if (a->u.rope.rot != b->u.rope.rot) return false;
+    if (!(a->u.rope.magnitude == b->u.rope.magnitude)) return false;
+    for (uint32_t i = 0; i < a->u.rope.rot / 2; i++) {
+        if (!(a->u.rope.inv_freq[i] == b->u.rope.inv_freq[i])) return false;
+    }
+    return true;
+}
+
+static tfm_status find_rope_table(cpu_plan *p, const tfm_step *s, int *table, tfm_error *err) {
+    for (size_t i = 0; i < p->n_rope; i++) {
+        *table = (int)i;
+        if (same_rope(p->rope[i].step, s)) return TFM_OK;
+    }
+    TFM_TRY(tfm_grow((void **)&p->rope, &p->rope_cap, p->n_rope + 1, sizeof *p->rope, err));
+    *table = (int)p->n_rope;
+    p->rope[p->n_rope++] = (cpu_rope_table){.step = s};
+    return TFM_OK;
+}
+
+tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w,
+                                   tfm_error *err) {
+    const tfm_graph *g = p->base.range.graph;
+    TFM_TRY(tfm_step_supported(&p->be->base, g, s, err));
+    switch (s->op) {
+    case TFM_OP_LINEAR:
+        TFM_TRY(prepare_matrix(p, g->weight[s->weight].tensor, w, err));
+        return tfm_weight_f32(g, s->bias, &w->bias, err);
+    case TFM_OP_NORM:
+        TFM_TRY(tfm_weight_f32(g, s->weight, &w->weight, err));
+        return tfm_weight_f32(g, s->bias, &w->bias, err);
+    case TFM_OP_ATTEND: return tfm_weight_f32(g, s->extra, &w->extra, err);
+    case TFM_OP_ROPE: return find_rope_table(p, s, &w->rope_table, err);
+    default: return TFM_OK;
+    }
+}
+
+void tfm_cpu_weights_free(cpu_weights *w) {
+    tfm_free(w->memory);
+    tfm_free(w->weight);
+    tfm_free(w->bias);
+    tfm_free(w->extra);
+}

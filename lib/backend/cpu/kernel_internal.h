@@ -1,0 +1,99 @@
+/* kernel_internal.h - the table of kernels: what one instruction set has to bring.
+ *
+ *     const tfm_cpu_kernels *k = tfm_cpu_kernels_find("generic");
+ *     k->linear(&args, panel, row_first, row_end);
+ *
+ * A kernel is one thread's work on a fixed piece (a panel of 16 outputs, a few rows, one head);
+ * cpu.c and its neighbours cut steps into such pieces and never compute themselves. A further instruction
+ * set is one more file that fills this table.
+ *
+ * `generic` numerics: a multiply and an add are two roundings, no fma; sums in the orders written
+ * at each kernel in body_*.h. The same bodies are compiled for 4 and (x86) 8 lanes a vector: lanes
+ * never mix except in the fixed trees, so both give the same bits and either may serve. */
+#ifndef TFM_CPU_KERNEL_INTERNAL_H
+#define TFM_CPU_KERNEL_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend_internal.h"
+
+enum {
+    TFM_PANEL = 16,          /* outputs of one weight panel, keys of one K panel */
+    TFM_KEY_CHUNK = 1024,    /* keys whose sums form one partial, by absolute position */
+    TFM_LINEAR_ROWS = 32,    /* most rows of one linear call */
+    TFM_ATTEND_QUERIES = 16, /* most queries of one attend call */
+    TFM_NORM_CHUNK = 4096    /* numbers whose sum forms one partial of a row reduction */
+};
+
+/* A linear step on a batch. Activations are f32 rows as `prepare` left them. */
+typedef struct tfm_cpu_linear {
+    tfm_dtype type;
+    const uint8_t *w;   /* p16 panels */
+    size_t panel_bytes;
+    uint32_t k, n_out;
+    const float *bias;  /* [n_out] or NULL */
+    const uint8_t *act; /* [rows] of act_stride bytes */
+    size_t act_stride;
+    float *out; /* [rows, n_out] */
+} tfm_cpu_linear;
+
+/* One kv head and up to TFM_ATTEND_QUERIES queries of one sequence. Inside a page, a head's K is
+ * [TFM_KV_PAGE / 16][k_dim][16], its V [TFM_KV_PAGE][v_dim]. */
+typedef struct tfm_cpu_attend {
+    tfm_dtype kv_type;
+    uint32_t k_dim, v_dim;
+    float scale, softcap; /* softcap 0: none */
+    uint32_t window;      /* 0: all */
+    bool alibi_before_scale;
+    bool has_sink;
+    unsigned char *const *page; /* the cache's pages */
+    const uint32_t *table;      /* table[p / TFM_KV_PAGE] is the page of position p */
+    size_t k_at, v_at;          /* byte offset of this head's K and V in a page */
+    uint32_t n_queries;
+    struct {
+        const float *q; /* [k_dim] */
+        float *out;     /* [v_dim], may be q */
+        uint32_t position;
+        float slope, sink;
+    } query[TFM_ATTEND_QUERIES];
+} tfm_cpu_attend;
+
+typedef struct tfm_cpu_norm {
+    tfm_norm kind;
+    float eps;
+    uint32_t n;           /* numbers of one group */
+    uint32_t groups;      /* of one row */
+    const float *w, *b;   /* NULL, [n], or [groups, n] with step n */
+    uint32_t w_step, b_step;
+} tfm_cpu_norm;
+
+typedef struct tfm_cpu_kernels {
+    const char *name;
+    unsigned lanes; /* f32 of one vector */
+    /* Bytes of one row of k activations as linear wants them for `type`; 0: the f32 row itself. */
+    size_t (*act_bytes)(tfm_dtype type, uint32_t k);
+    void (*prepare)(tfm_dtype type, uint32_t k, const float *src, uint8_t *act);
+    /* Rows [row_first, row_end), at most TFM_LINEAR_ROWS of them, times one panel. */
+    void (*linear)(const tfm_cpu_linear *a, uint32_t panel, uint32_t row_first, uint32_t row_end);
+    /* Bytes of scratch that attend needs when no position passes last. */
+    size_t (*attend_bytes)(uint32_t k_dim, uint32_t v_dim, uint32_t last);
+    void (*attend)(const tfm_cpu_attend *a, void *scratch);
+    void (*norm)(const tfm_cpu_norm *a, const float *x, float *out); /* one row */
+    /* n numbers; out may be an input. b is for MULTIPLY and ADD. */
+    void (*elementwise)(const tfm_step *s, size_t n, const float *a, const float *b, float *out);
+    /* One head: pairs turned by cos_sin [rot/2][2]. out may be x. */
+    void (*rope)(const tfm_step *s, const float *cos_sin, const float *x, float *out);
+    void (*exp)(size_t n, const float *x, float *out);
+} tfm_cpu_kernels;
+
+extern const tfm_cpu_kernels tfm_cpu_kernels_generic;
+#if defined(__x86_64__)
+extern const tfm_cpu_kernels tfm_cpu_kernels_generic_avx2; /* the same bits, 8 lanes */
+#endif
+
+/* The best table for the numerics `instruction_set`; NULL if there is none. */
+const tfm_cpu_kernels *tfm_cpu_kernels_find(const char *instruction_set);
+
+#endif
