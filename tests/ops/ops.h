@@ -208,6 +208,9 @@ static inline void ops_case_free(ops_case *c) {
 
 /* ---- running ---- */
 
+/* Called with every backend that ops_run makes: a test may put other kernels in. */
+static void (*ops_hook)(tfm_backend *be);
+
 typedef struct ops_runner {
     const ops_case *c;
     tfm_backend *be;
@@ -306,6 +309,7 @@ static inline float *ops_run(const ops_case *c, const char *device, unsigned thr
     ops_runner r = {.c = c, .random = cut->seed};
     tfm_error err;
     if (tfm_backend_new(&r.be, device, threads, &err) != TFM_OK) ops_die(c->name, &err);
+    if (ops_hook != NULL) ops_hook(r.be);
     if (c->g.n_kv > 0 &&
         r.be->ops->kv_new(r.be, &c->g, 0, 1, c->kv_type, &r.kv, &err) != TFM_OK) {
         ops_die(c->name, &err);

@@ -9,8 +9,8 @@
  *     out[d] / total
  *
  * Panels and chunks are those of absolute positions, so the sums do not depend on where a prompt
- * was cut. A key that a query may not see has p = 0 exactly, and its V is never read. Queries share the
- * decoding of K and V; each one's numbers are its own. */
+ * was cut. A key that a query may not see has p = 0 exactly, and its V is never read. Queries share
+ * the decoding of K and V; each one's numbers are its own. */
 
 typedef struct attend_scratch {
     float *q;      /* [queries][k_dim] */

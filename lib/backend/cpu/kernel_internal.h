@@ -4,8 +4,8 @@
  *     k->linear(&args, panel, row_first, row_end);
  *
  * A kernel is one thread's work on a fixed piece (a panel of 16 outputs, a few rows, one head);
- * cpu.c and its neighbours cut steps into such pieces and never compute themselves. A further instruction
- * set is one more file that fills this table.
+ * cpu.c and its neighbours cut steps into such pieces and never compute themselves. A further
+ * instruction set is one more file that fills this table.
  *
  * `generic` numerics: a multiply and an add are two roundings, no fma; sums in the orders written
  * at each kernel in body_*.h. The same bodies are compiled for 4 and (x86) 8 lanes a vector: lanes

@@ -1,0 +1,628 @@
+/* test_ops.c - every kind of step: cpu against ref within a derived bound, always the same bits.
+ *
+ * For each case: |cpu - ref| <= the bound derived at bound_*() below; and on each backend the
+ * output is equal byte for byte whether rows run all at once, one by one, in random cuts, sequence
+ * by sequence, with 1, 2 or 3 threads, with pages in any order, and with vectors of 4 or 8 lanes.
+ * At the end, kernels that are wrong on purpose must be caught by these same checks.
+ *
+ * u = 2^-24 is the unit roundoff of f32. ref sums in double and rounds once: its own error, at most
+ * u |result|, is inside the small constants added to each count of roundings. */
+#include "../ops/ops.h"
+
+#include "backend/cpu/cpu_internal.h"
+#include "tensor/block_internal.h"
+#include "unit.h"
+
+static const double U = 0x1p-24;
+
+/* bound for element `col` of row `row` */
+typedef double (*bound_fn)(const ops_case *c, uint32_t row, uint32_t col, double ref);
+
+/* Elements of got that are farther from want than the bound (a NaN is). */
+static size_t count_far(const ops_case *c, const float *want, const float *got, bound_fn bound) {
+    size_t far = 0;
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        for (uint32_t i = 0; i < c->g.n_vocab; i++) {
+            const size_t at = (size_t)r * c->g.n_vocab + i;
+            const double diff = fabs((double)want[at] - (double)got[at]);
+            if (!(diff <= bound(c, r, i, want[at]))) {
+                if (far++ == 0 && ops_hook == NULL) {
+                    printf("%s: row %u, %u: %.9g, ref %.9g, bound %.3g\n", c->name, r, i,
+                           (double)got[at], (double)want[at], bound(c, r, i, want[at]));
+                }
+            }
+        }
+    }
+    return far;
+}
+
+static size_t out_bytes(const ops_case *c) {
+    return (size_t)c->n_rows * c->g.n_vocab * sizeof(float);
+}
+
+static bool same_bytes(const ops_case *c, const char *device, unsigned threads,
+                       const ops_cutting *cut, const float *base) {
+    float *other = ops_run(c, device, threads, cut);
+    const bool same = memcmp(base, other, out_bytes(c)) == 0;
+    if (!same && ops_hook == NULL) {
+        printf("%s: other bytes on %s, %u threads, at most %u rows%s\n", c->name, device, threads,
+               cut->most, cut->at_random ? ", random cuts" : "");
+    }
+    free(other);
+    return same;
+}
+
+static void use_narrow_kernels(tfm_backend *be) {
+    ((cpu_backend *)be)->kernels = &tfm_cpu_kernels_generic;
+}
+
+/* Everything about one case, which it frees. */
+static void check_case(ops_case *c, bound_fn bound) {
+    const ops_cutting cuts[] = {{1, false, false, 5}, {7, true, false, 11}, {0, false, true, 3},
+                                {40, true, true, 17}, {16, false, false, 2}};
+    float *ref = ops_run(c, "ref", 1, &ops_whole), *cpu = ops_run(c, "cpu", 1, &ops_whole);
+    CHECK_INT(count_far(c, ref, cpu, bound), 0);
+    CHECK(same_bytes(c, "cpu", 2, &ops_whole, cpu));
+    CHECK(same_bytes(c, "cpu", 3, &ops_whole, cpu));
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        CHECK(same_bytes(c, "cpu", 1 + (unsigned)i % 3, &cuts[i], cpu));
+        if (i < 2) CHECK(same_bytes(c, "ref", 1, &cuts[i], ref));
+    }
+    ops_hook = use_narrow_kernels;
+    CHECK(same_bytes(c, "cpu", 1, &ops_whole, cpu));
+    ops_hook = NULL;
+    free(ref), free(cpu);
+    ops_case_free(c);
+}
+
+/* ---- linear ---- */
+
+/* Float weights: each output is a chain of k multiplications and k additions, then the bias. The
+ * error of a sum of n rounded products in any order is at most gamma(n) sum |w x|, gamma(n) = n u /
+ * (1 - n u); one more for the bias and one for ref's rounding: (k + 3) u (sum |w x| + |b|), with 1%
+ * for the higher orders. Quantised weights: G groups; each term has three roundings (scale * sx,
+ * times the exact integer, the addition), 2 G additions at most if there is a minimum:
+ * (2 G + 4) u sum of |terms|. */
+static double bound_linear(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    static float w[1 << 12], x[1 << 12], scale[1 << 7];
+    static int8_t q[1 << 12];
+    const tfm_tensor *t = &c->tensor[0];
+    const uint32_t k = t->dims[1], each = tfm_dtype_block(t->dtype);
+    const float *in = c->hidden + (size_t)row * k;
+    tfm_error err;
+    double sum = 0.0, n = k + 3;
+    (void)ref;
+    const uint8_t *packed = (const uint8_t *)t->data + t->bytes / t->dims[0] * col; /* rows */
+    if (each == 1) {
+        if (tfm_to_f32(t->dtype, packed, k, w, &err) != TFM_OK) ops_die("row", &err);
+        for (uint32_t i = 0; i < k; i++) {
+            x[i] = t->dtype == TFM_BF16 ? tfm_bf16_to_f32(tfm_f32_to_bf16(in[i])) : in[i];
+            sum += fabs((double)w[i] * x[i]);
+        }
+    } else {
+        const uint32_t group = tfm_block_group(t->dtype);
+        tfm_quantize_act_i8(in, k, q, scale);
+        for (uint32_t at = 0; at < k; at += each) {
+            int8_t codes[TFM_BLOCK_MAX];
+            float s[TFM_BLOCK_GROUPS], m[TFM_BLOCK_GROUPS];
+            tfm_block_decode(t->dtype, packed + at / each * tfm_dtype_block_bytes(t->dtype), codes,
+                             s, m);
+            for (uint32_t g = 0; g < each / group; g++) {
+                int dot = 0, total = 0;
+                for (uint32_t i = g * group; i < (g + 1) * group; i++) {
+                    dot += codes[i] * q[at + i];
+                    total += q[at + i];
+                }
+                const double sx = scale[(at + g * group) / 32];
+                sum += fabs((double)s[g] * sx * dot) + fabs((double)m[g] * sx * total);
+            }
+        }
+        n = 2.0 * k / group + 4;
+    }
+    if (c->step[1].bias != TFM_NONE) sum += fabs((double)((const float *)c->tensor[1].data)[col]);
+    return 1.01 * n * U * sum;
+}
+
+static void linear_case(ops_case *c, tfm_dtype t, tfm_layout layout, uint32_t n_out, uint32_t k,
+                        bool bias) {
+    tfm_step *s = ops_begin(c, TFM_OP_LINEAR, 7 * n_out + k);
+    snprintf(c->name, sizeof c->name, "linear %s %s %ux%u", tfm_dtype_name(t),
+             tfm_layout_name(layout), n_out, k);
+    s->weight = ops_weight(c, t, layout, n_out, k);
+    if (bias) s->bias = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, 0, n_out);
+    ops_sequence(c, 0, 33);
+    ops_sequence(c, 9, 1);
+    ops_sequence(c, 3, 6);
+    ops_finish(c, (uint32_t[4]){k}, n_out, 3.0f);
+}
+
+/* Both layouts must agree byte for byte, so the bound is looked at in one. */
+static void check_linear(tfm_dtype t, uint32_t n_out, uint32_t k, bool bias) {
+    ops_case a, b;
+    linear_case(&a, t, TFM_LAYOUT_ROWS, n_out, k, bias);
+    linear_case(&b, t, TFM_LAYOUT_P16, n_out, k, bias);
+    float *cpu = ops_run(&a, "cpu", 1, &ops_whole), *ref = ops_run(&a, "ref", 1, &ops_whole);
+    CHECK(same_bytes(&b, "cpu", 2, &ops_whole, cpu));
+    CHECK(same_bytes(&b, "cpu", 1, &(ops_cutting){5, true, false, 9}, cpu));
+    CHECK(same_bytes(&b, "ref", 1, &ops_whole, ref));
+    free(cpu), free(ref);
+    ops_case_free(&b);
+    check_case(&a, bound_linear);
+}
+
+static void linear_float_weights(void) {
+    const tfm_dtype types[] = {TFM_F32, TFM_F16, TFM_BF16};
+    const uint32_t shape[][2] = {{1, 1}, {16, 16}, {17, 15}, {40, 33}, {5, 256}, {33, 301}};
+    for (int t = 0; t < 3; t++) {
+        for (int i = 0; i < 6; i++) check_linear(types[t], shape[i][0], shape[i][1], i % 2 == 0);
+    }
+}
+
+static void linear_block_weights(void) {
+    const tfm_dtype types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0,
+                               TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+    for (int t = 0; t < 10; t++) {
+        const uint32_t each = tfm_dtype_block(types[t]);
+        check_linear(types[t], 16, each, false);
+        check_linear(types[t], 19, 3 * each, true);
+        check_linear(types[t], 1, 2 * each, true);
+    }
+}
+
+/* Codes and activations at their extremes: the 16-bit products of the kernels must not overflow. */
+static void linear_extremes(void) {
+    const tfm_dtype types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0,
+                               TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+    for (int t = 0; t < 20; t++) {
+        ops_case c;
+        const tfm_dtype type = types[t / 2];
+        linear_case(&c, type, TFM_LAYOUT_ROWS, 16, 256, false);
+        const uint32_t bytes = tfm_dtype_block_bytes(type);
+        uint8_t codes[TFM_BLOCK_MAX], *data = (uint8_t *)(uintptr_t)c.tensor[0].data;
+        const unsigned top = type == TFM_Q8_0 ? (t % 2 ? 0x80 : 0x7f) : t % 2 ? 0xff : 0;
+        const tfm_block_form *form = tfm_block_form_of(type);
+        const unsigned bits = form->low.bits + form->high.bits;
+        memset(codes, (int)(top & ((1u << bits) - 1u)), sizeof codes);
+        for (uint64_t at = 0; at < c.tensor[0].bytes; at += bytes) {
+            uint8_t fresh[TFM_BLOCK_BYTES_MAX] = {0};
+            tfm_block_put_codes(type, fresh, codes);
+            uint8_t *block = data + at;
+            uint8_t mask[TFM_BLOCK_BYTES_MAX] = {0}, ones[TFM_BLOCK_MAX];
+            memset(ones, (int)((1u << bits) - 1u), sizeof ones);
+            tfm_block_put_codes(type, mask, ones); /* the quant bits of the block */
+            for (uint32_t i = 0; i < bytes; i++) {
+                block[i] = (uint8_t)((block[i] & ~mask[i]) | fresh[i]);
+            }
+        }
+        for (size_t i = 0; i < (size_t)c.n_rows * 256; i++) c.hidden[i] = i / 256 % 2 ? 5.f : -5.f;
+        check_case(&c, bound_linear);
+    }
+}
+
+/* ---- norm ---- */
+
+/* Sums of n numbers in 64 chains: n/64 + 10 additions deep (tree and partials included), so their
+ * relative error is (n/64 + 10) u of the sum of magnitudes. rms: half of it through the root, a few
+ * roundings more. layer: the mean is off by (n/64 + 11) u max|x|, which shifts every output by that
+ * times s |w|; together c u (max|x| s |w| + |y| + |b|), c = n/64 + 24. */
+static double bound_norm(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    const tfm_step *s = &c->step[1];
+    const uint32_t n = c->g.width / s->u.norm.groups;
+    static struct { /* of the last group looked at: columns of one group come one after another */
+        uint32_t row, group;
+        double top, scale;
+    } at;
+    double w = 1.0, b = 0.0;
+    if (col % n == 0 || at.row != row || at.group != col / n) {
+        const float *x = c->hidden + (size_t)row * c->g.width + col / n * n;
+        double sum = 0.0, square = 0.0;
+        at.row = row, at.group = col / n, at.top = 0.0;
+        for (uint32_t i = 0; i < n; i++) {
+            at.top = fmax(at.top, fabs((double)x[i]));
+            sum += x[i];
+        }
+        const double mean = s->u.norm.kind == TFM_NORM_LAYER ? sum / n : 0.0;
+        for (uint32_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+        at.scale = 1.0 / sqrt(square / n + (double)s->u.norm.eps);
+    }
+    if (s->weight != TFM_NONE) {
+        const uint64_t count = c->tensor[s->weight].dims[0];
+        w = tfm_f16_to_f32(((const uint16_t *)c->tensor[s->weight].data)[col % count]);
+    }
+    if (s->bias != TFM_NONE) {
+        b = ((const float *)c->tensor[s->bias].data)[col % c->tensor[s->bias].dims[0]];
+    }
+    return (n / 64.0 + 24) * U * (at.top * at.scale * fabs(w) + fabs(ref) + fabs(b));
+}
+
+static void check_norm(tfm_norm kind, uint32_t width, uint32_t groups, bool each, bool w, bool b) {
+    ops_case c;
+    tfm_step *s = ops_begin(&c, TFM_OP_NORM, width + groups);
+    snprintf(c.name, sizeof c.name, "norm %d width %u groups %u", (int)kind, width, groups);
+    s->u.norm.kind = kind;
+    s->u.norm.eps = 1e-5f;
+    s->u.norm.groups = groups;
+    if (w) {
+        s->weight = ops_weight(&c, TFM_F16, TFM_LAYOUT_ROWS, 0, each ? width : width / groups);
+    }
+    if (b) s->bias = ops_weight(&c, TFM_F32, TFM_LAYOUT_ROWS, 0, each ? width : width / groups);
+    ops_sequence(&c, 0, 9);
+    ops_sequence(&c, 5, 2);
+    ops_finish(&c, (uint32_t[4]){width}, width, 2.0f);
+    check_case(&c, bound_norm);
+}
+
+static void norms(void) {
+    const uint32_t widths[] = {1, 3, 16, 63, 64, 65, 288, 4096, 4097, 9000};
+    for (int i = 0; i < 10; i++) {
+        check_norm(TFM_NORM_RMS, widths[i], 1, false, true, false);
+        check_norm(TFM_NORM_LAYER, widths[i], 1, false, true, true);
+    }
+    check_norm(TFM_NORM_RMS, 96, 4, false, true, false);
+    check_norm(TFM_NORM_RMS, 96, 4, true, true, false);
+    check_norm(TFM_NORM_LAYER, 60, 3, true, true, true);
+    check_norm(TFM_NORM_LAYER, 64, 1, false, false, false);
+    check_norm(TFM_NORM_RMS, 64, 2, false, false, true);
+}
+
+/* ---- element-wise steps ---- */
+
+static double bound_exact(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    (void)c, (void)row, (void)col, (void)ref;
+    return 0.0;
+}
+
+/* exp is good to 3 u relative, tanh to 4 u, erf to 3 u absolute (test_ops_math.c); the argument of
+ * gelu's tanh carries 5 roundings, damped by |a| sech^2 a <= 0.45. All are x times something in
+ * [0, 1] with an absolute error below 8 u, tanh and sigmoid 8 u by themselves. Where exp leaves the
+ * range of f32 it gives 0 or infinity: 1e-35 covers what is lost. */
+static double bound_smooth(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    const double x = fabs((double)c->hidden[(size_t)row * c->g.width + col]);
+    const tfm_step *s = &c->step[1];
+    if (s->op == TFM_OP_SOFTCAP) return 8 * U * fabs(ref) + 1e-35; /* tanh is good relatively */
+    if (s->u.activation == TFM_ACT_RELU || s->u.activation == TFM_ACT_RELU2) return 0.0;
+    const bool bounded = s->u.activation == TFM_ACT_TANH || s->u.activation == TFM_ACT_SIGMOID;
+    return 8 * U * (bounded ? fabs(ref) : x) + 1e-35;
+}
+
+static tfm_step *elementwise_case(ops_case *c, tfm_op op, uint32_t width, float size) {
+    tfm_step *s = ops_begin(c, op, 31 + (uint64_t)op);
+    snprintf(c->name, sizeof c->name, "elementwise %d width %u size %g", (int)op, width,
+             (double)size);
+    ops_sequence(c, 0, 19);
+    const bool two = op == TFM_OP_ADD || op == TFM_OP_MULTIPLY;
+    ops_finish(c, (uint32_t[4]){width, two ? width : 0}, width, size);
+    return s;
+}
+
+static void elementwise_steps(void) {
+    ops_case c;
+    const uint32_t widths[] = {1, 7, 64, 1501};
+    for (int i = 0; i < 4; i++) {
+        elementwise_case(&c, TFM_OP_ADD, widths[i], 3.0f);
+        check_case(&c, bound_exact);
+        elementwise_case(&c, TFM_OP_MULTIPLY, widths[i], 3.0f);
+        check_case(&c, bound_exact);
+        elementwise_case(&c, TFM_OP_SCALE, widths[i], 3.0f)->u.scale = 0.7f;
+        check_case(&c, bound_exact);
+        tfm_step *s = elementwise_case(&c, TFM_OP_CLIP, widths[i], 3.0f);
+        s->u.clip.lo = -1.25f;
+        s->u.clip.hi = 2.0f;
+        check_case(&c, bound_exact);
+        elementwise_case(&c, TFM_OP_SOFTCAP, widths[i], 90.0f)->u.softcap = 30.0f;
+        check_case(&c, bound_smooth);
+        for (int a = TFM_ACT_SILU; a <= TFM_ACT_SIGMOID; a++) {
+            const float sizes[] = {1e-3f, 1.0f, 8.0f, 120.0f};
+            tfm_step *act = elementwise_case(&c, TFM_OP_ACTIVATION, widths[i], sizes[(i + a) % 4]);
+            act->u.activation = (tfm_activation)a;
+            check_case(&c, bound_smooth);
+        }
+    }
+}
+
+/* ---- moving numbers ---- */
+
+static void gathers(void) {
+    for (int t = 0; t < 3; t++) {
+        const tfm_dtype types[] = {TFM_F32, TFM_BF16, TFM_Q4_K};
+        for (int p16 = 0; p16 < 2; p16++) {
+            ops_case c;
+            tfm_step *s = ops_begin(&c, TFM_OP_GATHER, 5);
+            snprintf(c.name, sizeof c.name, "gather %s", tfm_dtype_name(types[t]));
+            s->weight = ops_weight(&c, types[t], p16 ? TFM_LAYOUT_P16 : TFM_LAYOUT_ROWS, 45, 256);
+            s->u.gather.index = p16 ? TFM_INDEX_POSITION : TFM_INDEX_TOKEN;
+            s->u.gather.offset = 2;
+            ops_sequence(&c, 0, 20);
+            ops_sequence(&c, 30, 13);
+            ops_finish(&c, (uint32_t[4]){0}, 256, 1.0f);
+            for (uint32_t r = 0; r < c.n_rows; r++) {
+                c.token[r] = (int32_t)(ops_next(&c.random) % 45);
+            }
+            float *out = ops_run(&c, "cpu", 1, &ops_whole), want[256];
+            tfm_error err;
+            CHECK(tfm_tensor_row_f32(&c.tensor[0], p16 ? 44 : (uint32_t)c.token[32], want, &err) ==
+                  TFM_OK);
+            CHECK(memcmp(out + 32 * 256, want, sizeof want) == 0);
+            free(out);
+            check_case(&c, bound_exact);
+        }
+    }
+}
+
+static void concats(void) { /* SPLIT stands before every step with two inputs */
+    ops_case c;
+    ops_begin(&c, TFM_OP_CONCAT, 8);
+    snprintf(c.name, sizeof c.name, "concat");
+    ops_sequence(&c, 0, 21);
+    ops_finish(&c, (uint32_t[4]){3, 17, 64, 1}, 85, 1.0f);
+    float *out = ops_run(&c, "cpu", 1, &ops_whole);
+    CHECK(memcmp(out, c.hidden, out_bytes(&c)) == 0);
+    free(out);
+    check_case(&c, bound_exact);
+}
+
+/* cos and sin are rounded to f32 (u each), two products and a sum: 3 u (|a| + |b|) |magnitude|. */
+static double bound_rope(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    (void)row, (void)col, (void)ref;
+    return 3.1 * U * 2.0 * 2.0 * fabs((double)c->step[1].u.rope.magnitude); /* |a|, |b| <= 2 */
+}
+
+static void check_rope(tfm_rope mode, uint32_t heads, uint32_t dim, uint32_t rot, float magnitude) {
+    ops_case c;
+    tfm_step *s = ops_begin(&c, TFM_OP_ROPE, heads + dim);
+    snprintf(c.name, sizeof c.name, "rope %d heads %u dim %u rot %u", (int)mode, heads, dim, rot);
+    c.inv_freq = ops_alloc(rot / 2 * sizeof(float));
+    for (uint32_t i = 0; i < rot / 2; i++) {
+        c.inv_freq[i] = (float)pow(10000.0, -2.0 * i / (double)rot);
+    }
+    s->u.rope.mode = mode;
+    s->u.rope.heads = heads;
+    s->u.rope.head_dim = dim;
+    s->u.rope.rot = rot;
+    s->u.rope.inv_freq = c.inv_freq;
+    s->u.rope.magnitude = magnitude;
+    ops_sequence(&c, 0, 21);
+    ops_sequence(&c, 100000, 3);
+    ops_finish(&c, (uint32_t[4]){heads * dim}, heads * dim, 2.0f);
+    float *out = ops_run(&c, "cpu", 1, &ops_whole);
+    for (uint32_t i = 0; magnitude == 1.0f && i < heads * dim; i++) {
+        CHECK(out[i] == c.hidden[i]); /* position 0 turns nothing */
+    }
+    free(out);
+    check_case(&c, bound_rope);
+}
+
+static void ropes(void) {
+    check_rope(TFM_ROPE_NEOX, 3, 16, 16, 1.0f);
+    check_rope(TFM_ROPE_INTERLEAVED, 3, 16, 16, 1.0f);
+    check_rope(TFM_ROPE_NEOX, 2, 20, 10, 1.19f);
+    check_rope(TFM_ROPE_INTERLEAVED, 1, 7, 2, 1.0f);
+}
+
+/* ---- attention ---- */
+
+typedef struct attend_form {
+    uint32_t heads, kv_heads, k_dim, v_dim, window;
+    float softcap;
+    bool alibi, alibi_before, sink, f32_cache;
+    uint32_t start[2], length[2];
+} attend_form;
+
+/* q and k are at most 1 in size, so a score is a chain of k_dim products with an error of at most
+ * (k_dim + 2) u k_dim before the scale; scale, alibi and softcap round 8 times at most what they
+ * hold: delta = u (|scale| (k_dim + 2 + 8) k_dim + 8 |bias|). softmax is a ratio: with weights off
+ * by a factor 1 +- e each, e = delta + u |s - m| + 4 u + (keys + 16) u for the chains of the sums,
+ * the result moves by at most 2 e max|v|, max|v| <= 1 (and once more for 1%, rounding of the ratio). */
+static double bound_attend(const ops_case *c, uint32_t row, uint32_t col, double ref) {
+    const tfm_step *s = &c->step[1];
+    const double d = s->u.attend.k_dim;
+    const double keys = c->start[1] + c->length[1] + c->start[0] + c->length[0];
+    double bias = 0.0;
+    (void)row, (void)col, (void)ref;
+    for (uint32_t h = 0; s->u.attend.alibi != NULL && h < s->u.attend.heads; h++) {
+        bias = fmax(bias, fabs((double)s->u.attend.alibi[h]) * keys);
+    }
+    const double scale = fabs((double)s->u.attend.scale);
+    const double range = 2 * (scale * d + bias) + 4;
+    const double delta = U * (scale * (d + 10) * (d + bias) + 8 * bias);
+    return 2.02 * (delta + U * range + (keys + 20) * U);
+}
+
+static void attend_case(ops_case *c, const attend_form *f) {
+    tfm_step *s = ops_begin(c, TFM_OP_ATTEND, f->heads * 131 + f->k_dim);
+    snprintf(c->name, sizeof c->name, "attend %u/%u heads %u,%u wide window %u cap %g%s%s%s",
+             f->heads, f->kv_heads, f->k_dim, f->v_dim, f->window, (double)f->softcap,
+             f->alibi ? " alibi" : "", f->alibi_before ? " before" : "", f->sink ? " sink" : "");
+    if (f->sink) s->extra = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, 0, f->heads);
+    if (f->alibi) {
+        c->alibi = ops_alloc(f->heads * sizeof(float));
+        for (uint32_t h = 0; h < f->heads; h++) c->alibi[h] = 0.5f / (float)(h + 1);
+    }
+    s->u.attend.heads = f->heads;
+    s->u.attend.kv_heads = f->kv_heads;
+    s->u.attend.k_dim = f->k_dim;
+    s->u.attend.v_dim = f->v_dim;
+    s->u.attend.scale = 1.0f / sqrtf((float)f->k_dim);
+    s->u.attend.softcap = f->softcap;
+    s->u.attend.window = f->window;
+    s->u.attend.alibi = c->alibi;
+    s->u.attend.alibi_before_scale = f->alibi_before;
+    c->kv = (tfm_kv_shape){f->kv_heads, f->k_dim, f->v_dim, 0};
+    c->kv_type = f->f32_cache ? TFM_F32 : TFM_F16;
+    for (int i = 0; i < 2; i++) ops_sequence(c, f->start[i], f->length[i]);
+    const uint32_t widths[4] = {f->heads * f->k_dim, f->kv_heads * f->k_dim,
+                                f->kv_heads * f->v_dim, 0};
+    ops_finish(c, widths, f->heads * f->v_dim, 1.0f);
+}
+
+static void attention(void) {
+    const attend_form forms[] = {
+        {.heads = 1, .kv_heads = 1, .k_dim = 1, .v_dim = 1, .length = {1, 20}},
+        {.heads = 4, .kv_heads = 4, .k_dim = 16, .v_dim = 16, .length = {70, 33}},
+        {.heads = 6, .kv_heads = 2, .k_dim = 8, .v_dim = 20, .length = {66, 5}},
+        {.heads = 40, .kv_heads = 2, .k_dim = 6, .v_dim = 34, .length = {18, 3}, .f32_cache = true},
+        {.heads = 4, .kv_heads = 2, .k_dim = 7, .v_dim = 5, .length = {80, 1}, .window = 19},
+        {.heads = 2, .kv_heads = 1, .k_dim = 32, .v_dim = 64, .length = {40, 90}, .window = 1},
+        {.heads = 2, .kv_heads = 2, .k_dim = 16, .v_dim = 16, .length = {50, 9}, .softcap = 1.5f},
+        {.heads = 3, .kv_heads = 3, .k_dim = 8, .v_dim = 8, .length = {77, 9}, .alibi = true},
+        {.heads = 3, .kv_heads = 1, .k_dim = 8, .v_dim = 8, .length = {77, 9}, .alibi = true,
+         .alibi_before = true, .f32_cache = true},
+        {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {40, 2}, .sink = true},
+        {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {90, 17}, .window = 33,
+         .softcap = 2.0f, .sink = true, .alibi = true},
+        {.heads = 2, .kv_heads = 1, .k_dim = 16, .v_dim = 16, .start = {1000, 2030},
+         .length = {40, 30}},
+        {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .length = {2100, 3}, .window = 1500},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        ops_case c;
+        attend_case(&c, &forms[i]);
+        check_case(&c, bound_attend);
+    }
+}
+
+/* Scores far apart, infinite V that no query may see: a masked key contributes exactly nothing. */
+static void attention_ignores_what_it_may_not_see(void) {
+    const attend_form form = {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .window = 5,
+                              .length = {60, 1}, .f32_cache = true};
+    ops_case c;
+    attend_case(&c, &form);
+    float *clean = ops_run(&c, "cpu", 1, &ops_whole);
+    for (int i = 0; i < 12; i++) c.hidden[40 * 12 + i] = i < 4 ? c.hidden[40 * 12 + i] : INFINITY;
+    float *dirty = ops_run(&c, "cpu", 1, &ops_whole);
+    for (uint32_t r = 0; r < 60; r++) {
+        const bool sees = r >= 40 && r < 45;
+        const bool same = memcmp(clean + r * 4, dirty + r * 4, 4 * sizeof(float)) == 0;
+        CHECK_INT(same, !sees);
+    }
+    free(clean), free(dirty);
+    ops_case_free(&c);
+}
+
+/* ---- wrong on purpose ---- */
+
+static tfm_cpu_kernels wrong;
+
+static void use_wrong_kernels(tfm_backend *be) {
+    if (strcmp(be->ops->name, "cpu") == 0) ((cpu_backend *)be)->kernels = &wrong;
+}
+
+static void linear_without_last_column(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
+                                       uint32_t end) {
+    tfm_cpu_linear b = *a;
+    b.k -= 1;
+    tfm_cpu_kernels_generic.linear(&b, panel, row, end);
+}
+
+static void linear_by_row_count(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
+                                uint32_t end) {
+    tfm_cpu_kernels_generic.linear(a, panel, row, end);
+    if (end - row == 1) {
+        float *out = &a->out[(size_t)row * a->n_out + panel * TFM_PANEL];
+        *out = nextafterf(*out, INFINITY);
+    }
+}
+
+static void attend_without_own_key(const tfm_cpu_attend *a, void *scratch) {
+    tfm_cpu_attend b = *a;
+    if (b.query[0].position > 0) b.query[0].position -= 1;
+    tfm_cpu_kernels_generic.attend(&b, scratch);
+}
+
+static void norm_without_eps(const tfm_cpu_norm *a, const float *x, float *out) {
+    tfm_cpu_norm b = *a;
+    b.eps = 0.0f;
+    tfm_cpu_kernels_generic.norm(&b, x, out);
+}
+
+static void rope_backwards(const tfm_step *s, const float *cos_sin, const float *x, float *out) {
+    tfm_step t = *s;
+    t.u.rope.mode = s->u.rope.mode == TFM_ROPE_NEOX ? TFM_ROPE_INTERLEAVED : TFM_ROPE_NEOX;
+    tfm_cpu_kernels_generic.rope(&t, cos_sin, x, out);
+}
+
+static void elementwise_imprecise(const tfm_step *s, size_t n, const float *a, const float *b,
+                                  float *out) {
+    tfm_cpu_kernels_generic.elementwise(s, n, a, b, out);
+    for (size_t i = 0; i < n; i++) out[i] *= 1.0f + 0x1p-20f;
+}
+
+/* How many elements the check finds with `wrong` in place. */
+static size_t caught(ops_case *c, bound_fn bound) {
+    float *ref = ops_run(c, "ref", 1, &ops_whole);
+    ops_hook = use_wrong_kernels;
+    float *cpu = ops_run(c, "cpu", 1, &ops_whole);
+    const size_t far = count_far(c, ref, cpu, bound);
+    ops_hook = NULL;
+    free(ref), free(cpu);
+    ops_case_free(c);
+    return far;
+}
+
+static void wrong_kernels_are_caught(void) {
+    const attend_form form = {.heads = 2, .kv_heads = 1, .k_dim = 8, .v_dim = 8, .length = {40, 2}};
+    const tfm_cpu_kernels good = tfm_cpu_kernels_generic;
+    ops_case c;
+    wrong = good;
+    wrong.linear = linear_without_last_column;
+    linear_case(&c, TFM_F32, TFM_LAYOUT_ROWS, 40, 33, true);
+    CHECK(caught(&c, bound_linear) > 100);
+
+    wrong = good;
+    wrong.linear = linear_by_row_count;
+    linear_case(&c, TFM_F32, TFM_LAYOUT_ROWS, 40, 33, true);
+    ops_hook = use_wrong_kernels;
+    float *all = ops_run(&c, "cpu", 1, &ops_whole);
+    CHECK(!same_bytes(&c, "cpu", 1, &(ops_cutting){1, false, false, 1}, all));
+    ops_hook = NULL;
+    free(all);
+    ops_case_free(&c);
+
+    wrong = good;
+    wrong.attend = attend_without_own_key;
+    attend_case(&c, &form);
+    CHECK(caught(&c, bound_attend) > 20);
+
+    wrong = good;
+    wrong.norm = norm_without_eps;
+    tfm_step *s = ops_begin(&c, TFM_OP_NORM, 3);
+    s->u.norm.eps = 1e-5f;
+    s->u.norm.groups = 1;
+    ops_sequence(&c, 0, 9);
+    ops_finish(&c, (uint32_t[4]){64}, 64, 0.5f);
+    CHECK(caught(&c, bound_norm) > 20);
+
+    wrong = good;
+    wrong.elementwise = elementwise_imprecise;
+    elementwise_case(&c, TFM_OP_ACTIVATION, 64, 3.0f)->u.activation = TFM_ACT_GELU;
+    CHECK(caught(&c, bound_smooth) > 20);
+
+    wrong = good;
+    wrong.rope = rope_backwards;
+    c.inv_freq = NULL;
+    s = ops_begin(&c, TFM_OP_ROPE, 3);
+    c.inv_freq = ops_alloc(8 * sizeof(float));
+    for (int i = 0; i < 8; i++) c.inv_freq[i] = 1.0f / (float)(1 + i);
+    s->u.rope.heads = 1;
+    s->u.rope.head_dim = s->u.rope.rot = 16;
+    s->u.rope.magnitude = 1.0f;
+    s->u.rope.inv_freq = c.inv_freq;
+    ops_sequence(&c, 0, 9);
+    ops_finish(&c, (uint32_t[4]){16}, 16, 1.0f);
+    CHECK(caught(&c, bound_rope) > 20);
+}
+
+int main(void) {
+    UNIT_RUN(linear_float_weights);
+    UNIT_RUN(linear_block_weights);
+    UNIT_RUN(linear_extremes);
+    UNIT_RUN(norms);
+    UNIT_RUN(elementwise_steps);
+    UNIT_RUN(gathers);
+    UNIT_RUN(concats);
+    UNIT_RUN(ropes);
+    UNIT_RUN(attention);
+    UNIT_RUN(attention_ignores_what_it_may_not_see);
+    UNIT_RUN(wrong_kernels_are_caught);
+    return unit_done();
+}
