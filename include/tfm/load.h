@@ -29,24 +29,29 @@ TFM_API tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_op
 /* Opens only the vocabulary of whatever lies at `path`, cheaply: no architecture is resolved and no
  * weight is read. model.bin; GGUF (vocabulary-only files included); a Hugging Face folder or a
  * tokenizer.json; a SentencePiece tokenizer.model; a llama2.c checkpoint with its tokenizer beside
- * it, or a llama2.c tokenizer.bin itself. o may be NULL. The model has no steps and no tensors but
- * the vocabulary's; tfm_model_vocab gives it. Its id is 64 zeros unless `path` is a model.bin.
- * TFM_NOTFOUND: there is no vocabulary, with the cure. */
+ * it, or a llama2.c tokenizer.bin itself. o may be NULL. What is no model.bin gives a model without
+ * steps and without weights whose id is 64 zeros; tfm_model_vocab gives the vocabulary.
+ * TFM_NOTFOUND: there is none, with the cure. */
 TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
                                   tfm_error *err) TFM_MUST_CHECK;
 
 typedef struct tfm_convert_options {
     tfm_load_options load;
-    tfm_dtype type;     /* target of 2-D weights; TFM_DTYPE_NONE: as they are. Norms, biases stay
-                           f32. A width that is no whole number of blocks keeps f16, reported. */
-    tfm_layout layout;  /* of 2-D linear weights; embeddings used by gather stay rows */
+    tfm_dtype type;     /* f32, f16, bf16, q8_0, q4_0: of 2-D weights; TFM_DTYPE_NONE: as they are.
+                           Norms, biases and learned positions stay as they are, or become f32. A
+                           width that is no whole number of blocks becomes f16, which is reported. */
+    tfm_layout layout;  /* of 2-D linear weights; an embedding that is looked up stays rows */
     void (*report)(void *ctx, const char *line); /* NULL, or told what was changed or kept */
     void *report_ctx;
 } tfm_convert_options;
 
-/* Reads `path` (model.bin included: change of type or layout) and writes a model stream to w.
- * h (kind model) is what the caller has prepared; model and vocab keys are set here. */
+/* Reads `path` (model.bin included: change of type or layout) and writes a model stream to w, with
+ * one tensor in memory at a time. h (kind model) is what the caller has prepared; model and vocab
+ * keys are set here. The same input and options give the same bytes. */
 TFM_API tfm_status tfm_convert(const char *path, const tfm_convert_options *o, tfm_header *h,
                                tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
+/* The same into memory (all converted tensors are held): for tfm_gguf_write. */
+TFM_API tfm_status tfm_convert_load(tfm_model **out, const char *path, const tfm_convert_options *o,
+                                    tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -43,12 +43,14 @@ static tfm_status make_tensors(holder *h, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status to_model(holder *h, const char *path, tfm_model **out, tfm_error *err)
+/* A vocabulary alone is no model that a stream could name: its id is zeros. */
+static tfm_status to_model(holder *h, const char *path, bool vocab_only, tfm_model **out,
+                           tfm_error *err)
 {
-    char id[65];
+    char id[65] = "0000000000000000000000000000000000000000000000000000000000000000";
     tfm_model_parts parts = {.path = path, .id = id, .owner = h, .free_owner = holder_free};
     TFM_TRY(make_tensors(h, err));
-    TFM_TRY(tfm_assembly_id(&h->a, "as is", false, id, err));
+    if (!vocab_only) TFM_TRY(tfm_assembly_id(&h->a, "as is", false, id, err));
     parts.vocab_id = h->a.vocab_id;
     parts.description = h->a.description;
     parts.description_len = h->a.description_len;
@@ -69,7 +71,7 @@ static tfm_status load(tfm_model **out, const char *path, const tfm_load_options
     TFM_TRY(tfm_alloc(&p, 1, sizeof *h, err));
     h = p;
     st = tfm_assemble(&h->a, path, o, vocab_only, err);
-    if (st == TFM_OK) st = to_model(h, path, out, err);
+    if (st == TFM_OK) st = to_model(h, path, vocab_only, out, err);
     if (st != TFM_OK) holder_free(h);
     return st;
 }

@@ -83,8 +83,8 @@ static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name)
     return &p->tensor[i];
 }
 
-/* Views of all recipes. A tensor that no recipe has made yet gets bytes of its own if the compiler
- * may read it (a table: rank 1, ones here), else an address that nobody follows. */
+/* Views of all recipes. The compiler reads vectors only, and those are there; an address that nobody
+ * follows stands for a matrix that is not made yet. */
 static tfm_status proof_tensors(proof *p, tfm_error *err)
 {
     void *mem;
@@ -93,14 +93,8 @@ static tfm_status proof_tensors(proof *p, tfm_error *err)
     TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, p->r->n_recipes + 1, err));
     p->used = mem;
     for (size_t i = 0; i < p->r->n_recipes; i++) {
-        tfm_tensor *t = &p->tensor[i];
-        *t = p->r->recipe[i].out;
-        if (t->data != NULL) continue;
-        t->data = p;
-        if (t->rank > 1) continue;
-        TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, (size_t)t->bytes + 4, err));
-        for (uint32_t k = 0; t->dtype == TFM_F32 && k < t->dims[0]; k++) ((float *)mem)[k] = 1;
-        t->data = mem;
+        p->tensor[i] = p->r->recipe[i].out;
+        if (p->tensor[i].data == NULL) p->tensor[i].data = p;
     }
     return TFM_OK;
 }

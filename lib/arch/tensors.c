@@ -92,6 +92,17 @@ static tfm_status take_transpose(const tfm_resolver *r, const tfm_yaml *y, tfm_r
     return TFM_OK;
 }
 
+/* Vectors are made at once: they are small, and the compiler may want to read one (rotary tables). */
+static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *err)
+{
+    void *p;
+    if (c->out.data != NULL || c->out.rank != 1) return TFM_OK;
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)c->out.bytes, err));
+    TFM_TRY(tfm_recipe_run(c, p, err));
+    c->out.data = p;
+    return TFM_OK;
+}
+
 static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c, tfm_error *err)
 {
     const tfm_yaml *y;
@@ -228,6 +239,7 @@ static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonic
     c.out = *t;
     c.out.name = name;
     TFM_TRY(transforms(r, m, &c, err));
+    TFM_TRY(make_vector(r, &c, err));
     return add_recipe(r, &c, err);
 }
 
