@@ -1,0 +1,208 @@
+/* main.c - tfm-run: tokens in, tokens out, the whole model and the loop in one program.
+ *
+ * Owns the options and the order of reading and writing: prompts are read until the generator has
+ * enough, or the writer says FLUSH, or the stream ends; events are written as they come and flushed
+ * before each computation, so that the head of the line streams.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run.h"
+#include "tfm/load.h"
+
+#define GROUPS_AHEAD 4u /* times -b: groups read ahead, so that slots never wait for their turn */
+#define MAX_STOPS 64
+
+enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_KV, OPT_UNORDERED, OPT_IGNORE_END, OPT_KV_BYTES };
+
+static const tfm_option options[] = {
+    TFM_OPT_COMMON,
+    TFM_OPT_MODEL,
+    TFM_OPT_DEVICE,
+    TFM_OPT_THREADS,
+    {'n', "max-tokens", "N", "stop after N new tokens (default: at an end token or the context)"},
+    {'N', "samples", "K", "samples of each record: group g becomes g*K .. g*K+K-1 (default: 1)"},
+    {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
+    {'c', "ctx", "N",
+     "context: prompt and new tokens together (default: the model's, 4096 at most)"},
+    TFM_OPT_SAMPLING,
+    {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
+    {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
+    {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
+    {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
+    {OPT_KV, "kv", "TYPE", "type of the cache: f16 or f32 (default: f16)"},
+    {OPT_KV_BYTES, "kv-bytes", "N",
+     "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_END};
+
+static const tfm_program program = {"tfm-run", "[options] [FILE...]",
+                                    "generate: the whole model, tokens to tokens", options};
+
+static const char *stops[MAX_STOPS];
+
+static void parse(tfm_cli *c, run_options *o) {
+    tfm_cli_sampling sampling;
+    tfm_generate_options *g = &o->generate;
+
+    tfm_cli_sampling_start(&sampling);
+    g->n_samples = 1;
+    g->stop = stops;
+    for (int opt; (opt = tfm_cli_next(c)) != 0;) {
+        if (tfm_cli_sampling_take(c, opt, &sampling)) continue;
+        switch (opt) {
+        case 'n':
+            g->has_max_tokens = true;
+            g->max_tokens = tfm_cli_u32(c, 0, UINT32_MAX);
+            break;
+        case 'N': g->n_samples = tfm_cli_u32(c, 1, 65536); break;
+        case 'b': g->sequences = tfm_cli_u32(c, 1, 65536); break;
+        case 'c': o->engine.ctx = tfm_cli_u32(c, 1, UINT32_MAX); break;
+        case OPT_ECHO: o->echo = true; break;
+        case OPT_UNORDERED: g->unordered = true; break;
+        case OPT_IGNORE_END: g->ignore_eog = true; break;
+        case OPT_KV_BYTES: o->engine.kv_bytes = tfm_cli_u64(c, 0, UINT64_MAX); break;
+        case OPT_STOP:
+            if (g->n_stop == MAX_STOPS) tfm_cli_usage(c, "--stop: %d at most", MAX_STOPS);
+            stops[g->n_stop++] = c->arg;
+            break;
+        case OPT_KV:
+            o->engine.kv_type = tfm_dtype_parse(c->arg);
+            if (o->engine.kv_type != TFM_F16 && o->engine.kv_type != TFM_F32)
+                tfm_cli_usage(c, "--kv: '%s' is no type of the cache: give f16 or f32", c->arg);
+            break;
+        }
+    }
+    g->sampling = tfm_cli_sampling_end(&sampling);
+    o->engine.device = c->device;
+    o->engine.threads = c->threads;
+    if (!c->model) tfm_cli_usage(c, "no model: give -m FILE or set TFM_MODEL");
+}
+
+/* The header of the output: the input's, of this model now. */
+static tfm_status write_header(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
+                               const tfm_header *in, tfm_writer *w, tfm_error *err) {
+    const char *vocab = tfm_model_vocab_id(m);
+    tfm_header *h;
+    char text[16];
+
+    TFM_TRY(tfm_header_copy(&h, in, err));
+    tfm_status st = tfm_header_set_kind(h, "tokens", err);
+    if (st == TFM_OK) st = tfm_header_set(h, "tokenize", NULL, err);
+    if (st == TFM_OK && *vocab) st = tfm_header_set(h, "vocab", vocab, err);
+    if (st == TFM_OK) st = tfm_header_set(h, "model", tfm_model_id(m), err);
+    if (st == TFM_OK) st = tfm_header_set(h, "model-hint", c->model, err);
+    if (st == TFM_OK) st = tfm_header_set(h, "numerics", tfm_engine_numerics(e), err);
+    snprintf(text, sizeof text, "%u", o->generate.n_samples);
+    if (st == TFM_OK && o->generate.n_samples > 1) st = tfm_header_set(h, "samples", text, err);
+    if (st == TFM_OK) st = tfm_cli_provenance(c, h, err);
+    if (st == TFM_OK) st = tfm_writer_header(w, h, err);
+    tfm_header_free(h);
+    return st;
+}
+
+static tfm_status add_prompt(tfm_generator *g, run_output *out, const tfm_prompt *p,
+                             tfm_error *err) {
+    TFM_TRY(run_output_add(out, p, err));
+    if (p->message) return tfm_generator_add_failed(g, p->group, p->message, err);
+    return tfm_generator_add(g, p->group, p->ids, p->n, err);
+}
+
+/* Reads prompts and writes events until the present stream has ended and all is written. */
+static tfm_status pump(tfm_prompts *prompts, tfm_generator *g, run_output *out, tfm_writer *w,
+                       size_t ahead, tfm_error *err) {
+    bool more = true;
+
+    for (;;) {
+        bool drain = false;
+        while (more && !drain && tfm_generator_open(g) < ahead) {
+            tfm_prompt p;
+            tfm_status st = tfm_prompts_next(prompts, &p, err);
+            if (st == TFM_DONE) {
+                more = false;
+                break;
+            }
+            if (st != TFM_OK) return st;
+            drain = p.flush;
+            TFM_TRY(add_prompt(g, out, &p, err));
+        }
+        do {
+            tfm_event ev;
+            if (!tfm_generator_ready(g)) TFM_TRY(tfm_writer_flush(w, err));
+            tfm_status st = tfm_generator_next(g, &ev, err);
+            if (st == TFM_DONE) {
+                if (!more) return TFM_OK;
+                TFM_TRY(tfm_writer_flush(w, err));
+                break;
+            }
+            if (st != TFM_OK) return st;
+            TFM_TRY(run_output_event(out, &ev, err));
+        } while (drain || !more || tfm_generator_open(g) >= ahead);
+    }
+}
+
+static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
+                             tfm_reader *r, tfm_writer *w, tfm_error *err) {
+    uint32_t sequences = o->generate.sequences ? o->generate.sequences : 64;
+    const tfm_vocab *vocab;
+    tfm_prompts *prompts = NULL;
+    tfm_generator *g = NULL;
+    run_output *out = NULL;
+    tfm_status st = tfm_model_vocab(m, &vocab, err);
+
+    if (st == TFM_OK) st = tfm_prompts_new(&prompts, r, vocab, tfm_model_path(m), err);
+    if (st == TFM_OK) st = tfm_generator_new(&g, e, &o->generate, err);
+    if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
+    if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
+    if (st == TFM_OK) st = pump(prompts, g, out, w, (size_t)sequences * GROUPS_AHEAD, err);
+    if (st == TFM_OK) st = tfm_writer_end(w, err);
+    run_output_free(out);
+    tfm_generator_free(g);
+    tfm_prompts_free(prompts);
+    return st;
+}
+
+/* Every stream of one input file. */
+static tfm_status run_file(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
+                           const char *path, tfm_writer *w, tfm_error *err) {
+    tfm_reader *r = NULL;
+    const char *name;
+    int fd;
+
+    TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
+    tfm_status st = tfm_reader_new(&r, fd, name, err);
+    while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK)
+        st = run_stream(c, o, e, m, r, w, err);
+    tfm_reader_free(r);
+    if (fd > 0) close(fd);
+    return st == TFM_DONE ? TFM_OK : st;
+}
+
+int main(int argc, char **argv) {
+    tfm_cli cli;
+    run_options o = {0};
+    tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
+    tfm_error err = {0};
+    tfm_model *model = NULL;
+    tfm_engine *engine = NULL;
+    tfm_writer *w = NULL;
+    const char *name;
+    char **files;
+    int fd;
+
+    tfm_cli_start(&cli, &program, argc, argv);
+    parse(&cli, &o);
+    int n_files = tfm_cli_operands(&cli, &files);
+    tfm_status st = tfm_cli_open_output(&cli, true, &fd, &name, &err);
+    if (st == TFM_OK) st = tfm_writer_new(&w, fd, name, &err);
+    if (st == TFM_OK) st = tfm_load(&model, cli.model, &lo, &err);
+    if (st == TFM_OK) st = tfm_engine_new(&engine, model, &o.engine, &err);
+    if (st == TFM_OK && n_files == 0) st = run_file(&cli, &o, engine, model, NULL, w, &err);
+    for (int i = 0; st == TFM_OK && i < n_files; i++)
+        st = run_file(&cli, &o, engine, model, files[i], w, &err);
+    int status = tfm_cli_finish(&cli, st, w, &err);
+    tfm_writer_free(w);
+    tfm_engine_free(engine);
+    tfm_model_free(model);
+    return status;
+}

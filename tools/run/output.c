@@ -1,0 +1,178 @@
+/* output.c - from the generator's events to records.
+ *
+ * Owns what has to be written around the new tokens of each group: records that passed by, the
+ * prompt under --echo, who failed. With K samples group g becomes the groups g*K .. g*K+K-1, each with
+ * the records that belong to g. Prompts leave in the order they came (unless --unordered), so a queue
+ * searched from its front is enough.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+
+typedef struct pending {
+    struct pending *next;
+    tfm_prompt prompt;      /* deep copy */
+    unsigned char *started; /* [n_samples] was the prologue written? */
+    uint32_t n_open;        /* samples not ended */
+} pending;
+
+struct run_output {
+    tfm_cli *cli;
+    tfm_writer *w;
+    const run_options *opt;
+    uint32_t n_samples;
+    pending *first, **last;
+};
+
+static tfm_status no_memory(tfm_error *err) {
+    return tfm_fail(err, TFM_NOMEM, "out of memory");
+}
+
+static void pending_free(pending *p) {
+    if (!p) return;
+    for (size_t i = 0; i < p->prompt.n_passed; i++) free(p->prompt.passed[i].payload);
+    free(p->prompt.passed);
+    free(p->prompt.ids);
+    free(p->prompt.program);
+    free(p->started);
+    free(p);
+}
+
+tfm_status run_output_new(run_output **out, tfm_cli *cli, tfm_writer *w, const run_options *o,
+                          tfm_error *err) {
+    run_output *r = *out = calloc(1, sizeof *r);
+    if (!r) return no_memory(err);
+    r->cli = cli;
+    r->w = w;
+    r->opt = o;
+    r->n_samples = o->generate.n_samples ? o->generate.n_samples : 1;
+    r->last = &r->first;
+    return TFM_OK;
+}
+
+void run_output_free(run_output *r) {
+    if (!r) return;
+    while (r->first) {
+        pending *p = r->first;
+        r->first = p->next;
+        pending_free(p);
+    }
+    free(r);
+}
+
+static bool copy_bytes(void *out, const void *from, size_t n) {
+    void *p = malloc(n ? n : 1);
+    if (!p) return false;
+    if (n) memcpy(p, from, n);
+    memcpy(out, &p, sizeof p);
+    return true;
+}
+
+static bool copy_prompt(pending *p, const tfm_prompt *from, bool echo) {
+    tfm_prompt *to = &p->prompt;
+
+    to->group = from->group;
+    if (echo) {
+        if (!copy_bytes(&to->ids, from->ids, from->n * sizeof *from->ids)) return false;
+        to->n = from->n;
+    }
+    if (from->program && !copy_bytes(&to->program, from->program, strlen(from->program) + 1))
+        return false;
+    to->passed = calloc(from->n_passed ? from->n_passed : 1, sizeof *to->passed);
+    if (!to->passed) return false;
+    for (size_t i = 0; i < from->n_passed; i++, to->n_passed++) {
+        to->passed[i].record = from->passed[i].record;
+        if (!copy_bytes(&to->passed[i].payload, from->passed[i].payload,
+                        (size_t)from->passed[i].record.bytes))
+            return false;
+    }
+    return true;
+}
+
+tfm_status run_output_add(run_output *r, const tfm_prompt *from, tfm_error *err) {
+    pending *p = calloc(1, sizeof *p);
+
+    if (!p || !(p->started = calloc(r->n_samples, 1)) || !copy_prompt(p, from, r->opt->echo)) {
+        pending_free(p);
+        return no_memory(err);
+    }
+    p->n_open = r->n_samples;
+    *r->last = p;
+    r->last = &p->next;
+    return TFM_OK;
+}
+
+/* ---- records ---- */
+
+/* What comes before the first new token: the records that passed by, then the prompt. */
+static tfm_status prologue(run_output *r, const pending *p, uint32_t group, tfm_error *err) {
+    for (size_t i = 0; i < p->prompt.n_passed; i++) {
+        tfm_record rec = p->prompt.passed[i].record;
+        rec.group = group;
+        rec.flags = 0;
+        TFM_TRY(tfm_writer_record(r->w, &rec, p->prompt.passed[i].payload, err));
+    }
+    if (!r->opt->echo || p->prompt.n == 0) return TFM_OK;
+    tfm_record rec = {.type = TFM_REC_TENSOR,
+                      .dtype = TFM_I32,
+                      .rank = 1,
+                      .group = group,
+                      .dims = {(uint32_t)p->prompt.n, 1, 1, 1},
+                      .name = "tokens"};
+    return tfm_writer_record(r->w, &rec, p->prompt.ids, err);
+}
+
+static tfm_status write_token(run_output *r, const tfm_event *ev, uint32_t group, bool is_first,
+                              tfm_error *err) {
+    tfm_record rec = {.type = TFM_REC_TENSOR,
+                      .dtype = TFM_I32,
+                      .rank = 1,
+                      .group = group,
+                      .position = ev->position,
+                      .dims = {1, 1, 1, 1},
+                      .name = "tokens"};
+    if (is_first && !r->opt->echo) rec.flags = TFM_FLAG_CONTINUES;
+    return tfm_writer_record(r->w, &rec, &ev->token, err);
+}
+
+static void drop(run_output *r, pending **at) {
+    pending *p = *at;
+    *at = p->next;
+    if (r->last == &p->next) r->last = at;
+    pending_free(p);
+}
+
+tfm_status run_output_event(run_output *r, const tfm_event *ev, tfm_error *err) {
+    pending **at = &r->first;
+    uint64_t number = (uint64_t)ev->group * r->n_samples + ev->sample;
+
+    while (*at && (*at)->prompt.group != ev->group) at = &(*at)->next;
+    if (!*at) return tfm_fail(err, TFM_FORMAT, "group %u is open twice", ev->group);
+    if (number >= TFM_GROUP_ALL)
+        return tfm_fail(err, TFM_LIMIT, "group %u times %u samples is past the last group number",
+                        ev->group, r->n_samples);
+    pending *p = *at;
+    uint32_t group = (uint32_t)number;
+    if (!p->started[ev->sample]) {
+        TFM_TRY(prologue(r, p, group, err));
+        p->started[ev->sample] = 1;
+    }
+    switch (ev->type) {
+    case TFM_EVENT_TOKEN:
+        TFM_TRY(write_token(r, ev, group, p->started[ev->sample] == 1, err));
+        p->started[ev->sample] = 2;
+        return TFM_OK;
+    case TFM_EVENT_ERROR:
+        tfm_cli_record_failed(r->cli);
+        TFM_TRY(tfm_writer_error(r->w, group, p->prompt.program ? p->prompt.program : "tfm-run",
+                                 ev->message, err));
+        TFM_TRY(tfm_writer_group_end(r->w, group, ev->position, TFM_END_ERROR, err));
+        break;
+    case TFM_EVENT_END:
+        TFM_TRY(tfm_writer_group_end(r->w, group, ev->position, ev->end, err));
+        break;
+    }
+    if (--p->n_open == 0) drop(r, at);
+    return TFM_OK;
+}
