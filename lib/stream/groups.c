@@ -5,8 +5,7 @@
  * so that no file can be made to collide. */
 #include "stream/stream_internal.h"
 
-static size_t slot_of(const tfm_groups *g, uint32_t group)
-{
+static size_t slot_of(const tfm_groups *g, uint32_t group) {
     uint32_t h = group ^ g->seed; /* a 32-bit finaliser: every input bit reaches every output bit */
     h = (h ^ h >> 16) * 0x7feb352du;
     h = (h ^ h >> 15) * 0x846ca68bu;
@@ -14,16 +13,14 @@ static size_t slot_of(const tfm_groups *g, uint32_t group)
 }
 
 /* The slot of the group, or the empty one where it belongs. cap > used. */
-static size_t find(const tfm_groups *g, uint32_t group)
-{
+static size_t find(const tfm_groups *g, uint32_t group) {
     size_t i = slot_of(g, group);
     while (g->slot[i].group != TFM_GROUP_ALL && g->slot[i].group != group)
         i = (i + 1) & (g->cap - 1);
     return i;
 }
 
-static tfm_status grow(tfm_groups *g, tfm_error *err)
-{
+static tfm_status grow(tfm_groups *g, tfm_error *err) {
     tfm_groups bigger = {.cap = g->cap ? g->cap * 2 : 16, .used = g->used};
     void *p;
     TFM_TRY(tfm_alloc(&p, bigger.cap, sizeof *bigger.slot, err));
@@ -38,8 +35,7 @@ static tfm_status grow(tfm_groups *g, tfm_error *err)
     return TFM_OK;
 }
 
-static void remove_group(tfm_groups *g, uint32_t group)
-{
+static void remove_group(tfm_groups *g, uint32_t group) {
     if (g->cap == 0) return;
     size_t mask = g->cap - 1, hole = find(g, group);
     if (g->slot[hole].group != group) return;
@@ -54,8 +50,7 @@ static void remove_group(tfm_groups *g, uint32_t group)
     g->slot[hole].group = TFM_GROUP_ALL;
 }
 
-tfm_status tfm_groups_note(tfm_groups *g, const tfm_record *rec, tfm_error *err)
-{
+tfm_status tfm_groups_note(tfm_groups *g, const tfm_record *rec, tfm_error *err) {
     switch (rec->type) {
     case TFM_REC_TENSOR:
     case TFM_REC_TEXT:
@@ -80,14 +75,12 @@ tfm_status tfm_groups_note(tfm_groups *g, const tfm_record *rec, tfm_error *err)
     return TFM_OK;
 }
 
-void tfm_groups_clear(tfm_groups *g)
-{
+void tfm_groups_clear(tfm_groups *g) {
     for (size_t i = 0; i < g->cap; i++) g->slot[i].group = TFM_GROUP_ALL;
     g->used = 0;
 }
 
-void tfm_groups_free(tfm_groups *g)
-{
+void tfm_groups_free(tfm_groups *g) {
     tfm_free(g->slot);
     *g = (tfm_groups){0};
 }

@@ -18,13 +18,11 @@ struct tfm_header {
     size_t n, cap;
 };
 
-uint64_t tfm_pad64(uint64_t n)
-{
+uint64_t tfm_pad64(uint64_t n) {
     return (n + TFM_ALIGN - 1) & ~(uint64_t)(TFM_ALIGN - 1);
 }
 
-bool tfm_is_plain_utf8(const char *s, size_t n)
-{
+bool tfm_is_plain_utf8(const char *s, size_t n) {
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         bool ok;
@@ -34,23 +32,19 @@ bool tfm_is_plain_utf8(const char *s, size_t n)
     return true;
 }
 
-static bool is_lower(char c)
-{
+static bool is_lower(char c) {
     return c >= 'a' && c <= 'z';
 }
 
-static bool is_upper(char c)
-{
+static bool is_upper(char c) {
     return c >= 'A' && c <= 'Z';
 }
 
-static bool is_digit(char c)
-{
+static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-static bool is_key(const char *s, size_t n)
-{
+static bool is_key(const char *s, size_t n) {
     if (n < 1 || n > KEY_MAX) return false;
     for (size_t i = 0; i < n; i++)
         if (!is_lower(s[i]) && !is_upper(s[i]) && !is_digit(s[i]) && s[i] != '_' && s[i] != '-')
@@ -58,24 +52,21 @@ static bool is_key(const char *s, size_t n)
     return true;
 }
 
-static bool is_kind(const char *s, size_t n)
-{
-    if (n < 1 || n > KIND_MAX || !is_lower(s[0])) return false;
+static bool is_kind(const char *s, size_t n) {
+    if (n < 1 || n > KIND_MAX) return false;
     for (size_t i = 0; i < n; i++)
         if (!is_lower(s[i]) && !is_digit(s[i]) && s[i] != '-') return false;
     return true;
 }
 
-static bool is_reserved(const char *key, size_t n)
-{
+static bool is_reserved(const char *key, size_t n) {
     return (n == 3 && memcmp(key, "end", 3) == 0) || (n == 4 && memcmp(key, "kind", 4) == 0) ||
            (n == 5 && memcmp(key, "needs", 5) == 0);
 }
 
 /* ---- in memory ---- */
 
-static tfm_status new_header(tfm_header **out, const char *kind, size_t n, tfm_error *err)
-{
+static tfm_status new_header(tfm_header **out, const char *kind, size_t n, tfm_error *err) {
     void *p;
     *out = NULL;
     if (!is_kind(kind, n))
@@ -92,13 +83,11 @@ static tfm_status new_header(tfm_header **out, const char *kind, size_t n, tfm_e
     return TFM_OK;
 }
 
-tfm_status tfm_header_new(tfm_header **out, const char *kind, tfm_error *err)
-{
+tfm_status tfm_header_new(tfm_header **out, const char *kind, tfm_error *err) {
     return new_header(out, kind, strlen(kind), err);
 }
 
-void tfm_header_free(tfm_header *h)
-{
+void tfm_header_free(tfm_header *h) {
     if (!h) return;
     for (size_t i = 0; i < h->n; i++) {
         tfm_free(h->line[i].key);
@@ -110,8 +99,7 @@ void tfm_header_free(tfm_header *h)
 }
 
 static tfm_status append(tfm_header *h, const char *key, size_t key_len, const char *value,
-                         size_t value_len, tfm_error *err)
-{
+                         size_t value_len, tfm_error *err) {
     struct line l = {0};
     void *p = h->line;
     tfm_status st = tfm_grow(&p, &h->cap, h->n + 1, sizeof *h->line, err);
@@ -127,8 +115,7 @@ static tfm_status append(tfm_header *h, const char *key, size_t key_len, const c
 }
 
 static tfm_status check_line(const char *key, size_t key_len, const char *value, size_t value_len,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     int shown = (int)(key_len > KEY_MAX ? KEY_MAX : key_len);
     if (!is_key(key, key_len) || is_reserved(key, key_len))
         return tfm_fail(err, TFM_FORMAT, "'%.*s' cannot be a header key", shown, key);
@@ -139,8 +126,7 @@ static tfm_status check_line(const char *key, size_t key_len, const char *value,
     return TFM_OK;
 }
 
-tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h, tfm_error *err)
-{
+tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h, tfm_error *err) {
     tfm_header *c;
     *out = NULL;
     TFM_TRY(tfm_header_new(&c, h->kind, err));
@@ -156,13 +142,11 @@ tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h, tfm_error *err
     return TFM_OK;
 }
 
-const char *tfm_header_kind(const tfm_header *h)
-{
+const char *tfm_header_kind(const tfm_header *h) {
     return h->kind;
 }
 
-tfm_status tfm_header_set_kind(tfm_header *h, const char *kind, tfm_error *err)
-{
+tfm_status tfm_header_set_kind(tfm_header *h, const char *kind, tfm_error *err) {
     char *copy;
     if (!is_kind(kind, strlen(kind)))
         return tfm_fail(err, TFM_FORMAT, "'%s' is no kind of stream", kind);
@@ -172,15 +156,13 @@ tfm_status tfm_header_set_kind(tfm_header *h, const char *kind, tfm_error *err)
     return TFM_OK;
 }
 
-const char *tfm_header_get(const tfm_header *h, const char *key)
-{
+const char *tfm_header_get(const tfm_header *h, const char *key) {
     for (size_t i = 0; i < h->n; i++)
         if (strcmp(h->line[i].key, key) == 0) return h->line[i].value;
     return NULL;
 }
 
-static void remove_key(tfm_header *h, const char *key)
-{
+static void remove_key(tfm_header *h, const char *key) {
     size_t kept = 0;
     for (size_t i = 0; i < h->n; i++) {
         if (strcmp(h->line[i].key, key) != 0) {
@@ -193,8 +175,7 @@ static void remove_key(tfm_header *h, const char *key)
     h->n = kept;
 }
 
-tfm_status tfm_header_set(tfm_header *h, const char *key, const char *value, tfm_error *err)
-{
+tfm_status tfm_header_set(tfm_header *h, const char *key, const char *value, tfm_error *err) {
     char *copy;
     if (!value) {
         remove_key(h, key);
@@ -211,31 +192,26 @@ tfm_status tfm_header_set(tfm_header *h, const char *key, const char *value, tfm
     return append(h, key, strlen(key), value, strlen(value), err);
 }
 
-tfm_status tfm_header_add(tfm_header *h, const char *key, const char *value, tfm_error *err)
-{
+tfm_status tfm_header_add(tfm_header *h, const char *key, const char *value, tfm_error *err) {
     TFM_TRY(check_line(key, strlen(key), value, strlen(value), err));
     return append(h, key, strlen(key), value, strlen(value), err);
 }
 
-size_t tfm_header_count(const tfm_header *h)
-{
+size_t tfm_header_count(const tfm_header *h) {
     return h->n;
 }
 
-const char *tfm_header_key(const tfm_header *h, size_t i)
-{
+const char *tfm_header_key(const tfm_header *h, size_t i) {
     return i < h->n ? h->line[i].key : NULL;
 }
 
-const char *tfm_header_value(const tfm_header *h, size_t i)
-{
+const char *tfm_header_value(const tfm_header *h, size_t i) {
     return i < h->n ? h->line[i].value : NULL;
 }
 
 /* ---- as bytes ---- */
 
-tfm_status tfm_header_format(const tfm_header *h, tfm_buf *b, tfm_error *err)
-{
+tfm_status tfm_header_format(const tfm_header *h, tfm_buf *b, tfm_error *err) {
     TFM_TRY(tfm_buf_printf(b, err, TFM_STREAM_MAGIC "kind %s\nneeds %u.%u\n", h->kind,
                            TFM_VERSION_MAJOR, TFM_VERSION_MINOR));
     for (size_t i = 0; i < h->n; i++) {
@@ -251,8 +227,7 @@ tfm_status tfm_header_format(const tfm_header *h, tfm_buf *b, tfm_error *err)
 }
 
 /* What else the bytes may be, so that the message can name the cure. */
-static tfm_status not_a_stream(const unsigned char *p, size_t n, tfm_error *err)
-{
+static tfm_status not_a_stream(const unsigned char *p, size_t n, tfm_error *err) {
     static const struct {
         const char *magic, *why;
     } known[] = {{"GGUF", ": it is a GGUF file; tfm-convert makes a model of it"},
@@ -273,8 +248,7 @@ static tfm_status not_a_stream(const unsigned char *p, size_t n, tfm_error *err)
 }
 
 tfm_status tfm_header_extent(const unsigned char *p, size_t n, size_t from, size_t *total,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     const size_t magic_len = strlen(TFM_STREAM_MAGIC);
     size_t known = n < magic_len ? n : magic_len;
     *total = 0;
@@ -291,8 +265,7 @@ tfm_status tfm_header_extent(const unsigned char *p, size_t n, size_t from, size
 }
 
 /* Checks the end line at p[at..] and the padding to `total`. */
-static tfm_status check_end(const unsigned char *p, size_t at, size_t total, tfm_error *err)
-{
+static tfm_status check_end(const unsigned char *p, size_t at, size_t total, tfm_error *err) {
     char line[END_LINE + 1];
     snprintf(line, sizeof line, "end %08x\n", tfm_crc32(0, p, at));
     if (memcmp(p + at, line, END_LINE) != 0)
@@ -303,12 +276,12 @@ static tfm_status check_end(const unsigned char *p, size_t at, size_t total, tfm
     return TFM_OK;
 }
 
-/* "MAJOR.MINOR", decimal, no sign. */
-static tfm_status check_needs(const char *s, size_t n, tfm_error *err)
-{
+/* "MAJOR.MINOR", decimal, without sign and leading zeros. */
+static tfm_status check_needs(const char *s, size_t n, tfm_error *err) {
     const char *dot = memchr(s, '.', n);
     uint64_t v[2] = {0, 0};
-    bool ok = dot && dot > s && n < 12 && dot + 1 < s + n;
+    bool ok = dot && dot > s && n < 12 && dot + 1 < s + n && (*s != '0' || dot == s + 1) &&
+              (dot[1] != '0' || dot + 2 == s + n);
     for (size_t i = 0; ok && i < n; i++) {
         if (s + i == dot) continue;
         ok = is_digit(s[i]);
@@ -324,8 +297,7 @@ static tfm_status check_needs(const char *s, size_t n, tfm_error *err)
 
 /* Takes the line "WORD value\n" at *p; value is borrowed. */
 static bool take_line(const char **p, const char *end, const char *word, const char **value,
-                      size_t *n)
-{
+                      size_t *n) {
     size_t len = strlen(word);
     const char *lf = memchr(*p, '\n', (size_t)(end - *p));
     if (!lf || (size_t)(lf - *p) < len + 1 || memcmp(*p, word, len) != 0 || (*p)[len] != ' ')
@@ -336,8 +308,7 @@ static bool take_line(const char **p, const char *end, const char *word, const c
     return true;
 }
 
-static tfm_status parse_lines(tfm_header *h, const char *p, const char *end, tfm_error *err)
-{
+static tfm_status parse_lines(tfm_header *h, const char *p, const char *end, tfm_error *err) {
     while (p < end) {
         const char *lf = memchr(p, '\n', (size_t)(end - p));
         const char *space = lf ? memchr(p, ' ', (size_t)(lf - p)) : NULL;
@@ -355,8 +326,8 @@ static tfm_status parse_lines(tfm_header *h, const char *p, const char *end, tfm
     return TFM_OK;
 }
 
-tfm_status tfm_header_parse(tfm_header **out, const void *p, size_t n, size_t *used, tfm_error *err)
-{
+tfm_status tfm_header_parse(tfm_header **out, const void *p, size_t n, size_t *used,
+                            tfm_error *err) {
     const char *s = p, *kind, *needs;
     size_t total, kind_len, needs_len;
     *out = NULL;

@@ -27,8 +27,7 @@ struct tfm_input {
     bool member_open;   /* inside a gzip member */
 };
 
-tfm_status tfm_input_new(tfm_input **out, int fd, const char *name, tfm_error *err)
-{
+tfm_status tfm_input_new(tfm_input **out, int fd, const char *name, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_input), err));
@@ -46,8 +45,7 @@ tfm_status tfm_input_new(tfm_input **out, int fd, const char *name, tfm_error *e
     return TFM_OK;
 }
 
-void tfm_input_free(tfm_input *in)
-{
+void tfm_input_free(tfm_input *in) {
     if (!in) return;
     if (in->coding == CODING_GZIP) inflateEnd(&in->z);
     tfm_free(in->raw);
@@ -56,14 +54,12 @@ void tfm_input_free(tfm_input *in)
     tfm_free(in);
 }
 
-const char *tfm_input_name(const tfm_input *in)
-{
+const char *tfm_input_name(const tfm_input *in) {
     return in->name;
 }
 
 /* The next gzip member begins, or the input ends. */
-static tfm_status begin_member(tfm_input *in, tfm_error *err)
-{
+static tfm_status begin_member(tfm_input *in, tfm_error *err) {
     if (inflateReset(&in->z) != Z_OK)
         return tfm_fail(err, TFM_NOMEM, "%s: inflate cannot be reset", in->name);
     in->member_open = true;
@@ -71,8 +67,7 @@ static tfm_status begin_member(tfm_input *in, tfm_error *err)
 }
 
 /* Inflates some bytes into dst. */
-static tfm_status inflate_some(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err)
-{
+static tfm_status inflate_some(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err) {
     in->z.next_out = dst;
     in->z.avail_out = n < (1u << 30) ? (uInt)n : (1u << 30);
     const uInt room = in->z.avail_out;
@@ -104,8 +99,7 @@ static tfm_status inflate_some(tfm_input *in, void *dst, size_t n, size_t *got, 
     return TFM_OK;
 }
 
-static tfm_status source_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err)
-{
+static tfm_status source_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err) {
     if (in->eof) {
         *got = 0;
         return TFM_OK;
@@ -117,8 +111,7 @@ static tfm_status source_read(tfm_input *in, void *dst, size_t n, size_t *got, t
 }
 
 /* Moves what is buffered to the front (keeping its place modulo 64) and makes room for n bytes. */
-static tfm_status make_room(tfm_input *in, size_t n, tfm_error *err)
-{
+static tfm_status make_room(tfm_input *in, size_t n, tfm_error *err) {
     size_t front = in->pos % TFM_ALIGN, have = in->fill - in->pos, need = front + n;
     if (need > in->cap) {
         void *p;
@@ -136,8 +129,7 @@ static tfm_status make_room(tfm_input *in, size_t n, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status fill_some(tfm_input *in, tfm_error *err)
-{
+static tfm_status fill_some(tfm_input *in, tfm_error *err) {
     size_t got;
     TFM_TRY(source_read(in, in->buf + in->fill, in->cap - in->fill, &got, err));
     in->fill += got;
@@ -145,8 +137,7 @@ static tfm_status fill_some(tfm_input *in, tfm_error *err)
 }
 
 /* Looks at the first two bytes: gzip or plain. What was read so far becomes raw if gzip. */
-static tfm_status detect(tfm_input *in, tfm_error *err)
-{
+static tfm_status detect(tfm_input *in, tfm_error *err) {
     while (!in->eof && (in->fill == 0 || (in->fill == 1 && in->buf[0] == 0x1f))) {
         /* No more than RAW_SIZE, so that it fits into raw. */
         size_t got;
@@ -170,8 +161,7 @@ static tfm_status detect(tfm_input *in, tfm_error *err)
 }
 
 tfm_status tfm_input_need(tfm_input *in, size_t n, const unsigned char **p, size_t *have,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     *p = NULL;
     *have = 0;
     if (in->coding == CODING_UNKNOWN) TFM_TRY(detect(in, err));
@@ -186,15 +176,13 @@ tfm_status tfm_input_need(tfm_input *in, size_t n, const unsigned char **p, size
     return TFM_OK;
 }
 
-void tfm_input_take(tfm_input *in, size_t n)
-{
+void tfm_input_take(tfm_input *in, size_t n) {
     in->pos += n;
     in->offset += n;
     if (in->pos == in->fill) in->pos = in->fill = in->offset % TFM_ALIGN;
 }
 
-tfm_status tfm_input_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err)
-{
+tfm_status tfm_input_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_error *err) {
     size_t have = in->fill - in->pos;
     *got = 0;
     if (have == 0 && n >= BUFFER_SIZE / 2 && in->coding != CODING_UNKNOWN) {
@@ -211,12 +199,10 @@ tfm_status tfm_input_read(tfm_input *in, void *dst, size_t n, size_t *got, tfm_e
     return TFM_OK;
 }
 
-bool tfm_input_pending(const tfm_input *in, size_t held)
-{
+bool tfm_input_pending(const tfm_input *in, size_t held) {
     return in->fill - in->pos > held || (in->coding == CODING_GZIP && in->z.avail_in > 0);
 }
 
-uint64_t tfm_input_offset(const tfm_input *in)
-{
+uint64_t tfm_input_offset(const tfm_input *in) {
     return in->offset;
 }

@@ -37,8 +37,7 @@ struct tfm_reader {
     tfm_record rec;
 };
 
-tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name, tfm_error *err)
-{
+tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_reader), err));
@@ -52,8 +51,7 @@ tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name, tfm_error 
     return TFM_OK;
 }
 
-void tfm_reader_free(tfm_reader *r)
-{
+void tfm_reader_free(tfm_reader *r) {
     if (!r) return;
     tfm_input_free(r->in);
     tfm_header_free(r->header);
@@ -63,26 +61,22 @@ void tfm_reader_free(tfm_reader *r)
     tfm_free(r);
 }
 
-const tfm_header *tfm_reader_header(const tfm_reader *r)
-{
+const tfm_header *tfm_reader_header(const tfm_reader *r) {
     return r->header;
 }
 
-bool tfm_reader_pending(const tfm_reader *r)
-{
+bool tfm_reader_pending(const tfm_reader *r) {
     return tfm_input_pending(r->in, r->held);
 }
 
-uint64_t tfm_reader_offset(const tfm_reader *r)
-{
+uint64_t tfm_reader_offset(const tfm_reader *r) {
     return tfm_input_offset(r->in);
 }
 
 /* ---- failures ---- */
 
 /* Keeps the failure in *e for later calls and hands it to the caller. */
-static tfm_status stick(tfm_reader *r, tfm_status st, const tfm_error *e, tfm_error *err)
-{
+static tfm_status stick(tfm_reader *r, tfm_status st, const tfm_error *e, tfm_error *err) {
     r->state = FAILED;
     r->failure = st;
     tfm_free(r->message);
@@ -92,14 +86,12 @@ static tfm_status stick(tfm_reader *r, tfm_status st, const tfm_error *e, tfm_er
     return tfm_fail(err, st, "%s", e->message);
 }
 
-static tfm_status repeat_failure(const tfm_reader *r, tfm_error *err)
-{
+static tfm_status repeat_failure(const tfm_reader *r, tfm_error *err) {
     return tfm_fail(err, r->failure, "%s", r->message ? r->message : "the stream failed before");
 }
 
 /* The input ended inside a stream: says which stage was lost. */
-static tfm_status cut(const tfm_reader *r, tfm_error *err)
-{
+static tfm_status cut(const tfm_reader *r, tfm_error *err) {
     const char *tool = r->header ? tfm_header_get(r->header, "tool") : NULL;
     if (!tool)
         return tfm_fail(err, TFM_TRUNCATED,
@@ -112,8 +104,7 @@ static tfm_status cut(const tfm_reader *r, tfm_error *err)
 }
 
 /* "stdin: record 3 at byte 512: what" before the message of *e. */
-static tfm_status in_record(const tfm_reader *r, tfm_status st, tfm_error *e)
-{
+static tfm_status in_record(const tfm_reader *r, tfm_status st, tfm_error *e) {
     return tfm_error_prefix(e, st, "%s: record %llu at byte %llu", tfm_input_name(r->in),
                             (unsigned long long)r->n_records, (unsigned long long)r->record_at);
 }
@@ -121,15 +112,14 @@ static tfm_status in_record(const tfm_reader *r, tfm_status st, tfm_error *e)
 /* ---- payload ---- */
 
 /* Gives back to the input what the caller was allowed to look at. */
-static void release_held(tfm_reader *r)
-{
+static void release_held(tfm_reader *r) {
     if (r->held) tfm_input_take(r->in, r->held);
     r->held = 0;
 }
 
 /* The CRC block after a payload is at p. */
-static tfm_status check_trailer(const tfm_reader *r, const unsigned char *p, size_t n, tfm_error *e)
-{
+static tfm_status check_trailer(const tfm_reader *r, const unsigned char *p, size_t n,
+                                tfm_error *e) {
     if (tfm_load_u32(p) != r->crc)
         return in_record(
             r, tfm_fail(e, TFM_FORMAT, "damaged: the CRC of its payload does not match"), e);
@@ -140,13 +130,11 @@ static tfm_status check_trailer(const tfm_reader *r, const unsigned char *p, siz
     return TFM_OK;
 }
 
-static size_t trailer_size(const tfm_reader *r)
-{
+static size_t trailer_size(const tfm_reader *r) {
     return (size_t)(tfm_pad64(r->rec.bytes + 4) - r->rec.bytes);
 }
 
-static tfm_status take_trailer(tfm_reader *r, tfm_error *e)
-{
+static tfm_status take_trailer(tfm_reader *r, tfm_error *e) {
     const unsigned char *p;
     size_t n = trailer_size(r), have;
     if (!r->trailer_pending) return TFM_OK;
@@ -160,8 +148,7 @@ static tfm_status take_trailer(tfm_reader *r, tfm_error *e)
 
 /* Room for n bytes in r->own, contents kept. realloc moves large blocks without copying; only the
  * alignment within them may shift. */
-static tfm_status grow_own(tfm_reader *r, size_t used, size_t n, tfm_error *e)
-{
+static tfm_status grow_own(tfm_reader *r, size_t used, size_t n, tfm_error *e) {
     if (n <= r->own_cap) return TFM_OK;
     void *raw = r->raw;
     size_t old = r->raw ? (size_t)(r->own - (unsigned char *)r->raw) : 0;
@@ -174,8 +161,7 @@ static tfm_status grow_own(tfm_reader *r, size_t used, size_t n, tfm_error *e)
 }
 
 /* Reads the whole payload into r->own. */
-static tfm_status read_payload(tfm_reader *r, tfm_error *e)
-{
+static tfm_status read_payload(tfm_reader *r, tfm_error *e) {
     if (r->rec.bytes > SIZE_MAX - 2 * TFM_ALIGN)
         return in_record(r, tfm_fail(e, TFM_NOMEM, "its payload does not fit in memory"), e);
     size_t total = (size_t)r->rec.bytes, used = 0, got;
@@ -196,8 +182,7 @@ static tfm_status read_payload(tfm_reader *r, tfm_error *e)
 }
 
 /* The payload in the input buffer if it is there, or fits there, as a whole with its CRC. */
-static tfm_status find_payload(tfm_reader *r, tfm_error *e)
-{
+static tfm_status find_payload(tfm_reader *r, tfm_error *e) {
     const unsigned char *p;
     size_t have;
     enum { SMALL = 32 * 1024 }; /* worth waiting for in the buffer */
@@ -216,8 +201,7 @@ static tfm_status find_payload(tfm_reader *r, tfm_error *e)
     return TFM_OK;
 }
 
-tfm_status tfm_reader_payload(tfm_reader *r, const void **payload, tfm_error *err)
-{
+tfm_status tfm_reader_payload(tfm_reader *r, const void **payload, tfm_error *err) {
     tfm_error e = {0};
     *payload = NULL;
     if (r->state == FAILED) return repeat_failure(r, err);
@@ -231,8 +215,7 @@ tfm_status tfm_reader_payload(tfm_reader *r, const void **payload, tfm_error *er
     return TFM_OK;
 }
 
-static tfm_status next_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error *e)
-{
+static tfm_status next_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error *e) {
     const unsigned char *at;
     size_t have;
     release_held(r);
@@ -248,8 +231,7 @@ static tfm_status next_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error
     return TFM_OK;
 }
 
-tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error *err)
-{
+tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error *err) {
     tfm_error e = {0};
     *p = NULL;
     *n = 0;
@@ -262,8 +244,7 @@ tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error 
 }
 
 /* Reads and checks what the caller left of the last payload. */
-static tfm_status skip_payload(tfm_reader *r, tfm_error *e)
-{
+static tfm_status skip_payload(tfm_reader *r, tfm_error *e) {
     const void *p;
     size_t n;
     release_held(r);
@@ -273,8 +254,7 @@ static tfm_status skip_payload(tfm_reader *r, tfm_error *e)
 
 /* ---- streams ---- */
 
-static tfm_status read_header(tfm_reader *r, tfm_error *e)
-{
+static tfm_status read_header(tfm_reader *r, tfm_error *e) {
     const unsigned char *p;
     const char *name = tfm_input_name(r->in);
     size_t have, searched = 0, total = 0, used, want = 1;
@@ -304,8 +284,7 @@ static tfm_status read_header(tfm_reader *r, tfm_error *e)
     return TFM_OK;
 }
 
-tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err)
-{
+tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) {
     tfm_error e = {0};
     if (r->state == FAILED) return repeat_failure(r, err);
     if (r->state == IN_STREAM)
@@ -326,8 +305,7 @@ tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err)
 }
 
 /* Head and name of the next record, checked. */
-static tfm_status read_head(tfm_reader *r, tfm_error *e)
-{
+static tfm_status read_head(tfm_reader *r, tfm_error *e) {
     const unsigned char *p;
     size_t have, size;
     uint64_t payload_at, next;
@@ -354,8 +332,7 @@ static tfm_status read_head(tfm_reader *r, tfm_error *e)
 }
 
 /* The counts in END must be those of the stream. */
-static tfm_status check_end(tfm_reader *r, tfm_error *e)
-{
+static tfm_status check_end(tfm_reader *r, tfm_error *e) {
     TFM_TRY(find_payload(r, e));
     const unsigned char *p = r->payload;
     uint64_t records = tfm_load_u64(p), groups = tfm_load_u64(p + 8);
@@ -372,8 +349,7 @@ static tfm_status check_end(tfm_reader *r, tfm_error *e)
 }
 
 /* An earlier stage failed. Its message may itself be about a stage before it: that one is named. */
-static tfm_status upstream_failed(tfm_reader *r, tfm_error *e)
-{
+static tfm_status upstream_failed(tfm_reader *r, tfm_error *e) {
     TFM_TRY(find_payload(r, e));
     const char *text = r->payload;
     int n = r->rec.bytes > 500 ? 500 : (int)r->rec.bytes;
@@ -382,8 +358,7 @@ static tfm_status upstream_failed(tfm_reader *r, tfm_error *e)
     return tfm_fail(e, TFM_UPSTREAM, "upstream %s: %.*s", r->rec.name, n, text);
 }
 
-static tfm_status next_record(tfm_reader *r, tfm_error *e)
-{
+static tfm_status next_record(tfm_reader *r, tfm_error *e) {
     TFM_TRY(skip_payload(r, e));
     TFM_TRY(read_head(r, e));
     if (r->rec.type == TFM_REC_ERROR && r->rec.group == TFM_GROUP_ALL) return upstream_failed(r, e);
@@ -398,8 +373,7 @@ static tfm_status next_record(tfm_reader *r, tfm_error *e)
     return TFM_OK;
 }
 
-tfm_status tfm_reader_next(tfm_reader *r, tfm_record *rec, tfm_error *err)
-{
+tfm_status tfm_reader_next(tfm_reader *r, tfm_record *rec, tfm_error *err) {
     tfm_error e = {0};
     if (r->state == FAILED) return repeat_failure(r, err);
     if (r->state != IN_STREAM) return tfm_fail(err, TFM_USAGE, "no stream is open to read from");

@@ -27,20 +27,17 @@ static const char *const type_names[] = {"none",  "tensor", "text",  "meta", "gr
                                          "error", "fork",   "index", "end"};
 static const char *const end_names[] = {"open", "stop", "end", "length", "context", "error"};
 
-const char *tfm_rec_type_name(unsigned type)
-{
+const char *tfm_rec_type_name(unsigned type) {
     if (type >= 1 && type < sizeof type_names / sizeof *type_names) return type_names[type];
     return type & TFM_REC_ANCILLARY ? "ancillary" : "unknown";
 }
 
-const char *tfm_end_name(unsigned status)
-{
+const char *tfm_end_name(unsigned status) {
     return status < sizeof end_names / sizeof *end_names ? end_names[status] : "?";
 }
 
 /* The payload's size as dtype and dims say. */
-static tfm_status payload_bytes(const tfm_record *rec, uint64_t *bytes, tfm_error *err)
-{
+static tfm_status payload_bytes(const tfm_record *rec, uint64_t *bytes, tfm_error *err) {
     uint64_t count;
     *bytes = 0;
     if (rec->rank > TFM_MAX_RANK)
@@ -61,19 +58,16 @@ static tfm_status payload_bytes(const tfm_record *rec, uint64_t *bytes, tfm_erro
     return TFM_OK;
 }
 
-static bool is_bytes(const tfm_record *rec)
-{
+static bool is_bytes(const tfm_record *rec) {
     return rec->dtype == TFM_U8 && rec->rank == 1;
 }
 
-static bool is_pair(const tfm_record *rec, tfm_dtype dtype)
-{
+static bool is_pair(const tfm_record *rec, tfm_dtype dtype) {
     return rec->dtype == dtype && rec->rank == 1 && rec->dims[0] == 2;
 }
 
 /* What each type asks of dtype and dims. NULL when it is right, else what is wrong. */
-static const char *shape_problem(const tfm_record *rec)
-{
+static const char *shape_problem(const tfm_record *rec) {
     switch (rec->type) {
     case TFM_REC_TENSOR: return rec->dtype == TFM_DTYPE_NONE ? "a tensor without a dtype" : NULL;
     case TFM_REC_TEXT:
@@ -87,8 +81,7 @@ static const char *shape_problem(const tfm_record *rec)
     }
 }
 
-static tfm_status check_type(const tfm_record *rec, bool is_model, tfm_error *err)
-{
+static tfm_status check_type(const tfm_record *rec, bool is_model, tfm_error *err) {
     unsigned type = rec->type;
     if (type < TFM_REC_ANCILLARY && (type < TFM_REC_TENSOR || type > TFM_REC_END))
         return tfm_fail(err, TFM_UNSUPPORTED,
@@ -114,8 +107,7 @@ static tfm_status check_type(const tfm_record *rec, bool is_model, tfm_error *er
     return TFM_OK;
 }
 
-tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *bytes, tfm_error *err)
-{
+tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *bytes, tfm_error *err) {
     size_t name_len = strnlen(rec->name, sizeof rec->name);
     *bytes = 0;
     if (name_len > TFM_NAME_MAX || !tfm_is_plain_utf8(rec->name, name_len))
@@ -128,8 +120,7 @@ tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *byte
     return TFM_OK;
 }
 
-size_t tfm_record_format(const tfm_record *rec, unsigned char *out)
-{
+size_t tfm_record_format(const tfm_record *rec, unsigned char *out) {
     size_t name_len = strnlen(rec->name, TFM_NAME_MAX);
     size_t size = TFM_HEAD_SIZE + (size_t)tfm_pad64(name_len);
     memset(out, 0, size);
@@ -152,8 +143,7 @@ size_t tfm_record_format(const tfm_record *rec, unsigned char *out)
     return size;
 }
 
-static void load_fields(tfm_record *rec, const unsigned char *b)
-{
+static void load_fields(tfm_record *rec, const unsigned char *b) {
     *rec = (tfm_record){.type = b[AT_TYPE],
                         .dtype = b[AT_DTYPE],
                         .rank = b[AT_RANK],
@@ -168,8 +158,7 @@ static void load_fields(tfm_record *rec, const unsigned char *b)
 }
 
 /* Magic, CRC and padding of the head and name, all `size` bytes of them. */
-static tfm_status check_frame(const unsigned char *b, size_t size, tfm_error *err)
-{
+static tfm_status check_frame(const unsigned char *b, size_t size, tfm_error *err) {
     uint32_t crc = tfm_crc32(0, b, AT_CRC);
     crc = tfm_crc32(crc, b + TFM_HEAD_SIZE, size - TFM_HEAD_SIZE);
     if (crc != tfm_load_u32(b + AT_CRC))
@@ -182,8 +171,7 @@ static tfm_status check_frame(const unsigned char *b, size_t size, tfm_error *er
 }
 
 tfm_status tfm_record_parse(tfm_record *rec, const void *p, size_t n, bool is_model,
-                            uint64_t *payload_at, uint64_t *next, tfm_error *err)
-{
+                            uint64_t *payload_at, uint64_t *next, tfm_error *err) {
     const unsigned char *b = p;
     uint64_t bytes;
     *rec = (tfm_record){0};

@@ -25,8 +25,7 @@ struct tfm_writer {
     uint32_t crc;
 };
 
-tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error *err)
-{
+tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_writer), err));
@@ -43,8 +42,7 @@ tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error 
     return TFM_OK;
 }
 
-void tfm_writer_free(tfm_writer *w)
-{
+void tfm_writer_free(tfm_writer *w) {
     if (!w) return;
     tfm_groups_free(&w->groups);
     tfm_free(w->buf);
@@ -52,25 +50,21 @@ void tfm_writer_free(tfm_writer *w)
     tfm_free(w);
 }
 
-uint64_t tfm_writer_offset(const tfm_writer *w)
-{
+uint64_t tfm_writer_offset(const tfm_writer *w) {
     return w->offset;
 }
 
-bool tfm_writer_is_open(const tfm_writer *w)
-{
+bool tfm_writer_is_open(const tfm_writer *w) {
     return w->is_open;
 }
 
-tfm_status tfm_writer_flush(tfm_writer *w, tfm_error *err)
-{
+tfm_status tfm_writer_flush(tfm_writer *w, tfm_error *err) {
     size_t n = w->fill;
     w->fill = 0; /* also on failure: the same bytes must not go out twice */
     return n ? tfm_fd_write_full(w->fd, w->name, w->buf, n, err) : TFM_OK;
 }
 
-static tfm_status put(tfm_writer *w, const void *p, size_t n, tfm_error *err)
-{
+static tfm_status put(tfm_writer *w, const void *p, size_t n, tfm_error *err) {
     w->offset += n;
     if (n > WRITER_BUFFER - w->fill) {
         TFM_TRY(tfm_writer_flush(w, err));
@@ -81,8 +75,7 @@ static tfm_status put(tfm_writer *w, const void *p, size_t n, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err)
-{
+tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err) {
     tfm_buf b = {0};
     if (w->is_open)
         return tfm_fail(err, TFM_USAGE, "%s: the stream before has no END yet", w->name);
@@ -100,15 +93,13 @@ tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err)
 
 /* "stdout: record 3 'tokens' of group 0: what" */
 static tfm_status bad_record(const tfm_writer *w, const tfm_record *rec, tfm_status st,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     return tfm_error_prefix(err, st, "%s: record %llu '%.64s' of group %u", w->name,
                             (unsigned long long)w->n_records, rec->name, rec->group);
 }
 
 /* Checks the record and writes its head. The END record is counted by nobody. */
-static tfm_status put_head(tfm_writer *w, const tfm_record *given, tfm_error *err)
-{
+static tfm_status put_head(tfm_writer *w, const tfm_record *given, tfm_error *err) {
     unsigned char head[TFM_HEAD_MAX];
     tfm_record rec = *given;
     if (!w->is_open || w->in_record)
@@ -131,15 +122,13 @@ static tfm_status put_head(tfm_writer *w, const tfm_record *given, tfm_error *er
     return TFM_OK;
 }
 
-tfm_status tfm_writer_begin(tfm_writer *w, const tfm_record *rec, tfm_error *err)
-{
+tfm_status tfm_writer_begin(tfm_writer *w, const tfm_record *rec, tfm_error *err) {
     if (rec->type == TFM_REC_END)
         return tfm_fail(err, TFM_USAGE, "%s: an END record is written by tfm_writer_end", w->name);
     return put_head(w, rec, err);
 }
 
-tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n, tfm_error *err)
-{
+tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n, tfm_error *err) {
     if (!w->in_record || n > w->left)
         return tfm_fail(err, TFM_USAGE, "%s: more data than the record's dimensions say", w->name);
     w->crc = tfm_crc32(w->crc, p, n);
@@ -147,8 +136,7 @@ tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n, tfm_error *er
     return put(w, p, n, err);
 }
 
-tfm_status tfm_writer_finish(tfm_writer *w, tfm_error *err)
-{
+tfm_status tfm_writer_finish(tfm_writer *w, tfm_error *err) {
     unsigned char trailer[TFM_ALIGN + 4] = {0};
     if (!w->in_record || w->left > 0)
         return tfm_fail(err, TFM_USAGE, "%s: less data than the record's dimensions say", w->name);
@@ -159,23 +147,20 @@ tfm_status tfm_writer_finish(tfm_writer *w, tfm_error *err)
 }
 
 static tfm_status put_record(tfm_writer *w, const tfm_record *rec, const void *payload,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     TFM_TRY(put_head(w, rec, err));
     if (w->left > 0) TFM_TRY(tfm_writer_data(w, payload, (size_t)w->left, err));
     return tfm_writer_finish(w, err);
 }
 
 tfm_status tfm_writer_record(tfm_writer *w, const tfm_record *rec, const void *payload,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     if (rec->type == TFM_REC_END)
         return tfm_fail(err, TFM_USAGE, "%s: an END record is written by tfm_writer_end", w->name);
     return put_record(w, rec, payload, err);
 }
 
-tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r, tfm_error *err)
-{
+tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r, tfm_error *err) {
     const void *p;
     size_t n;
     TFM_TRY(tfm_writer_begin(w, rec, err));
@@ -186,8 +171,7 @@ tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r, 
     return tfm_writer_finish(w, err);
 }
 
-static tfm_status set_name(tfm_record *rec, const char *name, tfm_error *err)
-{
+static tfm_status set_name(tfm_record *rec, const char *name, tfm_error *err) {
     size_t n = strlen(name);
     if (n > TFM_NAME_MAX)
         return tfm_fail(err, TFM_LIMIT, "a record name of %zu bytes is above the limit of %u", n,
@@ -197,8 +181,7 @@ static tfm_status set_name(tfm_record *rec, const char *name, tfm_error *err)
 }
 
 tfm_status tfm_writer_text(tfm_writer *w, uint32_t group, const char *name, const void *text,
-                           size_t n, tfm_error *err)
-{
+                           size_t n, tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_TEXT, .dtype = TFM_U8, .rank = 1, .group = group};
     if (n > TFM_PAYLOAD_MAX)
         return tfm_fail(err, TFM_LIMIT, "%s: a text of %zu bytes is above the limit of %u", w->name,
@@ -209,16 +192,14 @@ tfm_status tfm_writer_text(tfm_writer *w, uint32_t group, const char *name, cons
 }
 
 tfm_status tfm_writer_group_end(tfm_writer *w, uint32_t group, uint32_t position, tfm_end how,
-                                tfm_error *err)
-{
+                                tfm_error *err) {
     tfm_record rec = {
         .type = TFM_REC_GROUP_END, .group = group, .position = position, .status = (uint16_t)how};
     return tfm_writer_record(w, &rec, NULL, err);
 }
 
 tfm_status tfm_writer_error(tfm_writer *w, uint32_t group, const char *program, const char *message,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_ERROR, .dtype = TFM_U8, .rank = 1, .group = group};
     size_t n = strnlen(message, sizeof(((tfm_error *)0)->message));
     rec.dims[0] = (uint32_t)n;
@@ -229,15 +210,13 @@ tfm_status tfm_writer_error(tfm_writer *w, uint32_t group, const char *program, 
     return tfm_writer_flush(w, err);
 }
 
-static int by_number(const void *a, const void *b)
-{
+static int by_number(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
 }
 
 tfm_status tfm_writer_fail_groups(tfm_writer *w, const char *program, const char *message,
-                                  size_t *n, tfm_error *err)
-{
+                                  size_t *n, tfm_error *err) {
     void *p;
     size_t count = 0;
     tfm_status st = TFM_OK;
@@ -256,8 +235,7 @@ tfm_status tfm_writer_fail_groups(tfm_writer *w, const char *program, const char
     return st;
 }
 
-tfm_status tfm_writer_end(tfm_writer *w, tfm_error *err)
-{
+tfm_status tfm_writer_end(tfm_writer *w, tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_END, .dtype = TFM_I64, .rank = 1, .dims = {2}};
     unsigned char counts[16];
     tfm_store_u64(counts, w->n_records);
