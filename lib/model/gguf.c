@@ -147,7 +147,9 @@ tfm_status tfm_gguf_read(tfm_source *s, tfm_error *err) {
     TFM_TRY(add_infos(s, &c, head.n_tensors, step, &data_bytes, err));
     uint64_t data_at = (c.at + step - 1) / step * step;
     if (data_at > map->size) data_at = map->size; /* no tensors and no padding: a vocabulary */
-    TFM_TRY(tfm_source_add_blob(s, "gguf", map->data, data_at, err));
+    /* With another vocabulary the header must not be written back as it is. */
+    const char *blob = s->tokenizer_path ? "gguf.replaced" : "gguf";
+    TFM_TRY(tfm_source_add_blob(s, blob, map->data, data_at, err));
     s->file[0].head = data_at;
     return place_data(s, map, data_at, step, data_bytes, err);
 }
