@@ -7,18 +7,29 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-bool tfm_is_model_file(const char *path)
+/* Failing to look is an error: a model.bin that could not be read for a moment must not be taken for
+ * something else. O_NONBLOCK: a FIFO is refused by the reader, not waited for. */
+tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err)
 {
     static const char magic[] = "TFMSTRM1\n";
     char start[sizeof magic - 1];
     size_t got = 0;
+    struct stat info;
+    tfm_status st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return false;
-    if (tfm_fd_read_full(fd, path, start, sizeof start, &got, NULL) != TFM_OK) got = 0;
+    *yes = false;
+    if (fd < 0) return tfm_fail_errno(err, TFM_IO, "%s", path);
+    if (fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
+        close(fd);
+        return TFM_OK;
+    }
+    st = tfm_fd_read_full(fd, path, start, sizeof start, &got, err);
     close(fd);
-    return got == sizeof start && memcmp(start, magic, sizeof start) == 0;
+    *yes = st == TFM_OK && got == sizeof start && memcmp(start, magic, sizeof start) == 0;
+    return st;
 }
 
 static tfm_status parts_new(tfm_assembly *a, size_t n, tfm_error *err)
@@ -84,9 +95,10 @@ tfm_status tfm_assemble(tfm_assembly *out, const char *path, const tfm_load_opti
                         bool vocab_only, tfm_error *err)
 {
     tfm_assembly a = {0};
-    bool native = tfm_is_model_file(path);
+    bool native;
     tfm_status st;
     *out = a;
+    TFM_TRY(tfm_is_model_file(path, &native, err));
     if (native && o != NULL && o->tokenizer_path != NULL)
         return tfm_fail(err, TFM_USAGE, "%s: a model file has its vocabulary already; --tokenizer is "
                         "for foreign checkpoints", path);

@@ -31,7 +31,7 @@ void tfm_assembly_free(tfm_assembly *a);
 /* SHA-256 over description, vocabulary id, target type and the source's digest. */
 tfm_status tfm_assembly_id(const tfm_assembly *a, const char *type, bool full, char out[65],
                            tfm_error *err) TFM_MUST_CHECK;
-/* Does the file begin like a tensor stream? false for folders and what cannot be read. */
-bool tfm_is_model_file(const char *path);
+/* Does the file begin like a tensor stream? No for folders. */
+tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -65,8 +65,10 @@ static tfm_status load(tfm_model **out, const char *path, const tfm_load_options
     holder *h;
     void *p;
     tfm_status st;
+    bool native;
     *out = NULL;
-    if (tfm_is_model_file(path) && (o == NULL || o->tokenizer_path == NULL))
+    TFM_TRY(tfm_is_model_file(path, &native, err));
+    if (native && (o == NULL || o->tokenizer_path == NULL))
         return tfm_model_open(out, path, err);
     TFM_TRY(tfm_alloc(&p, 1, sizeof *h, err));
     h = p;
