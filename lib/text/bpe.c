@@ -32,7 +32,7 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     if (id >= 0) return tfm_ids_push(r->ids, id, r->err);
     TFM_TRY(tfm_run_syms(r, n));
     for (size_t i = 0; i < n; i++) {
-        r->sym[i].id = r->v->bytes[s[i]];
+        r->sym[i].id = tfm_vocab_byte(r->v, s[i]);
         r->sym[i].start = (uint32_t)i;
     }
     TFM_TRY(tfm_merge(r, s, n, n));

@@ -218,6 +218,9 @@ static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err) {
             return tfm_fail(err, TFM_FORMAT,
                             "vocabulary settings: special token %d is not among %u pieces",
                             (int)ids[i], s->n);
+    if ((s->add_bos && s->bos < 0) || (s->add_eos && s->eos < 0))
+        return tfm_fail(err, TFM_FORMAT,
+                        "vocabulary settings: a token is to be added that is not there");
     return TFM_OK;
 }
 

@@ -10,8 +10,9 @@
  * one for a run of such characters, as SentencePiece does. */
 static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown) {
     bool bytes = true;
-    for (size_t i = 0; i < n; i++) bytes = bytes && r->v->bytes[s[i]] >= 0;
-    for (size_t i = 0; i < n && bytes; i++) TFM_TRY(tfm_ids_push(r->ids, r->v->bytes[s[i]], r->err));
+    for (size_t i = 0; i < n; i++) bytes = bytes && tfm_vocab_byte(r->v, s[i]) >= 0;
+    for (size_t i = 0; i < n && bytes; i++)
+        TFM_TRY(tfm_ids_push(r->ids, tfm_vocab_byte(r->v, s[i]), r->err));
     if (bytes) return TFM_OK;
     if (r->v->set.unk < 0)
         return tfm_fail(r->err, TFM_RECORD, "the vocabulary cannot spell \"%.*s\"",

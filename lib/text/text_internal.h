@@ -140,6 +140,12 @@ static inline const unsigned char *tfm_vocab_bytes(const tfm_vocab *v, uint32_t 
     return v->pieces + from;
 }
 
+/* The id that spells a byte, -1 if there is none. */
+static inline int32_t tfm_vocab_byte(const tfm_vocab *v, unsigned byte) {
+    int32_t id = v->bytes[byte];
+    return id >= 0 && (uint32_t)id < v->set.n ? id : -1;
+}
+
 /* The id of these bytes, -1 if there is none. */
 int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n);
 /* As above, but only a piece that ordinary text may become: content never turns into control,

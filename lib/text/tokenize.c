@@ -10,9 +10,10 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     tfm_tokenizer *t = p;
     t->v = v;
     t->spells_bytes = true;
-    for (int i = 0; i < 256; i++) t->spells_bytes = t->spells_bytes && v->bytes[i] >= 0;
-    t->meta_by_bytes =
-        v->set.space_to_meta && v->bytes[0xe2] >= 0 && v->bytes[0x96] >= 0 && v->bytes[0x81] >= 0;
+    for (int i = 0; i < 256; i++)
+        t->spells_bytes = t->spells_bytes && tfm_vocab_byte(v, (unsigned)i) >= 0;
+    t->meta_by_bytes = v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
+                       tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
     if (v->set.n_patterns > 0) {
         tfm_status st = tfm_pretok_new(&t->pretok, &v->set, err);
@@ -65,8 +66,8 @@ tfm_status tfm_run_syms(tfm_tok_run *r, size_t n) {
 }
 
 tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) {
-    int32_t id = r->v->bytes[*p];
-    if (id >= 0 && (uint32_t)id < r->v->set.n) return tfm_ids_push(r->ids, id, r->err);
+    int32_t id = tfm_vocab_byte(r->v, *p);
+    if (id >= 0) return tfm_ids_push(r->ids, id, r->err);
     uintptr_t at = (uintptr_t)p - (uintptr_t)r->src; /* huge if p lies in a normalised copy */
     if (at < r->src_len)
         return tfm_fail(r->err, TFM_RECORD,

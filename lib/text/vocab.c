@@ -204,7 +204,7 @@ float tfm_vocab_score(const tfm_vocab *v, uint32_t id) {
 }
 
 int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n) {
-    if (v->hash == NULL) return n == 1 ? v->bytes[p[0]] : -1;
+    if (v->hash == NULL) return n == 1 ? tfm_vocab_byte(v, p[0]) : -1;
     if (n > v->set.max_piece) return -1;
     uint64_t h = tfm_hash_bytes(p, n);
     uint32_t tag = (uint32_t)(h >> 32), at = (uint32_t)h & v->hash_mask;
