@@ -311,8 +311,8 @@ static void exhaust(scenario *s) {
     CHECK_INT(run_scenario(s, 0), TFM_OK); /* what libraries allocate once is there now */
     const unsigned long all = calls;
     unsigned complaints = 0;
-    /* Every call when there are few, else about 2,000 of them. */
-    const unsigned long step = getenv("LONG") != NULL ? 1 : all / 2000 + 1;
+    /* Every call when there are few, else about 500 of them. */
+    const unsigned long step = getenv("LONG") != NULL ? 1 : all / 500 + 1;
     CHECK(all > 5);
     for (unsigned long n = 1; n < MANY && complaints < 10; n += step) {
         const long before = live;
