@@ -73,8 +73,20 @@ static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *er
     if (tfm_writer_error(w, TFM_GROUP_ALL, name, message, &ignored) != TFM_OK) return;
 }
 
+/* Closes stdout, then completes or removes -o: a failure of either must find FILE untouched. Returns
+ * the exit status; only the first failure of a program is told. */
+static int close_outputs(tfm_cli *c, int code) {
+    tfm_error err = {0};
+    const bool good = code == 0 || code == 1 || code == 4;
+    tfm_status st = tfm_cli_close_stdout(&err);
+    const tfm_status kept = tfm_cli_close_output(c, good && st == TFM_OK, st == TFM_OK ? &err : NULL);
+    if (st == TFM_OK) st = kept;
+    if (st == TFM_OK || !good) return code;
+    tfm_cli_print(c, err.message);
+    return 5;
+}
+
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err) {
-    tfm_error own = {0};
     int code = tfm_status_exit(status);
 
     if (status != TFM_OK && status != TFM_DONE) {
@@ -85,14 +97,7 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
     }
     if (code == 0 && c->any_failed) code = 4;
     if (code == 0) code = c->worst;
-    if (tfm_cli_close_output(c, code == 0 || code == 1 || code == 4, &own) != TFM_OK) {
-        tfm_cli_print(c, own.message);
-        code = 5;
-    }
-    if (tfm_cli_close_stdout(&own) != TFM_OK && code != 5) {
-        tfm_cli_print(c, own.message);
-        code = 5;
-    }
+    code = close_outputs(c, code);
     tfm_free(c->given);
     c->given = NULL;
     return code;
