@@ -3,8 +3,9 @@
 # what was skipped and ends on "N passed, N failed, N skipped".
 #
 # A .bats file that runs make gets the flags of this build in its environment, so that it finds
-# everything up to date. REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by check-long) lets a test program
-# run its long form. Other sets: make asan | ubsan | tsan run `check` in a build of their own.
+# everything up to date. REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by
+# check-long) lets a test program run its long form. make asan | ubsan | tsan run `check` in a build of
+# their own.
 
 RESULTS   := $(BUILD)/results
 JOBS      ?= $(shell nproc 2>/dev/null || echo 2)
@@ -51,8 +52,8 @@ $(RESULTS)/$(SET)/%.fuzz: FORCE
 # Programs under a sanitizer are slower; thread sanitizing all of the shell tests would only repeat
 # single-threaded work, so tsan takes the C tests and the .bats files named here.
 TSAN_BATS ?= $(wildcard tests/run.bats tests/main.bats)
-# The tests of make itself have nothing to sanitize.
-SAN_BATS   = $(filter-out tests/house.bats,$(BATS))
+# The tests of make itself have nothing to sanitize; for fault.bats see fault.mk.
+SAN_BATS   = $(filter-out tests/house.bats tests/fault.bats,$(BATS))
 asan: ## the tests in a build with the address sanitizer
 	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address BATS="$(SAN_BATS)"
 ubsan: ## the tests in a build with the undefined behaviour sanitizer

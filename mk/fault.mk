@@ -8,7 +8,6 @@ FAULTS := $(BUILD)/tests/fault/faultlib.so $(BUILD)/tests/fault/drive
 ifeq ($(SAN),)
 check check-long: faults
 else
-BATS      := $(filter-out tests/fault.bats,$(BATS))
 LONG_BATS := $(filter-out tests/long/fault.bats,$(LONG_BATS))
 endif
 

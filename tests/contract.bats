@@ -302,7 +302,7 @@ one_message() {
 
 @test "TFM_MODEL is the default of -m, and -m overrides it" {
     by_environment() {
-        "$tool" --help-options | grep -q "^m	" || return 0
+        [[ " ${args[*]} " == *" -m "* ]] || return 0
         call 0 "${args[@]}" --no-prov || return
         cp "$out" want
         local i kept=()
@@ -310,8 +310,7 @@ one_message() {
             if [ "${args[i]}" = -m ]; then i=$((i + 1)); else kept+=("${args[i]}"); fi
         done
         TFM_MODEL=m.tfms call 0 "${kept[@]}" --no-prov && cmp "$out" want || return
-        [ "${#kept[@]}" -eq "${#args[@]}" ] ||
-            { TFM_MODEL=no-such-file call 0 "${args[@]}" --no-prov && cmp "$out" want; }
+        TFM_MODEL=no-such-file call 0 "${args[@]}" --no-prov && cmp "$out" want
     }
     each by_environment
 }

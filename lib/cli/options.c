@@ -43,8 +43,24 @@ static _Noreturn void leave(tfm_cli *c) {
     exit(0);
 }
 
+enum { HELP_COLUMN = 26, HELP_WIDTH = 80 };
+
+/* Prints `text` from HELP_COLUMN on, broken at spaces; the cursor stands at column `at`. */
+static void print_wrapped(const char *text, int at) {
+    do {
+        size_t room = HELP_WIDTH - HELP_COLUMN, n = strlen(text);
+        if (n > room) {
+            n = room;
+            while (n > 0 && text[n] != ' ') n--;
+            if (n == 0) n = strcspn(text, " "); /* one word that is too long */
+        }
+        printf("%*s%.*s\n", HELP_COLUMN - at, "", (int)n, text);
+        text += n + (text[n] == ' ');
+        at = 0;
+    } while (*text != '\0');
+}
+
 static _Noreturn void print_help(tfm_cli *c) {
-    enum { HELP_COLUMN = 26 };
     const tfm_program *p = c->program;
 
     printf("Usage: %s %s\n%s\n\nOptions:\n", p->name, p->synopsis, p->about);
@@ -56,7 +72,7 @@ static _Noreturn void print_help(tfm_cli *c) {
             printf("\n");
             n = 0;
         }
-        printf("%*s%s\n", HELP_COLUMN - n, "", o->help);
+        print_wrapped(o->help, n);
     }
     printf("\nExit status: 0 good; 1 the answer is no; 2 usage; 3 bad or truncated input;\n"
            "4 complete, but some records failed; 5 system (I/O, memory, device).\n"
