@@ -26,6 +26,7 @@ typedef struct tfm_recipe {
                                                  row_count 0: all rows */
     uint32_t rope_heads, rope_rot; /* heads > 0: in each of so many heads the first rope_rot rows go
                                       from halves to pairs: row i + j * rot/2 becomes 2 * i + j */
+    bool kept;                     /* no step uses it; a GGUF's tensor that is written back only */
     bool to_f32;                   /* a 16-bit vector (norm, bias) widened, which is exact */
 } tfm_recipe;
 
@@ -57,5 +58,16 @@ tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out, tfm_e
 tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_error *err)
     TFM_MUST_CHECK;
 void tfm_graph_free(tfm_graph *g);
+
+/* The description's generation section: what the checkpoint says of how texts begin and end. Each
+ * list may be empty; ids are not checked against a vocabulary. */
+typedef struct tfm_generation {
+    const int32_t *start, *forced, *suppressed, *end;
+    size_t n_start, n_forced, n_suppressed, n_end;
+    tfm_arena *arena;
+} tfm_generation;
+tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_error *err)
+    TFM_MUST_CHECK;
+void tfm_generation_free(tfm_generation *g);
 
 #endif

@@ -235,6 +235,18 @@ static tfm_status put_parameters(const tfm_resolver *r, tfm_buf *b, tfm_error *e
     return TFM_OK;
 }
 
+static tfm_status put_generation(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
+{
+    if (r->n_generation > 0) TFM_TRY(tfm_buf_str(b, "generation:\n", err));
+    for (size_t i = 0; i < r->n_generation; i++) {
+        tfm_val v = r->generation[i].value, list = {.kind = TFM_VAL_LIST, .item = &v, .n = 1};
+        TFM_TRY(tfm_buf_printf(b, err, "  %s: ", r->generation[i].name));
+        TFM_TRY(put_value(b, v.kind == TFM_VAL_LIST ? &v : &list, err));
+        TFM_TRY(tfm_buf_byte(b, '\n', err));
+    }
+    return TFM_OK;
+}
+
 /* One "KEY: {TYPE: VALUE}" line of the gguf section. */
 static tfm_status put_gguf(tfm_buf *b, const char *key, const tfm_yaml *type, const tfm_val *v,
                            tfm_error *err)
@@ -339,6 +351,7 @@ tfm_status tfm_describe(const tfm_resolver *r, const tfm_vocab_tables *vocab, tf
     TFM_TRY(put_section(out, "embed", &r->embed, err));
     TFM_TRY(put_blocks(r, out, err));
     TFM_TRY(put_section(out, "head", &r->head, err));
+    TFM_TRY(put_generation(r, out, err));
     TFM_TRY(put_gguf_section(r, out, err));
     return vocab ? put_tokenizer(vocab, out, err) : TFM_OK;
 }

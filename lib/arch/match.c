@@ -147,7 +147,7 @@ tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error 
 {
     static const char *const known[] = {"architecture", "about",  "match", "parameters", "refuse",
                                         "prefix",       "tensors", "ignore", "macros",   "embed",
-                                        "block",        "head",   "gguf",  NULL};
+                                        "block",        "head",   "gguf",  "generation", NULL};
     char dir[4000], path[4096];
     const tfm_meta *name = tfm_source_meta(r->source, "general.architecture");
     if (o == NULL || o->share_dir == NULL)

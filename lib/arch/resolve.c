@@ -66,6 +66,30 @@ static tfm_status all_steps(tfm_resolver *r, tfm_error *err)
     return evaluate_steps(r, head, &r->head, err);
 }
 
+/* `generation:` ids, each entry one or a list of them. */
+static tfm_status check_generation(tfm_resolver *r, tfm_error *err)
+{
+    static const char *const known[] = {"start", "forced", "suppressed", "end", NULL};
+    const tfm_yaml *section;
+    void *p;
+    TFM_TRY(tfm_arch_section(r, "generation", &section, err));
+    TFM_TRY(tfm_arch_keys(section, known, err));
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (section->n + 1) * sizeof *r->generation, err));
+    r->generation = p;
+    for (size_t i = 0; i < section->n; i++) {
+        const tfm_yaml *y = section->entry[i].value;
+        tfm_param *g = &r->generation[r->n_generation];
+        if (y->kind != TFM_YAML_SCALAR)
+            return tfm_yaml_fail(y, err, TFM_FORMAT, "expected one expression: an id or a list");
+        g->name = section->entry[i].key;
+        TFM_TRY(tfm_expr_eval(y, y->text, &r->scope, &g->value, err));
+        if (g->value.kind == TFM_VAL_STR)
+            return tfm_yaml_fail(y, err, TFM_FORMAT, "'%s' must be an id or a list of ids", g->name);
+        if (g->value.kind != TFM_VAL_NONE) r->n_generation++;
+    }
+    return TFM_OK;
+}
+
 /* ---- proving the description ---- */
 
 typedef struct proof {
@@ -112,7 +136,7 @@ static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *e
     if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", r->arch->file);
     tfm_graph_free(g);
     for (size_t i = 0; i < r->n_recipes; i++)
-        if (!p.used[i])
+        if (!p.used[i] && !r->recipe[i].kept)
             return tfm_fail(err, TFM_UNSUPPORTED, "%s: no step uses tensor '%s': the result would "
                             "be wrong without", r->arch->file, r->recipe[i].out.name);
     return TFM_OK;
@@ -128,6 +152,7 @@ static tfm_status resolve(tfm_resolver *r, tfm_resolved *out, const tfm_vocab_ta
     TFM_TRY(tfm_params_load(r, err));
     TFM_TRY(tfm_tensors_map(r, err));
     TFM_TRY(all_steps(r, err));
+    TFM_TRY(check_generation(r, err));
     st = tfm_describe(r, vocab, &text, err);
     if (st == TFM_OK && text.len > TFM_DESCRIPTION_MAX)
         st = tfm_fail(err, TFM_LIMIT, "%s: the description takes %zu bytes; at most %u are allowed",

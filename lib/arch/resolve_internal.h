@@ -43,6 +43,8 @@ typedef struct tfm_resolver {
     size_t n_recipes, cap_recipes;
     tfm_names names;  /* canonical name -> recipe */
     bool *source_used; /* [tensors of source] */
+    tfm_param *generation; /* start, forced, suppressed, end: those that are set */
+    size_t n_generation;
     tfm_step_list embed, head, *block; /* block: [n_layers] */
 } tfm_resolver;
 

@@ -351,6 +351,15 @@ static bool is_ignored(const tfm_resolver *r, const tfm_yaml *list, const char *
     return false;
 }
 
+/* What a GGUF file has besides is kept, though no step uses it: else the file could not be written
+ * back as it was. */
+static tfm_status keep(tfm_resolver *r, const tfm_tensor *t, tfm_error *err)
+{
+    tfm_recipe c = {.out = *t, .source = t, .kept = true};
+    if (strcmp(r->format, "gguf") != 0) return TFM_OK;
+    return add_recipe(r, &c, err);
+}
+
 static tfm_status check_left_over(tfm_resolver *r, tfm_error *err)
 {
     const tfm_yaml *section, *list;
@@ -359,9 +368,10 @@ static tfm_status check_left_over(tfm_resolver *r, tfm_error *err)
     TFM_TRY(tfm_arch_section(r, "ignore", &section, err));
     list = tfm_yaml_get(section, r->format);
     for (size_t i = 0; i < n; i++) {
-        const char *name = tfm_source_tensor_at(r->source, i)->name;
-        if (r->source_used[i] || is_ignored(r, list, name)) continue;
-        if (left++ == 0) first = name;
+        const tfm_tensor *t = tfm_source_tensor_at(r->source, i);
+        if (r->source_used[i]) continue;
+        if (is_ignored(r, list, t->name)) TFM_TRY(keep(r, t, err));
+        else if (left++ == 0) first = t->name;
     }
     if (left == 0) return TFM_OK;
     return tfm_fail(err, TFM_UNSUPPORTED, "%s does not know %zu tensor%s of the checkpoint, the "
