@@ -3,7 +3,7 @@
 #define LANES 4
 #define KERNEL
 #define TABLE tfm_cpu_kernels_generic
-#include "backend/cpu/body.h"
+#include "backend/cpu/body_internal.h"
 
 const tfm_cpu_kernels *tfm_cpu_kernels_find(const char *instruction_set) {
     if (strcmp(instruction_set, "generic") != 0) return NULL;

@@ -4,7 +4,7 @@
 #define LANES 8
 #define KERNEL __attribute__((target("avx2")))
 #define TABLE tfm_cpu_kernels_generic_avx2
-#include "backend/cpu/body.h"
+#include "backend/cpu/body_internal.h"
 #else
 typedef int tfm_no_avx2; /* a translation unit must not be empty */
 #endif

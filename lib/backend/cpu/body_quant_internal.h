@@ -1,4 +1,4 @@
-/* body_quant.h - rows times one panel of 16 outputs, for the block-quantised types.
+/* body_quant_internal.h - rows times one panel of 16 outputs, for the block-quantised types.
  *
  * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8). For groups j of 16 or 32
  * columns, ascending:

@@ -1,4 +1,4 @@
-/* body.h - the generic kernels, compiled once for each vector width.
+/* body_internal.h - the generic kernels, compiled once for each vector width.
  *
  * A kernels_*.c defines LANES (f32 of one vector), KERNEL (attributes of every function) and TABLE
  * (name of the table), then includes this. See kernel_internal.h for the numerics. */
@@ -8,17 +8,17 @@
 #include "backend/cpu/kernel_internal.h"
 #include "tensor/float16_internal.h"
 
-#include "backend/cpu/body_vector.h"
+#include "backend/cpu/body_vector_internal.h"
 
-#include "backend/cpu/body_math.h"
+#include "backend/cpu/body_math_internal.h"
 
-#include "backend/cpu/body_rows.h"
+#include "backend/cpu/body_rows_internal.h"
 
-#include "backend/cpu/body_linear.h"
+#include "backend/cpu/body_linear_internal.h"
 
-#include "backend/cpu/body_quant.h"
+#include "backend/cpu/body_quant_internal.h"
 
-#include "backend/cpu/body_attend.h"
+#include "backend/cpu/body_attend_internal.h"
 
 static size_t act_bytes(tfm_dtype t, uint32_t k) {
     if (t == TFM_F32 || t == TFM_F16) return 0;

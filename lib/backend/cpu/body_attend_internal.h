@@ -1,4 +1,4 @@
-/* body_attend.h - attention of some queries of one sequence over one head of the cache.
+/* body_attend_internal.h - attention of some queries of one sequence over one head of the cache.
  *
  *     s[j] = 0; for d ascending: s[j] = s[j] + q[d] * k[j][d]
  *     then scale, alibi and softcap as ref_attend.c has them; m = max over visible keys and sink

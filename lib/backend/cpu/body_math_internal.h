@@ -1,4 +1,4 @@
-/* body_math.h - exp, tanh, erf and the activations on vectors of f32.
+/* body_math_internal.h - exp, tanh, erf and the activations on vectors of f32.
  *
  * Relative error of exp and tanh <= 3 * 2^-24, absolute error of erf <= 3 * 2^-24 (measured by
  * tests/unit/test_ops_math.c). Only + - * / and bit operations: the same bits everywhere. */

@@ -1,4 +1,4 @@
-/* body_rows.h - norms, element-wise steps and rope: work on one row, in place if asked. */
+/* body_rows_internal.h - norms, element-wise steps and rope: work on one row, in place if asked. */
 
 INLINE vf elementwise_v(const tfm_step *s, vf a, vf b) {
     switch (s->op) {

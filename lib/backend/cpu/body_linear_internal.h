@@ -1,4 +1,4 @@
-/* body_linear.h - rows times one panel of 16 outputs, for f32, f16 and bf16 weights.
+/* body_linear_internal.h - rows times one panel of 16 outputs, for f32, f16 and bf16 weights.
  *
  *     acc[r][o] = 0; for k ascending: acc[r][o] = acc[r][o] + w[k][o] * x[r][k]
  *     out[r][o] = acc[r][o] + bias[o]
