@@ -121,7 +121,7 @@ def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("assets")
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--stop", type=int, help="stop after this step, for timing")
     options = parser.parse_args()
 
