@@ -1,0 +1,156 @@
+# run.bats - tfm-run: limits, ends, samples, stop strings, budgets, turns; on a tiny model of its own.
+
+load helper
+
+setup() {
+    m=$top/tests/golden/gguf/llama-f16.gguf
+    cd "$tmp" || return
+    printf 'abcde' | tfm-tokenize -m "$m" >p
+    printf 'abc\nxyz abc\nhello\n' >lines
+    tfm-tokenize -l -m "$m" lines >pl
+}
+
+# The finish words of all groups, in order.
+ends() { tfm-show "$1" | awk '$2 == "group-end" {print $NF}' | xargs; }
+n_ids() { tfm-show --ids "$1" | wc -w; }
+
+@test "-n: 0 gives no token, N gives N, and says length" {
+    tfm-run -m "$m" -n 0 p >a
+    [ "$(ends a)" = length ]
+    [ "$(n_ids a)" -eq 0 ]
+    tfm-run -m "$m" -n 7 p >b
+    [ "$(ends b)" = length ]
+    [ "$(n_ids b)" -eq 7 ]
+}
+
+@test "the context ends a sample; a prompt that fills it gives none; a longer one is refused, not cut" {
+    local n
+    n=$(n_ids p)
+    tfm-run -m "$m" --ignore-end -c $((n + 3)) p >a
+    [ "$(ends a)" = context ]
+    [ "$(n_ids a)" -eq 3 ]
+    tfm-run -m "$m" -c "$n" p >b
+    [ "$(ends b)" = context ]
+    [ "$(n_ids b)" -eq 0 ]
+    pipe 'tfm-run -m $m -c '$((n - 1))' p | tfm-show'
+    status_is 4 4
+    grep -q 'error.*--ctx' "$out"
+    grep -q 'group-end.* error$' "$out"
+}
+
+@test "a long run is the same as a short one and what follows it" {
+    tfm-run -m "$m" --ignore-end -n 40 --echo p >whole
+    tfm-run -m "$m" --ignore-end -n 15 --echo p >first
+    tfm-run -m "$m" --ignore-end -n 25 --echo first >rest
+    tfm-show --ids whole >a
+    tfm-show --ids rest | same - a
+}
+
+@test "a group that failed on the way fails alone; the reason travels" {
+    printf '1 2 3\n1 999999 3\n4 5 6\n' >ids
+    pipe 'tfm-tokenize -l --from-ids -m $m ids | tfm-run -m $m -n 3 | tee got | tfm-show'
+    status_is 4 4 0 4
+    tfm-show got | grep -c ' group-end ' | grep -qx 3
+    tfm-show --ids got | sed -n 1p | grep -q .
+    tfm-show --ids got | sed -n 3p | grep -q .
+    grep -q 'error *tfm-tokenize.*offset 2' "$out"
+}
+
+@test "the budget of the cache changes nothing but the order of work" {
+    tfm-run -m "$m" -n 12 -T 1 pl >a
+    tfm-run -m "$m" -n 12 -T 1 --kv-bytes 20000 pl >b
+    tfm-cmp a b
+    pipe 'tfm-run -m $m -n 12 --kv-bytes 1 pl | tfm-show'
+    status_is 4 4
+    [ "$(grep -c 'error.*--ctx' "$out")" -eq 3 ]
+}
+
+@test "--stop cuts the text exactly, at any batch and also in samples" {
+    tfm-run -m "$m" --ignore-end -n 60 pl | tfm-detok >plain
+    local stop text cut
+    text=$(sed -n 1p plain | LC_ALL=C tr -cd 'a-zA-Z0-9 ')
+    stop=${text:5:2}
+    [ ${#stop} -eq 2 ]
+    tfm-run -m "$m" --ignore-end -n 60 --stop "$stop" pl >a
+    tfm-detok a >stopped
+    while IFS= read -r -u 4 text && IFS= read -r -u 5 cut; do
+        [ "$cut" = "${text%%"$stop"*}" ]
+    done 4<plain 5<stopped
+    ends a | grep -q stop
+    tfm-run -m "$m" --ignore-end -n 60 --stop "$stop" -b 1 pl >b
+    tfm-cmp a b
+    pipe 'tfm-run -m $m --ignore-end -n 60 -N 3 -T 1 --stop "'"$stop"'" pl | tfm-detok'
+    status_is 0 0
+    run ! grep -qF "$stop" "$out"
+}
+
+@test "samples fork the prompt: each is what it would be alone, and repeatable" {
+    tfm-run -m "$m" -n 20 -N 4 -T 1.5 -s 9 pl >a
+    tfm-run -m "$m" -n 20 -N 4 -T 1.5 -s 9 -b 4 -t 1 pl >b
+    tfm-cmp a b
+    [ "$(tfm-show --ids a | wc -l)" -eq 12 ]
+    tfm-run -m "$m" -n 20 -N 2 -T 1.5 -s 9 pl >c
+    tfm-show --ids c | sed -n '1p;2p' >two
+    tfm-show --ids a | sed -n '1p;2p' | same - two
+    tfm-show a | grep -qx '    samples 4'
+}
+
+@test "every stream of the input is processed, each on its own" {
+    cat p pl p >three
+    pipe 'tfm-run -m $m -n 4 three | tee got | tfm-check -'
+    status_is 0 0 0
+    tfm-run -m "$m" -n 4 p >a
+    tfm-run -m "$m" -n 4 pl >b
+    cat a b a >want
+    tfm-cmp got want
+}
+
+@test "a turn: with FLUSH the answer comes before the next question is asked" {
+    mkfifo q a
+    # shellcheck disable=SC2094
+    { tfm-tokenize -l --flush -m "$m" | tfm-run -m "$m" -n 3 | tfm-detok >a; } <q 3>&- 2>"$err" &
+    local pid=$! line
+    exec 7>q 8<a
+    for word in abc xyz; do
+        echo "$word" >&7
+        read -r -t 20 -u 8 line || [ -n "$line" ]
+        echo "$word" | tfm-tokenize -l -m "$m" | tfm-run -m "$m" -n 3 | tfm-detok >want
+        [ "$line" = "$(cat want)" ]
+    done
+    exec 7>&- 8<&-
+    wait $pid
+}
+
+@test "raw bytes become the model's tokens as tfm-tokenize -m makes them" {
+    pipe 'tfm-tokenize -l lines | tfm-run -m $m -n 9 --echo --no-prov'
+    status_is 0 0
+    cp "$out" raw
+    pipe 'tfm-tokenize -l -m $m lines | tfm-run -m $m -n 9 --echo --no-prov'
+    status_is 0 0
+    tfm-cmp raw "$out"
+    pipe 'tfm-tokenize -l --no-special lines | tfm-run -m $m -n 9 --echo'
+    cp "$out" raw
+    pipe 'tfm-tokenize -l --no-special -m $m lines | tfm-run -m $m -n 9 --echo'
+    tfm-cmp raw "$out"
+}
+
+@test "options that make no sense are exit 2 with one line" {
+    local args
+    for args in '--kv q8_0' '-N 0' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do
+        # shellcheck disable=SC2086
+        run -2 --separate-stderr tfm-run -m "$m" p $args
+        [ -z "$output" ]
+        [ "${#stderr_lines[@]}" -eq 1 ]
+    done
+    run -2 --separate-stderr tfm-run p
+    [[ $stderr == *'TFM_MODEL'* ]]
+}
+
+@test "-d: what is not there is refused, never replaced" {
+    run --separate-stderr tfm-run -m "$m" -d cuda p
+    [ "$status" -eq 5 ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    run --separate-stderr tfm-run -m "$m" -d nowhere p
+    [ "$status" -ne 0 ]
+    [[ $stderr == *nowhere* ]]
+}
