@@ -36,14 +36,25 @@ static tfm_status settle_ctx(tfm_engine *e, const tfm_engine_options *o, tfm_err
     return TFM_OK;
 }
 
+/* The type of the cache unless one is asked for: f16, but f32 where every linear weight is f32. Who
+ * keeps a model in f32 wants its own choices; an f16 cache changes one of the seven texts by which
+ * llama2.c's stories260K is judged. */
+static tfm_dtype default_kv_type(const tfm_graph *g) {
+    for (size_t i = 0; i < g->n_steps; i++) {
+        const tfm_step *s = &g->step[i];
+        if (s->op == TFM_OP_LINEAR && g->weight[s->weight].tensor->dtype != TFM_F32) return TFM_F16;
+    }
+    return TFM_F32;
+}
+
 tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_options *o,
                           tfm_error *err) {
     tfm_engine *e = NULL;
     tfm_status st;
-    tfm_dtype kv_type = o->kv_type == TFM_DTYPE_NONE ? TFM_F16 : o->kv_type;
+    tfm_dtype kv_type = o->kv_type;
 
     *out = NULL;
-    if (kv_type != TFM_F16 && kv_type != TFM_F32)
+    if (kv_type != TFM_DTYPE_NONE && kv_type != TFM_F16 && kv_type != TFM_F32)
         return tfm_fail(err, TFM_USAGE, "a cache of type %s is not known; give f16 or f32",
                         tfm_dtype_name(kv_type));
     if ((st = tfm_alloc((void **)&e, 1, sizeof *e, err)) != TFM_OK) return st;
@@ -53,6 +64,7 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     st = tfm_backend_new(&e->be, o->device ? o->device : "auto", o->threads, err);
     if (st != TFM_OK) goto fail;
     const tfm_backend_ops *ops = e->be->ops;
+    if (kv_type == TFM_DTYPE_NONE) kv_type = default_kv_type(e->graph);
     if (e->graph->n_kv) {
         st = ops->kv_new(e->be, e->graph, 0, e->graph->n_blocks, kv_type, &e->kv, err);
         if (st != TFM_OK) goto fail;

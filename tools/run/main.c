@@ -31,7 +31,8 @@ static const tfm_option options[] = {
     {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
     {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
     {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
-    {OPT_KV, "kv", "TYPE", "type of the cache: f16 or f32 (default: f16)"},
+    {OPT_KV, "kv", "TYPE",
+     "type of the cache: f16 or f32 (default: f32 for f32 weights, else f16)"},
     {OPT_KV_BYTES, "kv-bytes", "N",
      "budget of the cache in bytes (default: 0, what memory allows)"},
     TFM_OPT_END};

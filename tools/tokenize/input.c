@@ -91,10 +91,7 @@ static tfm_status take_whole(input *in, tfm_error *err) {
         return tfm_fail(err, TFM_LIMIT, "%s: more than %d bytes; use -l or split it", in->name,
                         TEXT_MAX);
     if (!in->at_end) return TFM_OK;
-    if (len == 0)
-        return tfm_fail(err, TFM_TRUNCATED,
-                        "%s: the input is empty; an empty text is a single newline", in->name);
-    bool has_tail = in->buf[in->end - 1] == '\n';
+    bool has_tail = len > 0 && in->buf[in->end - 1] == '\n';
     take(in, len - has_tail, has_tail);
     in->span[in->n - 1].has_tail = has_tail;
     return TFM_OK;
