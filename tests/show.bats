@@ -1,0 +1,76 @@
+# show.bats - tfm-show: each form, and that nothing in a stream can disturb it.
+load helper
+
+streams=$top/tests/streams
+
+@test "for people" {
+    pipe "tfm-show '$streams/good-tokens.tfms'"
+    status_is 0
+    cat >"$tmp/want" <<END
+$streams/good-tokens.tfms: stream 1, kind tokens
+    tool tfm-tokenize
+    frame whole
+    vocab raw-bytes
+     0 tensor    tokens i32 [3] group 0 at 0: 72 105 33 (min 33 max 105 mean 70)
+     1 text      tail u8 [1] group 0 at 0: "\\n"
+     2 group-end - group 0 at 3 open
+END
+    same "$out" "$tmp/want"
+}
+
+@test "ids: a line a group, in the order in which groups end" {
+    pipe "tfm-show --ids '$streams/good-groups.tfms'"
+    status_is 4
+    printf '\n72 105 33 72 105 33\n72 105 33 72 105 33\n' | same "$out" -
+}
+
+@test "text: the payloads as they are" {
+    pipe "tfm-show --text '$streams/good-groups.tfms'"
+    printf '{"text":"caf\xc3\xa9"}\n{"text":\n' | same "$out" -
+}
+
+@test "pieces of raw bytes need no model; other vocabularies do" {
+    pipe "tfm-show --pieces '$streams/good-tokens.tfms'"
+    status_is 0
+    printf '0\t0\t72\tH\n0\t1\t105\ti\n0\t2\t33\t!\n' | same "$out" -
+    pipe "tfm-show --pieces '$streams/good-ancillary.tfms'"
+    status_is 3
+    err_has 'use -m MODEL'
+}
+
+@test "prov: the lines of every tool, in order" {
+    pipe "tfm-show --prov '$streams/good-groups.tfms'"
+    printf '{"tool":"tfm-tokenize"}\n{"tool":"tfm-run"}\n' | same "$out" -
+}
+
+@test "tsv: as many columns in every line" {
+    pipe "tfm-show --tsv '$streams/good-dtypes.tfms'"
+    status_is 0
+    [ "$(awk -F'\t' '{print NF}' "$out" | sort -u)" = 15 ]
+    grep -q 'q6_K	q6_K	256	' "$out"
+    grep -q '3x3x3x3' "$out"
+}
+
+@test "json: every line is an object, whatever the stream holds" {
+    needs_program python3
+    pipe "tfm-show --json '$streams'/good-*.tfms"
+    last_is 4
+    python3 -c 'import json, sys
+rows = [json.loads(line) for line in sys.stdin]
+assert sum("kind" in r for r in rows) == 13
+assert any(r.get("text") == "{\"text\":\"caf\u00e9\"}" for r in rows)
+assert any(r.get("name") == "\u00e9\u20ac\U0001f600" for r in rows)
+assert any(r.get("dims") == [0, 7] for r in rows)' <"$out"
+}
+
+@test "one form at a time" {
+    pipe 'tfm-show --ids --json </dev/null'
+    status_is 2
+    one_line "$err"
+}
+
+@test "a full device is noticed" {
+    pipe "tfm-show '$streams/good-groups.tfms' >/dev/full"
+    status_is 5
+    one_line "$err"
+}
