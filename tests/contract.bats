@@ -179,7 +179,7 @@ one_message() {
         stream) from=empty && call 3 "${args[@]}" && one_message ;;
         file) call 3 empty && one_message ;;
         answer) from=empty && call 1 "${args[@]}" && one_line "$out" ;;
-        text) from=empty && call 3 -m m.tfms && one_message && call 0 "${args[@]}" ;;
+        text) from=empty && call 3 --no-special -m m.tfms && one_message && call 0 "${args[@]}" ;;
         esac
     }
     each nothing
