@@ -277,7 +277,7 @@ static tfm_status load_scenario(tfm_error *err) {
 
 static tfm_status model_scenario(tfm_error *err) {
     tfm_model *m;
-    TFM_TRY(tfm_model_open(&m, SEEDS "model/seed-llama-q8_0.tfms", err));
+    TFM_TRY(tfm_model_open(&m, SEEDS "model/seed-p16.tfms", err));
     const tfm_status st = use_model(m, err);
     tfm_model_free(m);
     return st;

@@ -5,8 +5,8 @@
 #ifndef TFM_TESTS_FUZZ_USE_H
 #define TFM_TESTS_FUZZ_USE_H
 
-#include "arch/arch_internal.h"
 #include "fuzz_util.h"
+#include "tfm/infer.h"
 #include "tfm/load.h"
 #include "tfm/model.h"
 #include "tfm/tokenizer.h"
@@ -70,11 +70,26 @@ static inline void fuzz_use_vocab(const tfm_vocab *v) {
     tfm_tokenizer_free(t);
 }
 
+/* Generates a few tokens from a prompt of three. */
+static inline void fuzz_run(tfm_model *m, const char *device) {
+    static const int32_t prompt[3] = {1, 0, 2};
+    const tfm_engine_options engine_options = {.device = device, .threads = 1};
+    const tfm_generate_options o = {.has_max_tokens = true, .max_tokens = 3, .ignore_eog = true};
+    tfm_engine *e;
+    tfm_generator *g = NULL;
+    tfm_event event;
+    if (tfm_engine_new(&e, m, &engine_options, NULL) != TFM_OK) return;
+    tfm_status st = tfm_generator_new(&g, e, &o, NULL);
+    if (st == TFM_OK) st = tfm_generator_add(g, 0, prompt, 3, NULL);
+    while (st == TFM_OK) st = tfm_generator_next(g, &event, NULL);
+    tfm_generator_free(g);
+    tfm_engine_free(e);
+}
+
 /* ---- a model that opened ---- */
 
 static inline void fuzz_use_model(tfm_model *m) {
     const tfm_vocab *v = NULL;
-    tfm_graph *g;
     size_t len = 0;
     for (size_t i = 0; i < tfm_model_n_tensors(m); i++) {
         const tfm_tensor *t = tfm_model_tensor_at(m, i);
@@ -83,7 +98,8 @@ static inline void fuzz_use_model(tfm_model *m) {
     }
     fuzz_must(tfm_model_description(m, &len)[len] == '\0', "the description has no end");
     if (tfm_model_vocab(m, &v, NULL) == TFM_OK && v != NULL) fuzz_use_vocab(v);
-    if (tfm_graph_new(&g, m, 0, NULL) == TFM_OK) tfm_graph_free(g);
+    fuzz_run(m, "ref");
+    fuzz_run(m, "cpu");
 }
 
 /* Opens a checkpoint as a model, with an architecture file or the one that matches. */
