@@ -28,9 +28,34 @@ statuses=()
 
 # Seconds for one pipeline, and for one test; sanitizer builds are slower and set LIMIT.
 pipe_limit=${LIMIT:-60}
-if command -v pkill >/dev/null || command -v ps >/dev/null; then
-    BATS_TEST_TIMEOUT=$((pipe_limit * 3))
-fi
+test_limit=$((pipe_limit * 3))
+
+# Ends what the test runs when its time is up; the test then fails by that command's status. (bats'
+# own BATS_TEST_TIMEOUT makes bats wait for the whole time when a setup fails.) The watcher holds no
+# file descriptor of the test and leaves within a second of its end.
+_kill_below() {
+    local child
+    for child in $(pgrep -P "$1"); do
+        _kill_below "$child"
+        kill -KILL "$child"
+    done
+}
+_watch_test() {
+    (
+        exec </dev/null >/dev/null 2>&1 3>&-
+        (
+            for ((s = 0; s < $1; s++)); do
+                sleep 1
+                kill -0 $$ || exit
+            done
+            while kill -0 $$; do
+                _kill_below $$
+                sleep 1
+            done
+        ) &
+    )
+}
+[ -z "${BATS_TEST_NAME:-}" ] || _watch_test "$test_limit"
 
 for name in "${!TFM_@}"; do
     [ "$name" = TFM_ASSETS ] || unset "$name"

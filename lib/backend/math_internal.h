@@ -6,7 +6,7 @@
  * not pass through it. These use only + - * / and bit operations, which IEEE 754 specifies exactly:
  * the same bits on every machine, with every compiler. Bounds, measured against long double by
  * tests/unit/test_math.c, are for finite arguments; NaN gives NaN. The float versions of the CPU
- * kernels are in cpu/body_math.h.
+ * kernels are in cpu/body_math_internal.h.
  */
 #ifndef TFM_MATH_INTERNAL_H
 #define TFM_MATH_INTERNAL_H

@@ -1,8 +1,6 @@
 # build.bats - two builds in different folders give the same bytes.
+LIMIT=600
 load ../helper
-
-pipe_limit=900
-BATS_TEST_TIMEOUT=1200
 
 @test "programs and libraries do not depend on where they were built" {
     [ -z "${SAN:-}" ] || skip "a sanitizer build carries debug paths"
