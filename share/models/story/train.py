@@ -30,7 +30,7 @@ CONTEXT = 512
 BATCH = 16  # windows of CONTEXT tokens a step
 PEAK_RATE = 3e-3
 WARM_UP = 100
-DECAY_SHARE = 0.3
+DECAY_SHARE = 0.2
 REPEAT = {"plays": 2, "scripture": 1}  # the plays are a fifth of the text: each is seen twice
 SAVE_SECONDS = 60
 EVAL_STEPS = 200
@@ -121,7 +121,7 @@ def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("assets")
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--stop", type=int, help="stop after this step, for timing")
     options = parser.parse_args()
 
