@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 PROMPTS = [
-    "ROMEO:\n",
+    "ROMEO:",
     "Genesis 1:1\nIn the beginning",
     "KING RICHARD III:\nWhat, is the",
     "And it came to pass",
