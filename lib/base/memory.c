@@ -39,6 +39,12 @@ bool tfm_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
+/* *n = count * size if an object can be that large (C: no more than PTRDIFF_MAX bytes). */
+static bool object_size(size_t count, size_t size, size_t *n)
+{
+    return tfm_mul_size(count, size, n) && *n <= PTRDIFF_MAX;
+}
+
 static tfm_status no_memory(tfm_error *err, size_t count, size_t size)
 {
     return tfm_fail(err, TFM_NOMEM, "out of memory for %zu x %zu bytes", count, size);
@@ -48,7 +54,7 @@ tfm_status tfm_alloc(void **out, size_t count, size_t size, tfm_error *err)
 {
     size_t n;
     *out = NULL;
-    if (!tfm_mul_size(count, size, &n)) return no_memory(err, count, size);
+    if (!object_size(count, size, &n)) return no_memory(err, count, size);
     *out = calloc(n ? n : 1, 1);
     return *out ? TFM_OK : no_memory(err, count, size);
 }
@@ -58,7 +64,7 @@ tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size
     size_t n;
     void *p = NULL;
     *out = NULL;
-    if (!tfm_mul_size(count, size, &n)) return no_memory(err, count, size);
+    if (!object_size(count, size, &n)) return no_memory(err, count, size);
     if (posix_memalign(&p, align, n ? n : 1) != 0) return no_memory(err, count, size);
     memset(p, 0, n);
     *out = p;
@@ -68,7 +74,7 @@ tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size
 tfm_status tfm_realloc(void **ptr, size_t count, size_t size, tfm_error *err)
 {
     size_t n;
-    if (!tfm_mul_size(count, size, &n)) return no_memory(err, count, size);
+    if (!object_size(count, size, &n)) return no_memory(err, count, size);
     void *p = realloc(*ptr, n ? n : 1);
     if (!p) return no_memory(err, count, size);
     *ptr = p;
