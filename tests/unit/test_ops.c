@@ -412,7 +412,7 @@ typedef struct attend_form {
  * (k_dim + 2) u k_dim before the scale; scale, alibi and softcap round 8 times at most what they
  * hold: delta = u (|scale| (k_dim + 2 + 8) k_dim + 8 |bias|). softmax is a ratio: with weights off
  * by a factor 1 +- e each, e = delta + u |s - m| + 4 u + (keys + 16) u for the chains of the sums,
- * the result moves by at most 2 e max|v|, max|v| <= 1 (and once more for 1%, rounding of the ratio). */
+ * the result moves by at most 2 e max|v|, max|v| <= 1 (1% more for rounding the ratio). */
 static double bound_attend(const ops_case *c, uint32_t row, uint32_t col, double ref) {
     const tfm_step *s = &c->step[1];
     const double d = s->u.attend.k_dim;

@@ -1,0 +1,99 @@
+/* test_ops_math.c - the vector exp, tanh and erf of the CPU kernels against long double libm.
+ *
+ * Errors are in units of u = 2^-24, the relative roundoff of f32; the bounds are those that
+ * body_math.h states. tanh is seen through ACT_TANH, erf through
+ * gelu(x) = x/2 (1 + erf(x / sqrt 2)). */
+#include <math.h>
+
+#include "backend/cpu/kernel_internal.h"
+#include "unit.h"
+
+enum { N = 1 << 20 };
+static float x[N], y[N], z[N];
+
+static double relative(float got, long double want) {
+    return (double)fabsl(((long double)got - want) / want) * 0x1p24;
+}
+
+/* x[i]: both signs, magnitudes from lo to hi, evenly in the logarithm. */
+static void fill(double lo, double hi) {
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)(lo * pow(hi / lo, (double)(i / 2) / (N / 2)));
+        if (i % 2) x[i] = -x[i];
+    }
+}
+
+static void run(const tfm_cpu_kernels *k, tfm_activation kind, float *out) {
+    const tfm_step s = {.op = TFM_OP_ACTIVATION, .u.activation = kind};
+    k->elementwise(&s, N, x, NULL, out);
+}
+
+static void exponential(void) {
+    double worst = 0;
+    fill(1e-9, 88.7);
+    tfm_cpu_kernels_generic.exp(N, x, y);
+    for (int i = 0; i < N; i++) {
+        if (x[i] < -87.33654f) continue;
+        worst = fmax(worst, relative(y[i], expl((long double)x[i])));
+    }
+    printf("# exp %.2f u relative\n", worst);
+    CHECK(worst <= 3.0);
+    const float edge[] = {0.0f,     -0.0f, -87.4f,   -INFINITY, 88.73f,
+                          INFINITY, NAN,   88.7228f, -87.3365f};
+    float out[9];
+    tfm_cpu_kernels_generic.exp(9, edge, out);
+    CHECK(out[0] == 1.0f && out[1] == 1.0f);
+    CHECK(out[2] == 0.0f && out[3] == 0.0f);
+    CHECK(out[4] == INFINITY && out[5] == INFINITY && isnan(out[6]));
+    CHECK(isfinite(out[7]) && out[8] >= 0x1p-126f);
+}
+
+static void hyperbolic_tangent(void) {
+    double worst = 0;
+    fill(1e-30, 20.0);
+    run(&tfm_cpu_kernels_generic, TFM_ACT_TANH, y);
+    for (int i = 0; i < N; i++) worst = fmax(worst, relative(y[i], tanhl((long double)x[i])));
+    printf("# tanh %.2f u relative\n", worst);
+    CHECK(worst <= 4.0);
+    x[0] = INFINITY, x[1] = -INFINITY, x[2] = NAN, x[3] = -0.0f;
+    run(&tfm_cpu_kernels_generic, TFM_ACT_TANH, y);
+    CHECK(y[0] == 1.0f && y[1] == -1.0f && isnan(y[2]) && y[3] == 0.0f && signbit(y[3]));
+}
+
+static void error_function(void) {
+    double worst = 0;
+    fill(1e-6, 8.0);
+    run(&tfm_cpu_kernels_generic, TFM_ACT_GELU, y);
+    for (int i = 0; i < N; i++) { /* gelu's 1 + erf and its product add 3 u */
+        const long double a = (long double)x[i] * 0.70710678118654752440L;
+        worst = fmax(worst, (double)fabsl(2.0L * y[i] / x[i] - 1.0L - erfl(a)) * 0x1p24);
+    }
+    printf("# erf %.2f u absolute, with gelu's own roundings\n", worst);
+    CHECK(worst <= 6.0);
+}
+
+/* The copy for 8 lanes gives the same bits for every kind. */
+static void both_widths(void) {
+#if defined(__x86_64__)
+    if (!__builtin_cpu_supports("avx2")) {
+        UNIT_SKIP("needs a processor with avx2");
+        return;
+    }
+    for (int kind = TFM_ACT_SILU; kind <= TFM_ACT_SIGMOID; kind++) {
+        fill(1e-12, 130.0);
+        run(&tfm_cpu_kernels_generic, (tfm_activation)kind, y);
+        run(&tfm_cpu_kernels_generic_avx2, (tfm_activation)kind, z);
+        CHECK(memcmp(y, z, sizeof y) == 0);
+    }
+#else
+    UNIT_SKIP("only x86 has two widths");
+#endif
+}
+
+int main(void) {
+    UNIT_RUN(exponential);
+    UNIT_RUN(hyperbolic_tangent);
+    UNIT_RUN(error_function);
+    UNIT_RUN(both_widths);
+    return unit_done();
+}
