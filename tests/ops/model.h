@@ -10,6 +10,8 @@
 
 #include "ops.h"
 
+#include "backend/math_internal.h"
+
 typedef struct ops_shape {
     uint32_t blocks, width, heads, kv_heads, head_dim, ffn, vocab, window;
     tfm_dtype type;
@@ -126,7 +128,7 @@ static inline void ops_model_new(ops_model *m, const ops_shape *p) {
     m->kv = ops_alloc(n * sizeof *m->kv);
     m->inv_freq = ops_alloc(p->head_dim / 2 * sizeof(float));
     for (uint32_t i = 0; i < p->head_dim / 2; i++) {
-        m->inv_freq[i] = (float)pow(10000.0, -2.0 * i / p->head_dim);
+        m->inv_freq[i] = (float)tfm_pow(10000.0, -2.0 * i / p->head_dim); /* libm would differ */
     }
     const uint32_t widths[M_VALUES] = {p->width, p->width, q,      kv,      kv,
                                        q,        p->ffn,   p->ffn, p->vocab};

@@ -1,7 +1,8 @@
 /* body_math_internal.h - exp, tanh, erf and the activations on vectors of f32.
  *
  * With u = 2^-24: relative error of exp <= 3 u, of tanh <= 4 u, absolute error of erf <= 3 u
- * (measured by tests/unit/test_ops_math.c). Only + - * / and bit operations: the same bits everywhere. */
+ * (measured by tests/unit/test_ops_math.c). Only + - * / and bit operations: the same bits
+ * everywhere. */
 
 static const float EXP_LOWEST = -87.33654f; /* below: 0, so that no subnormal arises */
 static const float EXP_HIGHEST = 88.72283f; /* above: infinity */

@@ -102,6 +102,19 @@ typedef struct group_scales {
     float scale[2][TFM_PANEL], min[2][TFM_PANEL];
 } __attribute__((aligned(64))) group_scales;
 
+/* acc[16] += the group g of a part, `group` columns wide: dot * (scale * sx) - sum * (min * sx). */
+INLINE void add_group(const quads *w, const int16_t *x, const group_scales *gs, int g, int group,
+                      float sx, int32_t sum, bool has_min, bool wide, float *acc) {
+    vi dot[NV];
+    dot_quads(w, x, g * group / 4, group / 4, wide, dot);
+    UNROLL for (int v = 0; v < NV; v++) {
+        const vf scaled = load(&gs->scale[g][v * LANES]) * sx;
+        vf y = load(acc + v * LANES) + __builtin_convertvector(dot[v], vf) * scaled;
+        if (has_min) y = y - (float)sum * (load(&gs->min[g][v * LANES]) * sx);
+        store(acc + v * LANES, y);
+    }
+}
+
 /* acc[rows][16] += one 32-column part. group: 16 or 32. */
 INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const group_scales *gs, size_t k,
                      int group, bool has_min, bool wide, uint32_t row, size_t rows, float *acc) {
@@ -111,17 +124,11 @@ INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const group_scales
         const float *scales = (const float *)(const void *)(act + (size_t)a->k * 2);
         const int32_t *sums = (const int32_t *)(const void *)(scales + a->k / 32) + k / 16;
         const float sx = scales[k / 32];
-        UNROLL for (int g = 0; g < 32 / group; g++) {
-            vi dot[NV];
-            dot_quads(w, x, g * group / 4, group / 4, wide, dot);
-            const float sum = (float)(group == 32 ? sums[0] + sums[1] : sums[g]);
-            UNROLL for (int v = 0; v < NV; v++) {
-                vf y = load(acc + v * LANES);
-                y = y + __builtin_convertvector(dot[v], vf) *
-                            (load(&gs->scale[g][v * LANES]) * sx);
-                if (has_min) y = y - sum * (load(&gs->min[g][v * LANES]) * sx);
-                store(acc + v * LANES, y);
-            }
+        if (group == 32) {
+            add_group(w, x, gs, 0, 32, sx, sums[0] + sums[1], has_min, wide, acc);
+        } else {
+            add_group(w, x, gs, 0, 16, sx, sums[0], has_min, wide, acc);
+            add_group(w, x, gs, 1, 16, sx, sums[1], has_min, wide, acc);
         }
     }
 }
