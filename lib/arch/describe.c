@@ -159,6 +159,7 @@ static tfm_status put_attr(tfm_buf *b, const group *g, size_t at_step, const tfm
 
 static tfm_status put_steps(tfm_buf *b, const group *g, const char *indent, tfm_error *err)
 {
+    if (g->list[0]->n == 0) return tfm_buf_printf(b, err, "%s[]\n", indent);
     for (size_t i = 0; i < g->list[0]->n; i++) {
         const tfm_astep *s = &g->list[0]->step[i];
         TFM_TRY(tfm_buf_printf(b, err, "%s- {%s: %s", indent, tfm_op_table[s->op].name, s->name));
