@@ -193,6 +193,17 @@ def hugging_face():
     tensors = {name: weights(*shape) for name, shape in llama_names(False)}
     tensors = {k: v.astype(np.float16) if v.ndim == 2 else v for k, v in tensors.items()}
     save_file(tensors, path("safetensors", "seed-llama.safetensors"), metadata={"format": "pt"})
+    tiny = {"a": weights(2, 3), "b.f16": weights(4).astype(np.float16),
+            "c.i64": np.arange(3, dtype=np.int64), "d.u8": np.arange(5, dtype=np.uint8),
+            "e.empty": weights(0, 4), "f.scalar": np.array(1.5, dtype=np.float32)}
+    save_file(tiny, path("safetensors", "seed-tiny.safetensors"))
+    where = {name: f"model-{1 + i % 2:05}-of-00002.safetensors" for i, name in enumerate(tensors)}
+    for i in (1, 2):
+        part = {name: tensors[name] for name in tensors if f"-0000{i}-" in where[name]}
+        save_file(part, path("safetensors", f"seed-shard-{i}.safetensors"))
+    index = {"metadata": {"total_size": 58000}, "weight_map": where}
+    with open(path("index_json", "seed-index.json"), "w") as f:
+        json.dump(index, f, indent=1)
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 32,
         "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
