@@ -17,13 +17,6 @@ static bool changes_results(int letter) {
            letter != 'm' && letter != 'd' && letter != TFM_OPT_NO_PROV;
 }
 
-/* The last component; what is not UTF-8 (a file may have any name) is shown as its hash. */
-static json_t *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (slash != NULL && slash[1] != '\0') path = slash + 1;
-    return tfm_utf8_valid(path, strlen(path), NULL) ? json_string(path) : NULL;
-}
-
 static json_t *hash_of(const char *text) {
     char hex[65];
     tfm_sha256 sha;
@@ -33,14 +26,21 @@ static json_t *hash_of(const char *text) {
     return json_sprintf("sha256:%.16s", hex);
 }
 
+/* As text, or what is not UTF-8 (a file may have any name) as its hash. NULL: out of memory. */
+static json_t *text_or_hash(const char *s) {
+    return tfm_utf8_valid(s, strlen(s), NULL) ? json_string(s) : hash_of(s);
+}
+
+/* The last component of a path. */
+static json_t *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return text_or_hash(slash != NULL && slash[1] != '\0' ? slash + 1 : path);
+}
+
 static json_t *value_of(const tfm_cli_given *g) {
-    json_t *value = NULL;
     if (g->arg == NULL) return json_true();
-    if (strcmp(g->option->arg, "FILE") == 0)
-        value = base_name(g->arg);
-    else if (strcmp(g->option->arg, "TEXT") != 0 && tfm_utf8_valid(g->arg, strlen(g->arg), NULL))
-        value = json_string(g->arg);
-    return value ? value : hash_of(g->arg);
+    if (strcmp(g->option->arg, "FILE") == 0) return base_name(g->arg);
+    return strcmp(g->option->arg, "TEXT") == 0 ? hash_of(g->arg) : text_or_hash(g->arg);
 }
 
 /* Sets options[name]; a repeated option becomes an array of its values. 0 if memory lasted. */
@@ -54,25 +54,21 @@ static int add_option(json_t *options, const char *name, json_t *value) {
 
 /* NULL if memory is out. */
 static char *prov_json(const tfm_cli *c) {
-    json_t *root = json_object(), *options = json_object(), *inputs = json_array(), *name;
+    json_t *root = json_object(), *options = json_object(), *inputs = json_array();
     char *text = NULL;
     int bad = 0;
 
     bad |= json_object_set_new(root, "tool", json_string(c->program->name));
     bad |= json_object_set_new(root, "version", json_string(TFM_VERSION));
-    if (tfm_cli_has_option(c->program, 'm') && c->model != NULL) {
-        name = base_name(c->model);
-        bad |= json_object_set_new(options, "model", name ? name : hash_of(c->model));
-    }
+    if (tfm_cli_has_option(c->program, 'm') && c->model != NULL)
+        bad |= json_object_set_new(options, "model", base_name(c->model));
     if (tfm_cli_has_option(c->program, 'd'))
         bad |= json_object_set_new(options, "device", json_string(c->device));
     for (size_t i = 0; i < c->n_given; i++)
         if (changes_results(c->given[i].option->letter))
             bad |= add_option(options, c->given[i].option->name, value_of(&c->given[i]));
-    for (int i = c->next; i < c->argc; i++) {
-        name = base_name(c->argv[i]);
-        bad |= json_array_append_new(inputs, name ? name : hash_of(c->argv[i]));
-    }
+    for (int i = c->next; i < c->argc; i++)
+        bad |= json_array_append_new(inputs, base_name(c->argv[i]));
     if (json_object_size(options) > 0) bad |= json_object_set(root, "options", options);
     if (json_array_size(inputs) > 0) bad |= json_object_set(root, "inputs", inputs);
     if (bad == 0) text = json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII);
