@@ -214,12 +214,6 @@ END
     run -1 bash tests/summary.sh "$tmp/empty"
 }
 
-@test "file(1) knows a stream by share/magic" {
-    needs_program file
-    run -0 file -b -m share/magic tests/contract/logits.tfms
-    [ "$output" = "tfm tensor stream, kind logits" ]
-}
-
 @test "completion offers the options of the program itself, and files" {
     complete_words() { # WORD...: the completions of the last one
         bash --norc -c 'source "$0/scripts/completion.bash"; shift 0
