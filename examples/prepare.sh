@@ -4,10 +4,12 @@
 #   story.tfms     the model that ships
 #   prompts.txt    three prompts, one a line
 #   prompts.jsonl  the same as JSON lines, with an id each
+#   logits.tfms    logits of 40 groups over 32 tokens (tests/contract/make_logits.c)
 #   poem.txt       some text of more than one line, with characters beyond ASCII
 set -e
 top=$1
 if [ -e "$top/share/models/story.tfms" ]; then ln -s "$top/share/models/story.tfms" story.tfms; fi
+cp "$top/tests/contract/logits.tfms" .
 cat >prompts.txt <<'END'
 In the beginning
 O Romeo, Romeo!
