@@ -68,6 +68,11 @@ static void put_dims(FILE *out, const tfm_record *rec, const char *between) {
         fprintf(out, "%s%" PRIu32, i ? between : "", rec->dims[i]);
 }
 
+/* How many digits are shown of a value: all of them if it is an integer (to 10^17). */
+static int digits(const show_values *v, int of_a_float) {
+    return v->is_integer ? 17 : of_a_float;
+}
+
 /* ---- for people ---- */
 
 void show_header_text(FILE *out, const tfm_header *h, const char *name, size_t stream) {
@@ -78,10 +83,11 @@ void show_header_text(FILE *out, const tfm_header *h, const char *name, size_t s
 }
 
 static void put_values(FILE *out, const show_values *v) {
-    for (unsigned i = 0; i < v->n_first; i++) fprintf(out, " %.6g", v->first[i]);
+    for (unsigned i = 0; i < v->n_first; i++) fprintf(out, " %.*g", digits(v, 6), v->first[i]);
     if (v->n > v->n_first) fputs(" ...", out);
     if (v->has_stats && v->n > 1)
-        fprintf(out, " (min %.6g max %.6g mean %.6g)", v->min, v->max, v->mean);
+        fprintf(out, " (min %.*g max %.*g mean %.6g)", digits(v, 6), v->min, digits(v, 6), v->max,
+                v->mean);
     if (v->n_nan) fprintf(out, " (%" PRIu64 " NaN)", v->n_nan);
 }
 
@@ -129,10 +135,11 @@ void show_record_tsv(FILE *out, size_t stream, const tfm_record *rec, const show
     fprintf(out, "\t%s\t%" PRIu64 "\t",
             rec->type == TFM_REC_GROUP_END ? tfm_end_name(rec->status) : "", rec->bytes);
     if (v->has_stats)
-        fprintf(out, "%.9g\t%.9g\t%.9g\t", v->min, v->max, v->mean);
+        fprintf(out, "%.*g\t%.*g\t%.9g\t", digits(v, 9), v->min, digits(v, 9), v->max, v->mean);
     else
         fputs("\t\t\t", out);
-    for (unsigned i = 0; i < v->n_first; i++) fprintf(out, "%s%.9g", i ? "," : "", v->first[i]);
+    for (unsigned i = 0; i < v->n_first; i++)
+        fprintf(out, "%s%.*g", i ? "," : "", digits(v, 9), v->first[i]);
     fputc('\n', out);
 }
 
@@ -157,9 +164,9 @@ static void json_string(FILE *out, const char *text, size_t n) {
     fputc('"', out);
 }
 
-static void json_number(FILE *out, double x) {
+static void json_number(FILE *out, double x, int n_digits) {
     if (isfinite(x))
-        fprintf(out, "%.9g", x);
+        fprintf(out, "%.*g", n_digits, x);
     else
         fputs(isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"", out);
 }
@@ -193,14 +200,14 @@ void show_record_json(FILE *out, size_t stream, const tfm_record *rec, const sho
         fprintf(out, ",\"status\":\"%s\"", tfm_end_name(rec->status));
     fprintf(out, ",\"bytes\":%" PRIu64, rec->bytes);
     if (v->has_stats) {
-        fputs(",\"min\":", out), json_number(out, v->min);
-        fputs(",\"max\":", out), json_number(out, v->max);
-        fputs(",\"mean\":", out), json_number(out, v->mean);
+        fputs(",\"min\":", out), json_number(out, v->min, digits(v, 9));
+        fputs(",\"max\":", out), json_number(out, v->max, digits(v, 9));
+        fputs(",\"mean\":", out), json_number(out, v->mean, 9);
     }
     if (v->n_nan) fprintf(out, ",\"nan\":%" PRIu64, v->n_nan);
     for (unsigned i = 0; i < v->n_first; i++) {
         fputs(i ? "," : ",\"first\":[", out);
-        json_number(out, v->first[i]);
+        json_number(out, v->first[i], digits(v, 9));
     }
     if (v->n_first) fputc(']', out);
     if (v->text) {

@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 #include "show.h"
-#include "tfm/model.h"
+#include "tfm/load.h"
 
 enum { OPT_JSON = TFM_LONG, OPT_TSV, OPT_IDS, OPT_PIECES, OPT_PROV, OPT_TEXT };
 
@@ -45,7 +45,7 @@ static void forget_vocab(show *s) {
 }
 
 static tfm_status open_vocab(show *s, const char *path, const char *wanted, tfm_error *err) {
-    TFM_TRY(tfm_model_open(&s->model, path, err));
+    TFM_TRY(tfm_load_vocab(path, NULL, &s->model, err));
     TFM_TRY(tfm_model_vocab(s->model, &s->vocab, err));
     if (!s->vocab) return tfm_fail(err, TFM_NOTFOUND, "%s: has no vocabulary", path);
     if (wanted && strcmp(wanted, tfm_vocab_id(s->vocab)) != 0)

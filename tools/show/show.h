@@ -11,7 +11,7 @@ enum { SHOW_FIRST = 8 }; /* values shown of a tensor */
 
 /* What a record holds. Tensors above TFM_PAYLOAD_MAX (they occur in models) are not looked into. */
 typedef struct show_values {
-    bool has_stats;
+    bool has_stats, is_integer;
     uint64_t n, n_nan;
     double min, max, mean; /* of the values that are not NaN */
     unsigned n_first;

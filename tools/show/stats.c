@@ -43,6 +43,7 @@ static tfm_status tensor_stats(const tfm_record *rec, const unsigned char *p, sh
     double sum = 0;
     if (!tfm_dims_count(rec->rank, rec->dims, &v->n))
         return tfm_fail(err, TFM_FORMAT, "record %u: too many values", rec->seq);
+    v->is_integer = t == TFM_I8 || t == TFM_U8 || t == TFM_I32 || t == TFM_I64;
     v->min = v->max = NAN;
     for (uint64_t at = 0; at < v->n; at += PIECE) {
         size_t n = v->n - at < PIECE ? (size_t)(v->n - at) : PIECE;
