@@ -19,8 +19,7 @@ struct tfm_arena {
     arena_block *own;  /* blocks of a single large request */
 };
 
-tfm_status tfm_arena_new(tfm_arena **out, tfm_error *err)
-{
+tfm_status tfm_arena_new(tfm_arena **out, tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_arena), err));
@@ -28,8 +27,7 @@ tfm_status tfm_arena_new(tfm_arena **out, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status add_block(arena_block **list, size_t size, tfm_error *err)
-{
+static tfm_status add_block(arena_block **list, size_t size, tfm_error *err) {
     size_t total;
     void *p;
     if (!tfm_add_size(size, sizeof(arena_block), &total))
@@ -42,8 +40,7 @@ static tfm_status add_block(arena_block **list, size_t size, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_arena_alloc(tfm_arena *a, void **out, size_t n, tfm_error *err)
-{
+tfm_status tfm_arena_alloc(tfm_arena *a, void **out, size_t n, tfm_error *err) {
     *out = NULL;
     if (n > ARENA_OWN_BLOCK) {
         TFM_TRY(add_block(&a->own, n, err));
@@ -60,8 +57,7 @@ tfm_status tfm_arena_alloc(tfm_arena *a, void **out, size_t n, tfm_error *err)
 }
 
 tfm_status tfm_arena_strndup(tfm_arena *a, const char **out, const char *s, size_t n,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     size_t need;
     void *p;
     *out = NULL;
@@ -72,8 +68,7 @@ tfm_status tfm_arena_strndup(tfm_arena *a, const char **out, const char *s, size
     return TFM_OK;
 }
 
-static void free_list(arena_block *b)
-{
+static void free_list(arena_block *b) {
     while (b) {
         arena_block *next = b->next;
         tfm_free(b);
@@ -81,8 +76,7 @@ static void free_list(arena_block *b)
     }
 }
 
-void tfm_arena_free(tfm_arena *a)
-{
+void tfm_arena_free(tfm_arena *a) {
     if (!a) return;
     free_list(a->head);
     free_list(a->own);

@@ -15,8 +15,7 @@ enum { MESSAGE_SIZE = sizeof(((tfm_error *)0)->message) };
 
 /* Replaces control characters (C0, DEL, C1) and broken UTF-8 by '?', cuts an unfinished character
  * off the end. */
-static void clean(char *s)
-{
+static void clean(char *s) {
     size_t n = strlen(s), i = 0;
     n -= tfm_utf8_tail(s, n);
     s[n] = '\0';
@@ -29,16 +28,14 @@ static void clean(char *s)
     }
 }
 
-static void set_message(tfm_error *err, const char *text)
-{
+static void set_message(tfm_error *err, const char *text) {
     size_t n = strnlen(text, MESSAGE_SIZE - 1);
     memcpy(err->message, text, n);
     err->message[n] = '\0';
     clean(err->message);
 }
 
-tfm_status tfm_fail(tfm_error *err, tfm_status status, const char *fmt, ...)
-{
+tfm_status tfm_fail(tfm_error *err, tfm_status status, const char *fmt, ...) {
     if (!err) return status;
     char text[MESSAGE_SIZE];
     va_list ap;
@@ -50,8 +47,7 @@ tfm_status tfm_fail(tfm_error *err, tfm_status status, const char *fmt, ...)
     return status;
 }
 
-tfm_status tfm_fail_errno(tfm_error *err, tfm_status status, const char *fmt, ...)
-{
+tfm_status tfm_fail_errno(tfm_error *err, tfm_status status, const char *fmt, ...) {
     int saved = errno;
     if (!err) return status;
     char text[MESSAGE_SIZE], why[128];
@@ -70,8 +66,7 @@ tfm_status tfm_fail_errno(tfm_error *err, tfm_status status, const char *fmt, ..
     return status;
 }
 
-tfm_status tfm_error_prefix(tfm_error *err, tfm_status status, const char *fmt, ...)
-{
+tfm_status tfm_error_prefix(tfm_error *err, tfm_status status, const char *fmt, ...) {
     if (!err) return status;
     char text[2 * MESSAGE_SIZE + 2]; /* what, ": ", the old message */
     va_list ap;
@@ -84,8 +79,7 @@ tfm_status tfm_error_prefix(tfm_error *err, tfm_status status, const char *fmt, 
     return err->status;
 }
 
-int tfm_status_exit(tfm_status status)
-{
+int tfm_status_exit(tfm_status status) {
     switch (status) {
     case TFM_OK:
     case TFM_DONE: return 0;

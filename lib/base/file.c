@@ -15,16 +15,14 @@
 /* One system call moves at most this much: Linux caps it near 2 GiB, others at INT_MAX. */
 enum { IO_MAX = 1 << 30 };
 
-static const char *file_kind(mode_t mode)
-{
+static const char *file_kind(mode_t mode) {
     if (S_ISDIR(mode)) return "is a directory";
     if (S_ISFIFO(mode)) return "is a pipe, which cannot be mapped";
     if (S_ISSOCK(mode)) return "is a socket";
     return "is a device";
 }
 
-tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err)
-{
+tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err) {
     tfm_status st = TFM_OK;
     struct stat info;
     *m = (tfm_map){.data = (const unsigned char *)""};
@@ -56,15 +54,13 @@ out:
     return st;
 }
 
-void tfm_map_close(tfm_map *m)
-{
+void tfm_map_close(tfm_map *m) {
     if (m->is_mapped) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (tfm_map){0};
 }
 
 /* Waits until fd can be read (POLLIN) or written (POLLOUT); false with errno on failure. */
-static bool wait_for(int fd, short events)
-{
+static bool wait_for(int fd, short events) {
     struct pollfd p = {.fd = fd, .events = events};
     while (poll(&p, 1, -1) < 0)
         if (errno != EINTR && errno != EAGAIN) return false;
@@ -72,8 +68,7 @@ static bool wait_for(int fd, short events)
 }
 
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     *got = 0;
     for (;;) {
         ssize_t k = read(fd, p, n < IO_MAX ? n : IO_MAX);
@@ -88,8 +83,7 @@ tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t 
 }
 
 tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t *got,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     unsigned char *at = p;
     size_t k = 1;
     for (*got = 0; *got < n && k > 0; *got += k)
@@ -97,8 +91,7 @@ tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t 
     return TFM_OK;
 }
 
-tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, tfm_error *err)
-{
+tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, tfm_error *err) {
     const unsigned char *at = p;
     while (n > 0) {
         ssize_t k = write(fd, at, n < IO_MAX ? n : IO_MAX);
@@ -115,8 +108,7 @@ tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n, 
     return TFM_OK;
 }
 
-tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_error *err)
-{
+tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes, tfm_error *err) {
     tfm_status st = TFM_OK;
     size_t start = b->len, step = 64 * 1024, got = step;
     int fd = open(path, O_RDONLY | O_CLOEXEC);

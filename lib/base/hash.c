@@ -7,8 +7,7 @@
 
 #include "base/base_internal.h"
 
-uint32_t tfm_crc32(uint32_t crc, const void *p, size_t n)
-{
+uint32_t tfm_crc32(uint32_t crc, const void *p, size_t n) {
     const unsigned char *b = p;
     uLong c = crc;
     while (n > 0) { /* zlib counts in uInt */
@@ -31,18 +30,15 @@ static const uint32_t K[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-static uint32_t rotr(uint32_t x, int n)
-{
+static uint32_t rotr(uint32_t x, int n) {
     return x >> n | x << (32 - n);
 }
 
-static uint32_t load_be(const unsigned char *p)
-{
+static uint32_t load_be(const unsigned char *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
-static void sha256_block(uint32_t state[8], const unsigned char *block)
-{
+static void sha256_block(uint32_t state[8], const unsigned char *block) {
     uint32_t w[64], s[8];
     for (int i = 0; i < 16; i++) w[i] = load_be(block + 4 * i);
     for (int i = 16; i < 64; i++) {
@@ -64,16 +60,14 @@ static void sha256_block(uint32_t state[8], const unsigned char *block)
     for (int i = 0; i < 8; i++) state[i] += s[i];
 }
 
-void tfm_sha256_init(tfm_sha256 *s)
-{
+void tfm_sha256_init(tfm_sha256 *s) {
     static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(s->state, start, sizeof start);
     s->n_bytes = 0;
 }
 
-void tfm_sha256_add(tfm_sha256 *s, const void *p, size_t n)
-{
+void tfm_sha256_add(tfm_sha256 *s, const void *p, size_t n) {
     const unsigned char *b = p;
     size_t have = s->n_bytes % 64;
     s->n_bytes += n;
@@ -89,8 +83,7 @@ void tfm_sha256_add(tfm_sha256 *s, const void *p, size_t n)
     if (n) memcpy(s->block, b, n);
 }
 
-void tfm_sha256_hex(tfm_sha256 *s, char out[65])
-{
+void tfm_sha256_hex(tfm_sha256 *s, char out[65]) {
     static const char digits[] = "0123456789abcdef";
     uint64_t bits = s->n_bytes * 8;
     unsigned char pad[72] = {0x80}, *length;

@@ -29,8 +29,8 @@ static void install(void) {
     json_set_alloc_funcs(malloc_until_failure, next_free);
 }
 
-tfm_status tfm_json_load(json_t **out, const void *text, size_t n, size_t flags,
-                         json_error_t *why, tfm_error *err) {
+tfm_status tfm_json_load(json_t **out, const void *text, size_t n, size_t flags, json_error_t *why,
+                         tfm_error *err) {
     json_error_t own;
     if (why == NULL) why = &own;
     *out = NULL;

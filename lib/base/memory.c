@@ -7,32 +7,28 @@
 
 #include "base/base_internal.h"
 
-bool tfm_mul_u64(uint64_t a, uint64_t b, uint64_t *out)
-{
+bool tfm_mul_u64(uint64_t a, uint64_t b, uint64_t *out) {
     uint64_t r;
     if (__builtin_mul_overflow(a, b, &r)) return false;
     *out = r;
     return true;
 }
 
-bool tfm_add_u64(uint64_t a, uint64_t b, uint64_t *out)
-{
+bool tfm_add_u64(uint64_t a, uint64_t b, uint64_t *out) {
     uint64_t r;
     if (__builtin_add_overflow(a, b, &r)) return false;
     *out = r;
     return true;
 }
 
-bool tfm_mul_size(size_t a, size_t b, size_t *out)
-{
+bool tfm_mul_size(size_t a, size_t b, size_t *out) {
     size_t r;
     if (__builtin_mul_overflow(a, b, &r)) return false;
     *out = r;
     return true;
 }
 
-bool tfm_add_size(size_t a, size_t b, size_t *out)
-{
+bool tfm_add_size(size_t a, size_t b, size_t *out) {
     size_t r;
     if (__builtin_add_overflow(a, b, &r)) return false;
     *out = r;
@@ -40,18 +36,15 @@ bool tfm_add_size(size_t a, size_t b, size_t *out)
 }
 
 /* *n = count * size if an object can be that large (C: no more than PTRDIFF_MAX bytes). */
-static bool object_size(size_t count, size_t size, size_t *n)
-{
+static bool object_size(size_t count, size_t size, size_t *n) {
     return tfm_mul_size(count, size, n) && *n <= PTRDIFF_MAX;
 }
 
-static tfm_status no_memory(tfm_error *err, size_t count, size_t size)
-{
+static tfm_status no_memory(tfm_error *err, size_t count, size_t size) {
     return tfm_fail(err, TFM_NOMEM, "out of memory for %zu x %zu bytes", count, size);
 }
 
-tfm_status tfm_alloc(void **out, size_t count, size_t size, tfm_error *err)
-{
+tfm_status tfm_alloc(void **out, size_t count, size_t size, tfm_error *err) {
     size_t n;
     *out = NULL;
     if (!object_size(count, size, &n)) return no_memory(err, count, size);
@@ -59,8 +52,7 @@ tfm_status tfm_alloc(void **out, size_t count, size_t size, tfm_error *err)
     return *out ? TFM_OK : no_memory(err, count, size);
 }
 
-tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size, tfm_error *err)
-{
+tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size, tfm_error *err) {
     size_t n;
     void *p = NULL;
     *out = NULL;
@@ -71,8 +63,7 @@ tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size
     return TFM_OK;
 }
 
-tfm_status tfm_realloc(void **ptr, size_t count, size_t size, tfm_error *err)
-{
+tfm_status tfm_realloc(void **ptr, size_t count, size_t size, tfm_error *err) {
     size_t n;
     if (!object_size(count, size, &n)) return no_memory(err, count, size);
     void *p = realloc(*ptr, n ? n : 1);
@@ -81,8 +72,7 @@ tfm_status tfm_realloc(void **ptr, size_t count, size_t size, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_grow(void **ptr, size_t *cap, size_t need, size_t size, tfm_error *err)
-{
+tfm_status tfm_grow(void **ptr, size_t *cap, size_t need, size_t size, tfm_error *err) {
     if (need <= *cap) return TFM_OK;
     size_t want;
     if (!tfm_add_size(*cap, *cap / 2, &want) || want < need) want = need;
@@ -92,13 +82,11 @@ tfm_status tfm_grow(void **ptr, size_t *cap, size_t need, size_t size, tfm_error
     return TFM_OK;
 }
 
-void tfm_free(void *ptr)
-{
+void tfm_free(void *ptr) {
     free(ptr);
 }
 
-tfm_status tfm_strndup(char **out, const char *s, size_t n, tfm_error *err)
-{
+tfm_status tfm_strndup(char **out, const char *s, size_t n, tfm_error *err) {
     size_t need;
     void *p;
     *out = NULL;
@@ -109,7 +97,6 @@ tfm_status tfm_strndup(char **out, const char *s, size_t n, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_strdup(char **out, const char *s, tfm_error *err)
-{
+tfm_status tfm_strdup(char **out, const char *s, tfm_error *err) {
     return tfm_strndup(out, s, strlen(s), err);
 }

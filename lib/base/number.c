@@ -10,14 +10,12 @@
 
 #include "base/base_internal.h"
 
-static bool is_digit(char c)
-{
+static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
 /* The digits of s as a magnitude; false when there are none, on another character, on overflow. */
-static bool parse_digits(const char *s, uint64_t *out)
-{
+static bool parse_digits(const char *s, uint64_t *out) {
     uint64_t v = 0;
     if (!is_digit(*s)) return false;
     for (; is_digit(*s); s++)
@@ -26,8 +24,7 @@ static bool parse_digits(const char *s, uint64_t *out)
     return *s == '\0';
 }
 
-bool tfm_parse_u64(const char *s, uint64_t lo, uint64_t hi, uint64_t *out)
-{
+bool tfm_parse_u64(const char *s, uint64_t lo, uint64_t hi, uint64_t *out) {
     uint64_t v;
     if (*s == '+') s++;
     if (!parse_digits(s, &v) || v < lo || v > hi) return false;
@@ -35,8 +32,7 @@ bool tfm_parse_u64(const char *s, uint64_t lo, uint64_t hi, uint64_t *out)
     return true;
 }
 
-bool tfm_parse_i64(const char *s, int64_t lo, int64_t hi, int64_t *out)
-{
+bool tfm_parse_i64(const char *s, int64_t lo, int64_t hi, int64_t *out) {
     bool negative = *s == '-';
     uint64_t magnitude;
     int64_t v;
@@ -53,8 +49,7 @@ bool tfm_parse_i64(const char *s, int64_t lo, int64_t hi, int64_t *out)
 }
 
 /* [+-] (digits [. digits] | . digits) [eE [+-] digits] */
-static bool is_decimal(const char *s)
-{
+static bool is_decimal(const char *s) {
     size_t digits = 0;
     if (*s == '+' || *s == '-') s++;
     for (; is_digit(*s); s++) digits++;
@@ -73,13 +68,11 @@ static bool is_decimal(const char *s)
 static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
 static locale_t c_locale;
 
-static void make_c_locale(void)
-{
+static void make_c_locale(void) {
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
-bool tfm_parse_double(const char *s, double lo, double hi, double *out)
-{
+bool tfm_parse_double(const char *s, double lo, double hi, double *out) {
     if (!is_decimal(s)) return false;
     /* The program around us may have set a locale whose decimal sign is a comma. */
     pthread_once(&c_locale_once, make_c_locale);

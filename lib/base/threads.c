@@ -43,18 +43,15 @@ struct tfm_pool {
     } * workers; /* [n_threads - 1] */
 };
 
-static uint32_t ticket_gen(uint64_t t)
-{
+static uint32_t ticket_gen(uint64_t t) {
     return (uint32_t)(t >> 32);
 }
 
-static uint32_t ticket_next(uint64_t t)
-{
+static uint32_t ticket_next(uint64_t t) {
     return (uint32_t)t;
 }
 
-static void relax(void)
-{
+static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -62,16 +59,14 @@ static void relax(void)
 #endif
 }
 
-static uint64_t now_ns(void)
-{
+static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* Claims and runs chunks until none is left; returns the generation that it saw exhausted. */
-static uint32_t work_on(tfm_pool *p, unsigned worker)
-{
+static uint32_t work_on(tfm_pool *p, unsigned worker) {
     for (;;) {
         uint64_t t = atomic_load(&p->ticket);
         tfm_pool_job job = atomic_load(&p->job);
@@ -92,13 +87,11 @@ static uint32_t work_on(tfm_pool *p, unsigned worker)
     }
 }
 
-static bool has_news(tfm_pool *p, uint32_t seen)
-{
+static bool has_news(tfm_pool *p, uint32_t seen) {
     return ticket_gen(atomic_load(&p->ticket)) != seen || atomic_load(&p->stop);
 }
 
-static void wait_for_work(tfm_pool *p, uint32_t seen)
-{
+static void wait_for_work(tfm_pool *p, uint32_t seen) {
     uint64_t until = now_ns() + SPIN_NS;
     do {
         for (int i = 0; i < 64; i++) {
@@ -113,8 +106,7 @@ static void wait_for_work(tfm_pool *p, uint32_t seen)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void *worker_main(void *arg)
-{
+static void *worker_main(void *arg) {
     struct worker *w = arg;
     uint32_t seen = 0;
     /* Results must not depend on who created the pool: default rounding, denormals kept. */
@@ -127,8 +119,7 @@ static void *worker_main(void *arg)
 }
 
 /* Starts the workers with every signal blocked, so that handlers run in the program's own thread. */
-static tfm_status start_workers(tfm_pool *p, tfm_error *err)
-{
+static tfm_status start_workers(tfm_pool *p, tfm_error *err) {
     sigset_t all, old;
     int failed = 0;
     sigfillset(&all);
@@ -145,8 +136,7 @@ static tfm_status start_workers(tfm_pool *p, tfm_error *err)
                     p->n_threads, strerror(failed));
 }
 
-tfm_status tfm_pool_new(tfm_pool **out, unsigned n_threads, tfm_error *err)
-{
+tfm_status tfm_pool_new(tfm_pool **out, unsigned n_threads, tfm_error *err) {
     void *mem;
     *out = NULL;
     if (n_threads < 1 || n_threads > MAX_THREADS)
@@ -170,13 +160,11 @@ tfm_status tfm_pool_new(tfm_pool **out, unsigned n_threads, tfm_error *err)
     return TFM_OK;
 }
 
-unsigned tfm_pool_threads(const tfm_pool *p)
-{
+unsigned tfm_pool_threads(const tfm_pool *p) {
     return p->n_threads;
 }
 
-static void wait_until_done(tfm_pool *p, uint32_t n)
-{
+static void wait_until_done(tfm_pool *p, uint32_t n) {
     uint64_t until = now_ns() + SPIN_NS;
     do {
         for (int i = 0; i < 64; i++) {
@@ -191,8 +179,7 @@ static void wait_until_done(tfm_pool *p, uint32_t n)
     pthread_mutex_unlock(&p->lock);
 }
 
-void tfm_pool_run(tfm_pool *p, size_t n_chunks, tfm_pool_job job, void *arg)
-{
+void tfm_pool_run(tfm_pool *p, size_t n_chunks, tfm_pool_job job, void *arg) {
     /* Nothing to share, or more chunks than a ticket can count: no threads, same results. */
     if (p->n_threads == 1 || n_chunks <= 1 || n_chunks >= CLOSED) {
         for (size_t i = 0; i < n_chunks; i++) job(arg, i, 0);
@@ -215,8 +202,7 @@ void tfm_pool_run(tfm_pool *p, size_t n_chunks, tfm_pool_job job, void *arg)
     wait_until_done(p, n);
 }
 
-void tfm_pool_free(tfm_pool *p)
-{
+void tfm_pool_free(tfm_pool *p) {
     if (!p) return;
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->stop, true);
@@ -233,8 +219,7 @@ void tfm_pool_free(tfm_pool *p)
 /* ---- how many threads ---- */
 
 /* Processors that the affinity mask allows. */
-static unsigned affinity_count(void)
-{
+static unsigned affinity_count(void) {
     for (size_t n_cpus = 1024; n_cpus <= 64 * 1024;
          n_cpus *= 4) { /* the kernel may know more bits */
         cpu_set_t *set = CPU_ALLOC(n_cpus);
@@ -248,8 +233,7 @@ static unsigned affinity_count(void)
 }
 
 /* Reads the numbers at the start of a small file; how many there were. "max" counts as none. */
-static int read_numbers(const char *dir, const char *file, long long *a, long long *b)
-{
+static int read_numbers(const char *dir, const char *file, long long *a, long long *b) {
     char path[512];
     if (snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path) return 0;
     FILE *f = fopen(path, "re");
@@ -260,8 +244,7 @@ static int read_numbers(const char *dir, const char *file, long long *a, long lo
 }
 
 /* Lowers *limit to the quota of the control group at `dir` (version 2 or 1). */
-static void apply_quota(const char *dir, unsigned *limit)
-{
+static void apply_quota(const char *dir, unsigned *limit) {
     long long quota = 0, period = 0, unused;
     if (read_numbers(dir, "cpu.max", &quota, &period) < 2 &&
         (read_numbers(dir, "cpu.cfs_quota_us", &quota, &unused) < 1 ||
@@ -273,8 +256,7 @@ static void apply_quota(const char *dir, unsigned *limit)
 }
 
 /* Applies the quotas of `root` + `path` and of every group above it. `path` is eaten. */
-static void apply_quotas(const char *root, char *path, unsigned *limit)
-{
+static void apply_quotas(const char *root, char *path, unsigned *limit) {
     char dir[480];
     for (;;) {
         if (snprintf(dir, sizeof dir, "%s%s", root, path) < (int)sizeof dir)
@@ -285,8 +267,7 @@ static void apply_quotas(const char *root, char *path, unsigned *limit)
     }
 }
 
-unsigned tfm_threads_default(void)
-{
+unsigned tfm_threads_default(void) {
     unsigned limit = affinity_count();
     char line[512];
     FILE *f = fopen("/proc/self/cgroup", "re");

@@ -2,8 +2,7 @@
 #include "base/utf8_internal.h"
 
 /* What a lead byte asks for: length (0: not a lead byte) and the range of the second byte. */
-static size_t lead(unsigned char c, unsigned char *lo, unsigned char *hi)
-{
+static size_t lead(unsigned char c, unsigned char *lo, unsigned char *hi) {
     *lo = 0x80;
     *hi = 0xbf;
     if (c < 0x80) return 1;
@@ -20,8 +19,7 @@ static size_t lead(unsigned char c, unsigned char *lo, unsigned char *hi)
     return 4;
 }
 
-size_t tfm_utf8_decode(const unsigned char *s, size_t n, uint32_t *cp, bool *ok)
-{
+size_t tfm_utf8_decode(const unsigned char *s, size_t n, uint32_t *cp, bool *ok) {
     unsigned char lo, hi;
     size_t len = lead(s[0], &lo, &hi);
     if (ok) *ok = true;
@@ -45,8 +43,7 @@ broken:
     return 1;
 }
 
-size_t tfm_utf8_encode(uint32_t cp, unsigned char out[4])
-{
+size_t tfm_utf8_encode(uint32_t cp, unsigned char out[4]) {
     if (cp < 0x80) {
         out[0] = (unsigned char)cp;
         return 1;
@@ -71,8 +68,7 @@ size_t tfm_utf8_encode(uint32_t cp, unsigned char out[4])
     return 4;
 }
 
-bool tfm_utf8_valid(const void *s, size_t n, size_t *bad)
-{
+bool tfm_utf8_valid(const void *s, size_t n, size_t *bad) {
     const unsigned char *p = s;
     size_t i = 0;
     while (i < n) {
@@ -88,8 +84,7 @@ bool tfm_utf8_valid(const void *s, size_t n, size_t *bad)
     return true;
 }
 
-size_t tfm_utf8_tail(const void *s, size_t n)
-{
+size_t tfm_utf8_tail(const void *s, size_t n) {
     const unsigned char *p = s;
     for (size_t k = 1; k <= 3 && k <= n; k++) {
         const unsigned char *c = p + n - k;

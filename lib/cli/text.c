@@ -9,8 +9,7 @@
 #include "base/base_internal.h"
 #include "cli/cli_internal.h"
 
-tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err)
-{
+tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err) {
     const char *name;
     int fd;
     *out = NULL;
@@ -27,8 +26,7 @@ tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err)
     return st;
 }
 
-tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err)
-{
+tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) {
     if (out == NULL || out == stdout) return TFM_OK; /* tfm_cli_finish closes stdout */
     bool lost = ferror(out) != 0;
     if (fclose(out) != 0) return tfm_fail_errno(err, TFM_IO, "%s", c->output);

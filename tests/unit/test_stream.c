@@ -11,8 +11,7 @@
 #include "unit.h"
 
 /* A file in memory with these bytes, at its start. */
-static int memory_file(const void *p, size_t n)
-{
+static int memory_file(const void *p, size_t n) {
     int fd = memfd_create("stream", MFD_CLOEXEC);
     if (fd < 0 || (n && write(fd, p, n) != (ssize_t)n) || lseek(fd, 0, SEEK_SET) != 0) {
         perror("memory_file");
@@ -22,8 +21,7 @@ static int memory_file(const void *p, size_t n)
 }
 
 /* All bytes of fd from its start. */
-static tfm_buf contents(int fd)
-{
+static tfm_buf contents(int fd) {
     tfm_buf b = {0};
     size_t got;
     off_t size = lseek(fd, 0, SEEK_END);
@@ -36,8 +34,8 @@ static tfm_buf contents(int fd)
 
 /* ---- a stream to test with ---- */
 
-static void put_tokens(tfm_writer *w, uint32_t group, uint32_t position, uint32_t n, uint16_t flags)
-{
+static void put_tokens(tfm_writer *w, uint32_t group, uint32_t position, uint32_t n,
+                       uint16_t flags) {
     static int32_t ids[100000];
     tfm_record rec = {.type = TFM_REC_TENSOR,
                       .dtype = TFM_I32,
@@ -52,8 +50,7 @@ static void put_tokens(tfm_writer *w, uint32_t group, uint32_t position, uint32_
 }
 
 /* Three groups, the second interleaved with the third, one failed; `rows` tokens in the first. */
-static void put_stream(tfm_writer *w, uint32_t rows)
-{
+static void put_stream(tfm_writer *w, uint32_t rows) {
     tfm_header *h = NULL;
     CHECK_INT(tfm_header_new(&h, "tokens", NULL), TFM_OK);
     CHECK_INT(tfm_header_set(h, "tool", "tfm-embed", NULL), TFM_OK);
@@ -73,8 +70,7 @@ static void put_stream(tfm_writer *w, uint32_t rows)
     CHECK_INT(tfm_writer_end(w, NULL), TFM_OK);
 }
 
-static tfm_buf sample(uint32_t rows, int times)
-{
+static tfm_buf sample(uint32_t rows, int times) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     CHECK_INT(tfm_writer_new(&w, fd, "memory", NULL), TFM_OK);
@@ -88,8 +84,7 @@ static tfm_buf sample(uint32_t rows, int times)
 
 /* Reads all streams of fd to the end. pieces: payloads by tfm_reader_chunk, else whole or skipped. */
 enum how { WHOLE, PIECES, SKIP };
-static tfm_status read_all(int fd, enum how how, size_t *n_streams, tfm_error *err)
-{
+static tfm_status read_all(int fd, enum how how, size_t *n_streams, tfm_error *err) {
     tfm_reader *r = NULL;
     tfm_record rec;
     const void *p;
@@ -110,8 +105,7 @@ static tfm_status read_all(int fd, enum how how, size_t *n_streams, tfm_error *e
     return st;
 }
 
-static tfm_status read_bytes(const void *p, size_t n, enum how how, tfm_error *err)
-{
+static tfm_status read_bytes(const void *p, size_t n, enum how how, tfm_error *err) {
     size_t streams;
     int fd = memory_file(p, n);
     tfm_status st = read_all(fd, how, &streams, err);
@@ -121,8 +115,7 @@ static tfm_status read_bytes(const void *p, size_t n, enum how how, tfm_error *e
 
 /* ---- tests ---- */
 
-static void what_is_written_is_read(void)
-{
+static void what_is_written_is_read(void) {
     tfm_buf b = sample(7, 1);
     int fd = memory_file(b.data, b.len);
     tfm_reader *r = NULL;
@@ -167,8 +160,7 @@ static void what_is_written_is_read(void)
     tfm_buf_free(&b);
 }
 
-static void joined_streams_are_all_read(void)
-{
+static void joined_streams_are_all_read(void) {
     tfm_buf b = sample(90000, 3); /* larger than any buffer */
     size_t n;
     for (enum how how = WHOLE; how <= SKIP; how++) {
@@ -180,8 +172,7 @@ static void joined_streams_are_all_read(void)
     tfm_buf_free(&b);
 }
 
-static void gzip_is_read(void)
-{
+static void gzip_is_read(void) {
     tfm_buf b = sample(90000, 2);
     char path[] = "/tmp/tfm-test-XXXXXX";
     int fd = mkstemp(path);
@@ -206,8 +197,7 @@ static void gzip_is_read(void)
     tfm_buf_free(&b);
 }
 
-static void a_cut_is_never_a_success(void)
-{
+static void a_cut_is_never_a_success(void) {
     tfm_buf b = sample(30000, 1);
     tfm_error err;
     unsigned random = 1;
@@ -225,8 +215,7 @@ static void a_cut_is_never_a_success(void)
     tfm_buf_free(&b);
 }
 
-static void a_flipped_bit_is_never_a_success(void)
-{
+static void a_flipped_bit_is_never_a_success(void) {
     tfm_buf b = sample(3, 1);
     for (size_t i = 0; i < b.len * 8; i++) {
         tfm_error err = {0};
@@ -241,8 +230,7 @@ static void a_flipped_bit_is_never_a_success(void)
 }
 
 /* A pipe that gives one byte at a time, by a descriptor that does not block. */
-static void a_slow_pipe_is_read(void)
-{
+static void a_slow_pipe_is_read(void) {
     tfm_buf b = sample(9, 2);
     int fd[2];
     size_t n = 0;
@@ -263,8 +251,7 @@ static void a_slow_pipe_is_read(void)
 }
 
 /* A head that claims a huge payload must cost no memory that did not arrive. */
-static void a_lying_length_costs_nothing(void)
-{
+static void a_lying_length_costs_nothing(void) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     tfm_header *h = NULL;
@@ -290,8 +277,7 @@ static void a_lying_length_costs_nothing(void)
 }
 
 /* One case: a record that the writer must refuse, with the status and a word of the message. */
-static void refuses(const char *kind, tfm_record rec, tfm_status want, const char *word)
-{
+static void refuses(const char *kind, tfm_record rec, tfm_status want, const char *word) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     tfm_header *h = NULL;
@@ -308,8 +294,7 @@ static void refuses(const char *kind, tfm_record rec, tfm_status want, const cha
     close(fd);
 }
 
-static void the_writer_refuses_what_a_reader_must(void)
-{
+static void the_writer_refuses_what_a_reader_must(void) {
     tfm_record t = {.type = TFM_REC_TENSOR, .dtype = TFM_I32, .rank = 1, .dims = {2}}, r;
     r = t, r.type = 9, refuses("tokens", r, TFM_UNSUPPORTED, "record type 9");
     r = t, r.type = TFM_REC_INDEX, r.dtype = TFM_U8, refuses("tokens", r, TFM_FORMAT, "index");
@@ -335,8 +320,7 @@ static void the_writer_refuses_what_a_reader_must(void)
     r = t, memset(r.name, 'a', sizeof r.name), refuses("tokens", r, TFM_FORMAT, "name");
 }
 
-static void positions_of_a_group_ascend(void)
-{
+static void positions_of_a_group_ascend(void) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     tfm_header *h = NULL;
@@ -369,8 +353,7 @@ static void positions_of_a_group_ascend(void)
     close(fd);
 }
 
-static void an_upstream_error_is_told(void)
-{
+static void an_upstream_error_is_told(void) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     tfm_header *h = NULL;
@@ -398,8 +381,7 @@ static void an_upstream_error_is_told(void)
     close(fd);
 }
 
-static void headers_are_checked(void)
-{
+static void headers_are_checked(void) {
     tfm_header *h = NULL, *copy = NULL;
     tfm_error err = {0};
     tfm_buf b = {0};
@@ -455,8 +437,7 @@ static void headers_are_checked(void)
 }
 
 /* Bytes that no stream begins with: the message says what they are. */
-static void empty_and_foreign_input(void)
-{
+static void empty_and_foreign_input(void) {
     tfm_error err = {0};
     CHECK_INT(read_bytes("", 0, WHOLE, &err), TFM_TRUNCATED);
     CHECK(strstr(err.message, "no stream at all"));
@@ -469,8 +450,7 @@ static void empty_and_foreign_input(void)
     tfm_buf_free(&b);
 }
 
-static void a_failure_sticks(void)
-{
+static void a_failure_sticks(void) {
     tfm_buf b = sample(3, 1);
     tfm_error err = {0};
     tfm_record rec;
@@ -494,8 +474,7 @@ static void a_failure_sticks(void)
     tfm_buf_free(&b);
 }
 
-int main(void)
-{
+int main(void) {
     UNIT_RUN(what_is_written_is_read);
     UNIT_RUN(joined_streams_are_all_read);
     UNIT_RUN(gzip_is_read);
