@@ -334,6 +334,11 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
     TFM_TRY(put_parameters(c, s, st, weight, width, err));
     for (int i = 0; i < s->n_out; i++)
         TFM_TRY(write_value(c, s, s->out[i], width[i], &st->out[i], err));
+    if (s->op == TFM_OP_ATTEND)
+        for (int i = 0; i < 3; i++)
+            if (st->in[i] == st->out[0])
+                return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': attend cannot write "
+                                     "what it reads", s->name);
     g->n_steps++;
     return TFM_OK;
 }

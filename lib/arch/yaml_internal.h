@@ -1,6 +1,6 @@
 /* yaml_internal.h - a small document tree over libyaml, with line numbers and limits.
  *
- *     TFM_TRY(tfm_yaml_parse(&doc, arena, "llama.yaml", text, len, err));
+ *     TFM_TRY(tfm_yaml_parse(&doc, arena, "x.yaml", text, len, err));
  *     const tfm_yaml *p = tfm_yaml_get(doc, "parameters");
  *     if (p) return tfm_yaml_fail(p, err, TFM_FORMAT, "expected a mapping");
  *

@@ -1,0 +1,109 @@
+# arch.bats - architectures are data: nothing above the readers knows a name, and the messages about a
+# file or a checkpoint that does not fit say where and what.
+load helper
+
+golden=$top/tests/golden
+
+setup() { cd "$tmp"; }
+
+@test "no architecture's name stands in the code that runs models" {
+    local names
+    names=$(sed -n 's/^match: *{\(.*\)}/\1/p' "$top"/share/arch/*.yaml |
+        grep -oE '(gguf|hf): [a-z0-9_-]+' | cut -d' ' -f2 | sort -u)
+    [ "$(wc -w <<<"$names")" -ge 4 ]
+    run grep -rnwiE "$(paste -sd'|' <<<"$names")" "$top"/lib/{arch,backend,infer} --include='*.[ch]'
+    [ "$status" -eq 1 ] || { echo "$output"; return 1; }
+}
+
+@test "every shipped file is about ten lines and says what it is" {
+    local file lines
+    for file in "$top"/share/arch/*.yaml; do
+        [ "${file##*/}" != macros.yaml ] || continue
+        grep -q '^architecture: ' "$file"
+        grep -q '^about: ' "$file"
+        grep -q '^match: ' "$file"
+    done
+    lines=$(wc -l <"$top/share/arch/llama.yaml")
+    [ "$lines" -le 15 ]
+}
+
+@test "--arch: an own file is used, for a checkpoint that no shipped file matches" {
+    cp -r "$golden/hf/llama-tied" folder
+    chmod -R u+w folder
+    sed -i 's/"model_type": "llama"/"model_type": "novel"/' folder/config.json
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    one_line "$err"
+    err_has "is for architecture 'novel'; --arch FILE"
+    tfm-convert --arch "$top/share/arch/llama.yaml" folder -o m.tfms
+    tfm-convert "$golden/hf/llama-tied" -o n.tfms
+    printf '3 5 8' | tfm-tokenize -m m.tfms --from-ids --no-special >p.tfms
+    tfm-run -m m.tfms -n 5 --ignore-end p.tfms | tfm-show --ids >m.ids
+    tfm-run -m n.tfms -n 5 --ignore-end p.tfms | tfm-show --ids >n.ids
+    [ -s m.ids ]
+    same m.ids n.ids
+}
+
+@test "a mistake in a file: exit 3, one line with file, line and what is wrong" {
+    sed 's/^  rope_mode:.*/  rope_mode: nobody/' "$top/share/arch/llama.yaml" >own.yaml
+    pipe 'tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o m.tfms'
+    status_is 3
+    one_line "$err"
+    grep -qE 'own\.yaml:6: .*no parameter of that name' "$err"
+    [ ! -e m.tfms ]
+    echo '{' >own.yaml
+    pipe 'tfm-convert --arch own.yaml "$golden/hf/llama-tied"'
+    status_is 3
+    err_has 'own.yaml:2: not YAML'
+    pipe 'tfm-convert --arch there-is-none.yaml "$golden/hf/llama-tied"'
+    status_is 5
+    err_has 'there-is-none.yaml'
+}
+
+@test "a checkpoint for another task is not taken for a language model" {
+    cp -r "$golden/hf/llama-tied" folder
+    chmod -R u+w folder
+    sed -i 's/LlamaForCausalLM/LlamaForSequenceClassification/' folder/config.json
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    err_has 'LlamaForSequenceClassification'
+}
+
+@test "a setting that the file knows and cannot do is refused" {
+    cp -r "$golden/hf/gpt2" folder
+    chmod -R u+w folder
+    sed -i 's/"scale_attn_by_inverse_layer_idx": false/"scale_attn_by_inverse_layer_idx": true/' \
+        folder/config.json
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    err_has 'gpt2.yaml:'
+    err_has 'not supported'
+    sed -i 's/"activation_function": "[a-z_]*"/"activation_function": "swoosh"/' folder/config.json
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    err_has "'swoosh'; supported:"
+}
+
+@test "a tensor too many or too few is named" {
+    needs_program python3
+    cat >rename.py <<'END'
+import json, struct, sys
+path, old, new = sys.argv[1:]
+data = open(path, 'rb').read()
+n, = struct.unpack('<Q', data[:8])
+head = json.loads(data[8:8 + n])
+head[new] = head.pop(old)
+text = json.dumps(head).encode()
+open(path, 'wb').write(struct.pack('<Q', len(text)) + text + data[8 + n:])
+END
+    cp -r "$golden/hf/qwen2" folder
+    chmod -R u+w folder
+    python3 rename.py folder/model.safetensors model.layers.1.self_attn.k_proj.bias adapter.weight
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    err_has "qwen2.yaml does not know 1 tensor of the checkpoint, the first is 'adapter.weight'"
+    python3 rename.py folder/model.safetensors model.norm.weight other.weight
+    pipe 'tfm-convert folder -o m.tfms'
+    status_is 3
+    err_has "no tensor 'model.norm.weight', which is needed"
+}
