@@ -414,8 +414,8 @@ static void merging_equals_the_reference(void) {
                 uint32_t pick = small_random(&seed) % (3 + s.src.n - 256);
                 *p = pick < 3 ? (int32_t)('a' + pick) : (int32_t)(253 + pick);
             }
-            if (strlen(s.piece[l]) + strlen(s.piece[r]) >= sizeof made[k]) continue;
-            snprintf(made[k], sizeof made[k], "%s%s", s.piece[l], s.piece[r]);
+            int n = snprintf(made[k], sizeof made[k], "%s%s", s.piece[l], s.piece[r]);
+            if (n < 0 || (size_t)n >= sizeof made[k]) continue;
             bool is_new = true;
             for (uint32_t i = 0; i < s.src.n; i++) is_new = is_new && strcmp(s.piece[i], made[k]);
             small_merge(&s, s.piece[l], s.piece[r]);
