@@ -50,13 +50,13 @@ tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_vo
 void tfm_resolved_free(tfm_resolved *r);
 
 /* The description of a model that has a vocabulary and no steps. */
-tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out,
+                              tfm_error *err) TFM_MUST_CHECK;
 
 /* Compiles the description of m. ctx: the context in force (length-dependent rope scaling is fixed
  * from it), 0: min(the model's, 4096). The graph borrows m's tensors. */
-tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx,
+                         tfm_error *err) TFM_MUST_CHECK;
 void tfm_graph_free(tfm_graph *g);
 
 /* The description's generation section: what the checkpoint says of how texts begin and end. Each
@@ -66,8 +66,8 @@ typedef struct tfm_generation {
     size_t n_start, n_forced, n_suppressed, n_end;
     tfm_arena *arena;
 } tfm_generation;
-tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m,
+                               tfm_error *err) TFM_MUST_CHECK;
 void tfm_generation_free(tfm_generation *g);
 
 #endif

@@ -12,8 +12,7 @@
 
 /* Failing to look is an error: a model.bin that could not be read for a moment must not be taken for
  * something else. O_NONBLOCK: a FIFO is refused by the reader, not waited for. */
-tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err)
-{
+tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err) {
     static const char magic[] = "TFMSTRM1\n";
     char start[sizeof magic - 1];
     size_t got = 0;
@@ -32,8 +31,7 @@ tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err)
     return st;
 }
 
-static tfm_status parts_new(tfm_assembly *a, size_t n, tfm_error *err)
-{
+static tfm_status parts_new(tfm_assembly *a, size_t n, tfm_error *err) {
     void *p;
     TFM_TRY(tfm_alloc(&p, n, sizeof *a->part, err));
     a->part = p;
@@ -41,21 +39,19 @@ static tfm_status parts_new(tfm_assembly *a, size_t n, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status from_model(tfm_assembly *a, tfm_error *err)
-{
+static tfm_status from_model(tfm_assembly *a, tfm_error *err) {
     size_t n = tfm_model_n_tensors(a->model);
     a->description = tfm_model_description(a->model, &a->description_len);
     a->vocab_id = tfm_model_vocab_id(a->model);
-    a->has_steps = strncmp(a->description, "blocks:", 7) == 0 ||
-                   strstr(a->description, "\nblocks:") != NULL;
+    a->has_steps =
+        strncmp(a->description, "blocks:", 7) == 0 || strstr(a->description, "\nblocks:") != NULL;
     TFM_TRY(parts_new(a, n, err));
     for (size_t i = 0; i < n; i++) a->part[i].t = *tfm_model_tensor_at(a->model, i);
     return TFM_OK;
 }
 
 static tfm_status list_parts(tfm_assembly *a, const tfm_vocab_tables *vocab, bool blobs,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     size_t n_vocab = vocab ? vocab->n_tensors : 0, n_recipes = a->resolved.n_recipes;
     size_t n_blobs = blobs ? tfm_source_n_blobs(a->source) : 0, at = 0;
     TFM_TRY(parts_new(a, n_vocab + n_recipes + n_blobs, err));
@@ -70,14 +66,15 @@ static tfm_status list_parts(tfm_assembly *a, const tfm_vocab_tables *vocab, boo
 }
 
 static tfm_status from_source(tfm_assembly *a, const char *path, const tfm_load_options *o,
-                              bool vocab_only, tfm_error *err)
-{
+                              bool vocab_only, tfm_error *err) {
     const tfm_vocab_tables *vocab;
     TFM_TRY(tfm_source_vocab(a->source, &vocab, err));
     a->has_steps = !vocab_only && tfm_source_n_tensors(a->source) > 0;
     if (!a->has_steps && vocab == NULL)
-        return tfm_fail(err, TFM_NOTFOUND, "%s: there is no vocabulary in it or beside it; give one "
-                        "with --tokenizer FILE", path);
+        return tfm_fail(err, TFM_NOTFOUND,
+                        "%s: there is no vocabulary in it or beside it; give one "
+                        "with --tokenizer FILE",
+                        path);
     if (a->has_steps) {
         TFM_TRY(tfm_arch_resolve(&a->resolved, a->source, vocab, o, err));
         a->description = a->resolved.description;
@@ -92,16 +89,17 @@ static tfm_status from_source(tfm_assembly *a, const char *path, const tfm_load_
 }
 
 tfm_status tfm_assemble(tfm_assembly *out, const char *path, const tfm_load_options *o,
-                        bool vocab_only, tfm_error *err)
-{
+                        bool vocab_only, tfm_error *err) {
     tfm_assembly a = {0};
     bool native;
     tfm_status st;
     *out = a;
     TFM_TRY(tfm_is_model_file(path, &native, err));
     if (native && o != NULL && o->tokenizer_path != NULL)
-        return tfm_fail(err, TFM_USAGE, "%s: a model file has its vocabulary already; --tokenizer is "
-                        "for foreign checkpoints", path);
+        return tfm_fail(err, TFM_USAGE,
+                        "%s: a model file has its vocabulary already; --tokenizer is "
+                        "for foreign checkpoints",
+                        path);
     if (native) {
         st = tfm_model_open(&a.model, path, err);
         if (st == TFM_OK) st = from_model(&a, err);
@@ -113,13 +111,14 @@ tfm_status tfm_assemble(tfm_assembly *out, const char *path, const tfm_load_opti
                 st = tfm_error_prefix(err, st, "%s", path);
         }
     }
-    if (st == TFM_OK) *out = a;
-    else tfm_assembly_free(&a);
+    if (st == TFM_OK)
+        *out = a;
+    else
+        tfm_assembly_free(&a);
     return st;
 }
 
-void tfm_assembly_free(tfm_assembly *a)
-{
+void tfm_assembly_free(tfm_assembly *a) {
     tfm_free(a->part);
     tfm_buf_free(&a->vocab_only);
     if (a->resolved.arena != NULL) tfm_resolved_free(&a->resolved);
@@ -129,12 +128,13 @@ void tfm_assembly_free(tfm_assembly *a)
 }
 
 tfm_status tfm_assembly_id(const tfm_assembly *a, const char *type, bool full, char out[65],
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     char digest[65];
     tfm_sha256 sha;
-    if (a->model != NULL) memcpy(digest, tfm_model_id(a->model), sizeof digest);
-    else TFM_TRY(tfm_source_digest(a->source, full, digest, err));
+    if (a->model != NULL)
+        memcpy(digest, tfm_model_id(a->model), sizeof digest);
+    else
+        TFM_TRY(tfm_source_digest(a->source, full, digest, err));
     tfm_sha256_init(&sha);
     tfm_sha256_add(&sha, a->description, a->description_len);
     tfm_sha256_add(&sha, "\n", 1);

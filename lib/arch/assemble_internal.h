@@ -11,15 +11,15 @@ typedef struct tfm_part {
 } tfm_part;
 
 typedef struct tfm_assembly {
-    tfm_model *model;       /* the source is a model.bin; else NULL and: */
+    tfm_model *model; /* the source is a model.bin; else NULL and: */
     tfm_source *source;
     tfm_resolved resolved;
-    tfm_buf vocab_only;     /* the description of a source without tensors */
+    tfm_buf vocab_only; /* the description of a source without tensors */
     const char *description;
     size_t description_len;
-    const char *vocab_id;   /* "" for none */
+    const char *vocab_id; /* "" for none */
     bool has_steps;
-    tfm_part *part;         /* vocabulary, weights, kept metadata, in this order */
+    tfm_part *part; /* vocabulary, weights, kept metadata, in this order */
     size_t n_parts;
 } tfm_assembly;
 

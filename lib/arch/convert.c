@@ -23,8 +23,7 @@ typedef struct converter {
 } converter;
 
 static void report(const converter *c, const char *fmt, ...) TFM_PRINTF(2, 3);
-static void report(const converter *c, const char *fmt, ...)
-{
+static void report(const converter *c, const char *fmt, ...) {
     char line[400];
     va_list ap;
     if (c->o->report == NULL) return;
@@ -36,15 +35,13 @@ static void report(const converter *c, const char *fmt, ...)
 
 /* ---- what is what ---- */
 
-static const tfm_tensor *find_part(const tfm_tensors *t, const char *name)
-{
+static const tfm_tensor *find_part(const tfm_tensors *t, const char *name) {
     const converter *c = t->ctx;
     uint32_t i = tfm_names_find(&c->names, name, strlen(name));
     return i == TFM_NO_NAME ? NULL : &c->source[i];
 }
 
-static void note_use(converter *c, const tfm_graph *g, int weight, unsigned use)
-{
+static void note_use(converter *c, const tfm_graph *g, int weight, unsigned use) {
     if (weight != TFM_NONE) {
         size_t i = (size_t)(g->weight[weight].tensor - c->source);
         c->use[i] = (uint8_t)(c->use[i] | use);
@@ -52,8 +49,7 @@ static void note_use(converter *c, const tfm_graph *g, int weight, unsigned use)
 }
 
 /* Compiling proves the description again, which matters when it comes from a model.bin. */
-static tfm_status find_uses(converter *c, const char *path, tfm_error *err)
-{
+static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
     tfm_tensors tensors = {find_part, c};
     tfm_graph *g;
     if (!c->a.has_steps) return TFM_OK;
@@ -71,8 +67,7 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status list_parts(converter *c, tfm_error *err)
-{
+static tfm_status list_parts(converter *c, tfm_error *err) {
     size_t n = c->a.n_parts;
     void *p;
     TFM_TRY(tfm_alloc(&p, n, 1, err));
@@ -91,21 +86,18 @@ static tfm_status list_parts(converter *c, tfm_error *err)
 
 /* The compiler reads vectors only, and those are there; an address that nobody follows stands for a
  * matrix that is not made yet. */
-static void stand_in(converter *c)
-{
+static void stand_in(converter *c) {
     for (size_t i = 0; i < c->a.n_parts; i++)
         if (c->source[i].data == NULL) c->source[i].data = c;
 }
 
 /* ---- type and layout ---- */
 
-static bool is_number(tfm_dtype t)
-{
+static bool is_number(tfm_dtype t) {
     return t == TFM_F32 || t == TFM_F16 || t == TFM_BF16 || tfm_dtype_block(t) > 1;
 }
 
-static tfm_dtype target_type(const converter *c, size_t i)
-{
+static tfm_dtype target_type(const converter *c, size_t i) {
     const tfm_tensor *t = &c->source[i];
     tfm_dtype want = c->o->type;
     unsigned use = c->use[i];
@@ -119,8 +111,7 @@ static tfm_dtype target_type(const converter *c, size_t i)
     return want;
 }
 
-static tfm_status decide(converter *c, tfm_error *err)
-{
+static tfm_status decide(converter *c, tfm_error *err) {
     for (size_t i = 0; i < c->a.n_parts; i++) {
         const tfm_tensor *s = &c->source[i];
         tfm_tensor *t = &c->target[i];
@@ -130,8 +121,8 @@ static tfm_status decide(converter *c, tfm_error *err)
             report(c, "%s: from %s to %s, which rounds a second time", s->name,
                    tfm_dtype_name(s->dtype), tfm_dtype_name(t->dtype));
         if (c->use[i] != 0)
-            t->layout = linear && t->rank == 2 && is_number(t->dtype) ? c->o->layout
-                                                                      : TFM_LAYOUT_ROWS;
+            t->layout =
+                linear && t->rank == 2 && is_number(t->dtype) ? c->o->layout : TFM_LAYOUT_ROWS;
         TFM_TRY(tfm_layout_bytes(t->dtype, t->layout, t->rank, t->dims, &t->bytes, err));
     }
     return TFM_OK;
@@ -145,24 +136,21 @@ typedef struct piece {
     void *own;
 } piece;
 
-static tfm_status piece_new(piece *p, uint64_t bytes, tfm_error *err)
-{
+static tfm_status piece_new(piece *p, uint64_t bytes, tfm_error *err) {
     if (bytes > SIZE_MAX) return tfm_fail(err, TFM_NOMEM, "a tensor is too large for this machine");
     TFM_TRY(tfm_alloc_aligned(&p->own, 64, (size_t)bytes, 1, err));
     p->data = p->own;
     return TFM_OK;
 }
 
-static void piece_move(piece *to, piece *from)
-{
+static void piece_move(piece *to, piece *from) {
     tfm_free(to->own);
     *to = *from;
     *from = (piece){NULL, NULL};
 }
 
 /* The tensor in its own type, layout rows. */
-static tfm_status get_rows(const converter *c, size_t i, piece *out, tfm_error *err)
-{
+static tfm_status get_rows(const converter *c, size_t i, piece *out, tfm_error *err) {
     const tfm_tensor *s = &c->source[i];
     const tfm_recipe *r = c->a.part[i].recipe;
     uint64_t bytes;
@@ -178,17 +166,17 @@ static tfm_status get_rows(const converter *c, size_t i, piece *out, tfm_error *
 }
 
 /* f16 ends at 65504: a larger weight would become infinite. */
-static tfm_status check_f16(const float *v, size_t n, tfm_error *err)
-{
+static tfm_status check_f16(const float *v, size_t n, tfm_error *err) {
     for (size_t i = 0; i < n; i++)
         if (fabsf(v[i]) > 65504.0f && isfinite(v[i]))
-            return tfm_fail(err, TFM_LIMIT, "the value %.9g does not fit f16; use --type bf16 or "
-                            "f32", (double)v[i]);
+            return tfm_fail(err, TFM_LIMIT,
+                            "the value %.9g does not fit f16; use --type bf16 or "
+                            "f32",
+                            (double)v[i]);
     return TFM_OK;
 }
 
-static tfm_status convert_rows(const tfm_tensor *s, const tfm_tensor *t, piece *p, tfm_error *err)
-{
+static tfm_status convert_rows(const tfm_tensor *s, const tfm_tensor *t, piece *p, tfm_error *err) {
     uint64_t n, done = 0, step, from, to;
     piece made = {NULL, NULL};
     void *buf = NULL;
@@ -213,8 +201,7 @@ static tfm_status convert_rows(const tfm_tensor *s, const tfm_tensor *t, piece *
     return st;
 }
 
-static tfm_status pack(const tfm_tensor *t, piece *p, tfm_error *err)
-{
+static tfm_status pack(const tfm_tensor *t, piece *p, tfm_error *err) {
     piece made = {NULL, NULL};
     tfm_status st;
     if (t->layout == TFM_LAYOUT_ROWS) return TFM_OK;
@@ -226,8 +213,7 @@ static tfm_status pack(const tfm_tensor *t, piece *p, tfm_error *err)
 }
 
 /* The tensor as it shall be written: out->data has target[i].bytes. */
-static tfm_status make(const converter *c, size_t i, piece *out, tfm_error *err)
-{
+static tfm_status make(const converter *c, size_t i, piece *out, tfm_error *err) {
     const tfm_tensor *s = &c->source[i], *t = &c->target[i];
     tfm_status st;
     *out = (piece){NULL, NULL};
@@ -244,8 +230,7 @@ static tfm_status make(const converter *c, size_t i, piece *out, tfm_error *err)
     return tfm_error_prefix(err, st, "tensor %s", s->name);
 }
 
-static tfm_status emit(void *ctx, size_t i, tfm_writer *w, tfm_error *err)
-{
+static tfm_status emit(void *ctx, size_t i, tfm_writer *w, tfm_error *err) {
     const converter *c = ctx;
     piece p;
     tfm_status st;
@@ -257,8 +242,7 @@ static tfm_status emit(void *ctx, size_t i, tfm_writer *w, tfm_error *err)
 
 /* ---- the whole ---- */
 
-static void converter_free(converter *c)
-{
+static void converter_free(converter *c) {
     tfm_names_free(&c->names);
     tfm_free(c->use);
     tfm_free(c->source);
@@ -267,22 +251,21 @@ static void converter_free(converter *c)
 }
 
 static tfm_status prepare(converter *c, const char *path, const tfm_convert_options *o,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     *c = (converter){.o = o};
     TFM_TRY(tfm_assemble(&c->a, path, &o->load, false, err));
     TFM_TRY(list_parts(c, err));
     stand_in(c);
     TFM_TRY(find_uses(c, path, err));
-    if (!c->a.has_steps) report(c, "no weights: only the vocabulary is converted");
+    if (!c->a.has_steps)
+        report(c, "no weights: only the vocabulary is converted");
     else if (c->a.vocab_id[0] == '\0')
         report(c, "no vocabulary: give one with --tokenizer to work with text");
     return decide(c, err);
 }
 
 /* A change of layout only leaves the model what it is. */
-static tfm_status identify(const converter *c, char id[65], tfm_error *err)
-{
+static tfm_status identify(const converter *c, char id[65], tfm_error *err) {
     const char *type = c->o->type == TFM_DTYPE_NONE ? "as is" : tfm_dtype_name(c->o->type);
     if (c->a.model != NULL && c->o->type == TFM_DTYPE_NONE) {
         memcpy(id, tfm_model_id(c->a.model), 65);
@@ -291,8 +274,7 @@ static tfm_status identify(const converter *c, char id[65], tfm_error *err)
     return tfm_assembly_id(&c->a, type, true, id, err);
 }
 
-static tfm_status write_model(converter *c, tfm_header *h, tfm_writer *w, tfm_error *err)
-{
+static tfm_status write_model(converter *c, tfm_header *h, tfm_writer *w, tfm_error *err) {
     char id[65];
     TFM_TRY(identify(c, id, err));
     TFM_TRY(tfm_header_set(h, "model", id, err));
@@ -301,9 +283,8 @@ static tfm_status write_model(converter *c, tfm_header *h, tfm_writer *w, tfm_er
                            emit, c, err);
 }
 
-tfm_status tfm_convert(const char *path, const tfm_convert_options *o, tfm_header *h,
-                       tfm_writer *w, tfm_error *err)
-{
+tfm_status tfm_convert(const char *path, const tfm_convert_options *o, tfm_header *h, tfm_writer *w,
+                       tfm_error *err) {
     converter c;
     tfm_status st = prepare(&c, path, o, err);
     if (st == TFM_OK) st = write_model(&c, h, w, err);
@@ -317,8 +298,7 @@ typedef struct holder {
     piece *piece; /* [n_parts] */
 } holder;
 
-static void holder_free(void *p)
-{
+static void holder_free(void *p) {
     holder *h = p;
     for (size_t i = 0; h->piece && i < h->c.a.n_parts; i++) tfm_free(h->piece[i].own);
     tfm_free(h->piece);
@@ -326,8 +306,7 @@ static void holder_free(void *p)
     tfm_free(h);
 }
 
-static tfm_status hold(holder *h, const char *path, tfm_model **out, tfm_error *err)
-{
+static tfm_status hold(holder *h, const char *path, tfm_model **out, tfm_error *err) {
     converter *c = &h->c;
     char id[65];
     tfm_model_parts parts = {.path = path, .id = id, .owner = h, .free_owner = holder_free};
@@ -348,8 +327,7 @@ static tfm_status hold(holder *h, const char *path, tfm_model **out, tfm_error *
 }
 
 tfm_status tfm_convert_load(tfm_model **out, const char *path, const tfm_convert_options *o,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     holder *h;
     void *p;
     tfm_status st;

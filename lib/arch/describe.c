@@ -15,8 +15,7 @@
 /* ---- scalars ---- */
 
 /* The shortest text that reads back as v: whole numbers in full, 9 digits if v came from a float. */
-static void number_text(char out[40], double v)
-{
+static void number_text(char out[40], double v) {
     static const int digits[] = {9, 15, 17};
     if (v == floor(v) && fabs(v) < 1e15) {
         snprintf(out, 40, "%.0f", v);
@@ -34,37 +33,36 @@ static void number_text(char out[40], double v)
     }
 }
 
-static tfm_status put_number(tfm_buf *b, double v, tfm_error *err)
-{
+static tfm_status put_number(tfm_buf *b, double v, tfm_error *err) {
     char text[40];
     number_text(text, v);
     return tfm_buf_str(b, text, err);
 }
 
 /* Double-quoted YAML. */
-static tfm_status put_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err)
-{
+static tfm_status put_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
     TFM_TRY(tfm_buf_byte(b, '"', err));
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') TFM_TRY(tfm_buf_printf(b, err, "\\%c", c));
-        else if (c < 0x20 || c == 0x7f) TFM_TRY(tfm_buf_printf(b, err, "\\x%02x", c));
-        else TFM_TRY(tfm_buf_byte(b, c, err));
+        if (c == '"' || c == '\\')
+            TFM_TRY(tfm_buf_printf(b, err, "\\%c", c));
+        else if (c < 0x20 || c == 0x7f)
+            TFM_TRY(tfm_buf_printf(b, err, "\\x%02x", c));
+        else
+            TFM_TRY(tfm_buf_byte(b, c, err));
     }
     return tfm_buf_byte(b, '"', err);
 }
 
 /* A tensor's name: plain where that is safe inside {...}. */
-static tfm_status put_name(tfm_buf *b, const char *s, tfm_error *err)
-{
+static tfm_status put_name(tfm_buf *b, const char *s, tfm_error *err) {
     bool safe = isalpha((unsigned char)*s) != 0;
     for (const char *p = s; *p; p++)
         safe = safe && (isalnum((unsigned char)*p) || strchr("._-/", *p) != NULL);
     return safe ? tfm_buf_str(b, s, err) : put_quoted(b, s, strlen(s), err);
 }
 
-static tfm_status put_value(tfm_buf *b, const tfm_val *v, tfm_error *err)
-{
+static tfm_status put_value(tfm_buf *b, const tfm_val *v, tfm_error *err) {
     if (v->kind == TFM_VAL_NUM) return put_number(b, v->num, err);
     if (v->kind == TFM_VAL_STR) return put_quoted(b, v->str, v->len, err);
     TFM_TRY(tfm_buf_byte(b, '[', err));
@@ -77,15 +75,14 @@ static tfm_status put_value(tfm_buf *b, const tfm_val *v, tfm_error *err)
 
 /* ---- groups of layers ---- */
 
-static bool same_text(const char *a, const char *b)
-{
+static bool same_text(const char *a, const char *b) {
     return (a == NULL) == (b == NULL) && (a == NULL || strcmp(a, b) == 0);
 }
 
 /* Equal in everything but numbers (words, sizes and flags included in what must be equal). */
-static bool same_shape(const tfm_astep *a, const tfm_astep *b)
-{
-    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out || !same_text(a->name, b->name))
+static bool same_shape(const tfm_astep *a, const tfm_astep *b) {
+    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out ||
+        !same_text(a->name, b->name))
         return false;
     for (int i = 0; i < a->n_in; i++)
         if (!same_text(a->in[i], b->in[i])) return false;
@@ -103,8 +100,7 @@ static bool same_shape(const tfm_astep *a, const tfm_astep *b)
     return true;
 }
 
-static bool same_group(const tfm_step_list *a, const tfm_step_list *b)
-{
+static bool same_group(const tfm_step_list *a, const tfm_step_list *b) {
     if (a->n != b->n) return false;
     for (size_t i = 0; i < a->n; i++)
         if (!same_shape(&a->step[i], &b->step[i])) return false;
@@ -120,8 +116,7 @@ typedef struct group {
 /* ---- steps ---- */
 
 static tfm_status put_words(tfm_buf *b, const char *key, const char *const *word, int n,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     if (n == 0) return TFM_OK;
     if (n == 1) return tfm_buf_printf(b, err, ", %s: %s", key, word[0]);
     TFM_TRY(tfm_buf_printf(b, err, ", %s: [%s", key, word[0]));
@@ -130,8 +125,7 @@ static tfm_status put_words(tfm_buf *b, const char *key, const char *const *word
 }
 
 static tfm_status put_attr(tfm_buf *b, const group *g, size_t at_step, const tfm_attr *at,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     const tfm_astep *s = &g->list[0]->step[at_step];
     double first = s->num[at->slot];
     bool equal = true;
@@ -150,15 +144,15 @@ static tfm_status put_attr(tfm_buf *b, const group *g, size_t at_step, const tfm
     TFM_TRY(tfm_buf_byte(b, '[', err));
     for (size_t i = 0; i < (at->kind == TFM_ATTR_SIZES ? (size_t)s->n_out : g->n); i++) {
         if (i > 0) TFM_TRY(tfm_buf_str(b, ", ", err));
-        TFM_TRY(put_number(b, at->kind == TFM_ATTR_SIZES ? s->num[at->slot + (int)i]
-                                                         : g->list[i]->step[at_step].num[at->slot],
+        TFM_TRY(put_number(b,
+                           at->kind == TFM_ATTR_SIZES ? s->num[at->slot + (int)i]
+                                                      : g->list[i]->step[at_step].num[at->slot],
                            err));
     }
     return tfm_buf_byte(b, ']', err);
 }
 
-static tfm_status put_steps(tfm_buf *b, const group *g, const char *indent, tfm_error *err)
-{
+static tfm_status put_steps(tfm_buf *b, const group *g, const char *indent, tfm_error *err) {
     if (g->list[0]->n == 0) return tfm_buf_printf(b, err, "%s[]\n", indent);
     for (size_t i = 0; i < g->list[0]->n; i++) {
         const tfm_astep *s = &g->list[0]->step[i];
@@ -173,26 +167,24 @@ static tfm_status put_steps(tfm_buf *b, const group *g, const char *indent, tfm_
 }
 
 static tfm_status put_section(tfm_buf *b, const char *name, const tfm_step_list *list,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     group g = {&list, 1};
     TFM_TRY(tfm_buf_printf(b, err, "%s:\n", name));
     return put_steps(b, &g, "  ", err);
 }
 
 /* "0-3,6": the layers of `member` as ranges. */
-static tfm_status put_ranges(tfm_buf *b, const uint32_t *member, size_t n, tfm_error *err)
-{
+static tfm_status put_ranges(tfm_buf *b, const uint32_t *member, size_t n, tfm_error *err) {
     for (size_t i = 0, k; i < n; i = k) {
-        for (k = i + 1; k < n && member[k] == member[k - 1] + 1; k++) {}
+        for (k = i + 1; k < n && member[k] == member[k - 1] + 1; k++) {
+        }
         TFM_TRY(tfm_buf_printf(b, err, "%s%u", i ? "," : "", member[i]));
         if (k > i + 1) TFM_TRY(tfm_buf_printf(b, err, "-%u", member[k - 1]));
     }
     return TFM_OK;
 }
 
-static tfm_status put_blocks(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
-{
+static tfm_status put_blocks(const tfm_resolver *r, tfm_buf *b, tfm_error *err) {
     void *p;
     uint32_t *member;
     const tfm_step_list **list;
@@ -223,8 +215,7 @@ static tfm_status put_blocks(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
 
 /* ---- the rest ---- */
 
-static tfm_status put_parameters(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
-{
+static tfm_status put_parameters(const tfm_resolver *r, tfm_buf *b, tfm_error *err) {
     TFM_TRY(tfm_buf_str(b, "parameters:\n", err));
     for (size_t i = 0; i < r->n_params; i++) {
         const tfm_param *p = &r->param[i];
@@ -236,8 +227,7 @@ static tfm_status put_parameters(const tfm_resolver *r, tfm_buf *b, tfm_error *e
     return TFM_OK;
 }
 
-static tfm_status put_generation(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
-{
+static tfm_status put_generation(const tfm_resolver *r, tfm_buf *b, tfm_error *err) {
     if (r->n_generation > 0) TFM_TRY(tfm_buf_str(b, "generation:\n", err));
     for (size_t i = 0; i < r->n_generation; i++) {
         tfm_val v = r->generation[i].value, list = {.kind = TFM_VAL_LIST, .item = &v, .n = 1};
@@ -250,15 +240,16 @@ static tfm_status put_generation(const tfm_resolver *r, tfm_buf *b, tfm_error *e
 
 /* One "KEY: {TYPE: VALUE}" line of the gguf section. */
 static tfm_status put_gguf(tfm_buf *b, const char *key, const tfm_yaml *type, const tfm_val *v,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     static const char *const types[] = {"u32", "i32", "u64", "i64", "f32", "bool", "str", NULL};
     const tfm_val *one = v->kind == TFM_VAL_LIST && v->n > 0 ? v->item : v;
     int k = 0;
     while (types[k] != NULL && strcmp(types[k], type->text) != 0) k++;
     if (types[k] == NULL)
-        return tfm_yaml_fail(type, err, TFM_FORMAT, "no GGUF type '%.20s' (u32 i32 u64 i64 f32 "
-                             "bool str)", type->text);
+        return tfm_yaml_fail(type, err, TFM_FORMAT,
+                             "no GGUF type '%.20s' (u32 i32 u64 i64 f32 "
+                             "bool str)",
+                             type->text);
     if ((one->kind == TFM_VAL_STR) != (strcmp(types[k], "str") == 0))
         return tfm_yaml_fail(type, err, TFM_FORMAT, "'%s' is no %s", key, types[k]);
     TFM_TRY(tfm_buf_printf(b, err, "  %s: {%s: ", key, types[k]));
@@ -269,14 +260,12 @@ static tfm_status put_gguf(tfm_buf *b, const char *key, const tfm_yaml *type, co
     return tfm_buf_str(b, "}\n", err);
 }
 
-static const char *arch_of(const void *ctx, const char *name, size_t len)
-{
+static const char *arch_of(const void *ctx, const char *name, size_t len) {
     return len == 4 && memcmp(name, "arch", 4) == 0 ? ctx : NULL;
 }
 
 static tfm_status put_gguf_param(const tfm_resolver *r, tfm_buf *b, const char *arch,
-                                 const tfm_param *p, tfm_error *err)
-{
+                                 const tfm_param *p, tfm_error *err) {
     const tfm_yaml *type = tfm_yaml_get(p->spec, "write"), *key = tfm_yaml_get(p->spec, "gguf");
     const tfm_yaml *when = tfm_yaml_get(p->spec, "write_if");
     const tfm_yaml *what = tfm_yaml_get(p->spec, "write_value");
@@ -296,8 +285,7 @@ static tfm_status put_gguf_param(const tfm_resolver *r, tfm_buf *b, const char *
 
 /* Metadata for a GGUF made from this model. A checkpoint that GGUF cannot express (`if` is false)
  * gets no section, and tfm_gguf_write refuses. */
-static tfm_status put_gguf_section(const tfm_resolver *r, tfm_buf *b, tfm_error *err)
-{
+static tfm_status put_gguf_section(const tfm_resolver *r, tfm_buf *b, tfm_error *err) {
     static const char *const known[] = {"architecture", "if", NULL};
     const tfm_yaml *section = tfm_yaml_get(r->arch, "gguf"), *arch, *when;
     bool yes = true;
@@ -318,8 +306,7 @@ static tfm_status put_gguf_section(const tfm_resolver *r, tfm_buf *b, tfm_error 
 }
 
 /* The vocabulary's settings, every line indented by two. */
-static tfm_status put_tokenizer(const tfm_vocab_tables *vocab, tfm_buf *b, tfm_error *err)
-{
+static tfm_status put_tokenizer(const tfm_vocab_tables *vocab, tfm_buf *b, tfm_error *err) {
     const char *p = vocab->settings, *end = p + vocab->settings_len;
     TFM_TRY(tfm_buf_str(b, "tokenizer:\n", err));
     while (p < end) {
@@ -333,15 +320,13 @@ static tfm_status put_tokenizer(const tfm_vocab_tables *vocab, tfm_buf *b, tfm_e
     return TFM_OK;
 }
 
-tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out, tfm_error *err)
-{
+tfm_status tfm_describe_vocab(const tfm_vocab_tables *vocab, tfm_buf *out, tfm_error *err) {
     TFM_TRY(tfm_buf_str(out, "description: 1\n", err));
     return put_tokenizer(vocab, out, err);
 }
 
 tfm_status tfm_describe(const tfm_resolver *r, const tfm_vocab_tables *vocab, tfm_buf *out,
-                        tfm_error *err)
-{
+                        tfm_error *err) {
     const tfm_yaml *name = tfm_yaml_get(r->arch, "architecture");
     if (name == NULL || name->kind != TFM_YAML_SCALAR)
         return tfm_yaml_fail(r->arch, err, TFM_FORMAT, "'architecture' (its name) is missing");

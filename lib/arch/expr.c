@@ -37,8 +37,8 @@ static void skip_space(parser *e) {
 }
 
 static bool is_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.';
 }
 
 static bool take(parser *e, const char *token) {
@@ -62,7 +62,8 @@ static tfm_status need_num(const parser *e, const tfm_val *v, double *out) {
 static tfm_status truth(const parser *e, const tfm_val *v, bool *out) {
     *out = false;
     if (!e->live) return TFM_OK;
-    if (v->kind == TFM_VAL_STR || v->kind == TFM_VAL_LIST) return bad(e, "yes or no is needed here");
+    if (v->kind == TFM_VAL_STR || v->kind == TFM_VAL_LIST)
+        return bad(e, "yes or no is needed here");
     *out = v->kind == TFM_VAL_NUM && v->num != 0;
     return TFM_OK;
 }
@@ -79,20 +80,40 @@ typedef struct function {
     double (*f)(const double *a);
 } function;
 
-static double f_sqrt(const double *a) { return sqrt(a[0]); }
-static double f_log(const double *a) { return log(a[0]); }
-static double f_log2(const double *a) { return log2(a[0]); }
-static double f_exp(const double *a) { return exp(a[0]); }
-static double f_floor(const double *a) { return floor(a[0]); }
-static double f_ceil(const double *a) { return ceil(a[0]); }
-static double f_pow(const double *a) { return pow(a[0], a[1]); }
-static double f_min(const double *a) { return a[0] < a[1] ? a[0] : a[1]; }
-static double f_max(const double *a) { return a[0] > a[1] ? a[0] : a[1]; }
-static double f_clamp(const double *a) { return a[0] < a[1] ? a[1] : a[0] > a[2] ? a[2] : a[0]; }
+static double f_sqrt(const double *a) {
+    return sqrt(a[0]);
+}
+static double f_log(const double *a) {
+    return log(a[0]);
+}
+static double f_log2(const double *a) {
+    return log2(a[0]);
+}
+static double f_exp(const double *a) {
+    return exp(a[0]);
+}
+static double f_floor(const double *a) {
+    return floor(a[0]);
+}
+static double f_ceil(const double *a) {
+    return ceil(a[0]);
+}
+static double f_pow(const double *a) {
+    return pow(a[0], a[1]);
+}
+static double f_min(const double *a) {
+    return a[0] < a[1] ? a[0] : a[1];
+}
+static double f_max(const double *a) {
+    return a[0] > a[1] ? a[0] : a[1];
+}
+static double f_clamp(const double *a) {
+    return a[0] < a[1] ? a[1] : a[0] > a[2] ? a[2] : a[0];
+}
 
 static const function functions[] = {
-    {"sqrt", 1, f_sqrt},   {"log", 1, f_log},   {"log2", 1, f_log2}, {"exp", 1, f_exp},
-    {"floor", 1, f_floor}, {"ceil", 1, f_ceil}, {"pow", 2, f_pow},   {"min", 2, f_min},
+    {"sqrt", 1, f_sqrt},   {"log", 1, f_log},    {"log2", 1, f_log2}, {"exp", 1, f_exp},
+    {"floor", 1, f_floor}, {"ceil", 1, f_ceil},  {"pow", 2, f_pow},   {"min", 2, f_min},
     {"max", 2, f_max},     {"clamp", 3, f_clamp}};
 
 /* if(c, a, b): only the branch taken is live. */
@@ -175,11 +196,10 @@ static tfm_status call(parser *e, const char *name, size_t len, tfm_val *out) {
 static tfm_status parse_number(parser *e, tfm_val *out) {
     char text[40];
     size_t n = 0;
-    while (n + 1 < sizeof text &&
-           ((e->p[n] >= '0' && e->p[n] <= '9') || e->p[n] == '.' || e->p[n] == 'e' ||
-            e->p[n] == 'E' ||
-            ((e->p[n] == '-' || e->p[n] == '+') && n > 0 &&
-             (e->p[n - 1] == 'e' || e->p[n - 1] == 'E')))) {
+    while (n + 1 < sizeof text && ((e->p[n] >= '0' && e->p[n] <= '9') || e->p[n] == '.' ||
+                                   e->p[n] == 'e' || e->p[n] == 'E' ||
+                                   ((e->p[n] == '-' || e->p[n] == '+') && n > 0 &&
+                                    (e->p[n - 1] == 'e' || e->p[n - 1] == 'E')))) {
         text[n] = e->p[n];
         n++;
     }
@@ -192,8 +212,7 @@ static tfm_status parse_number(parser *e, tfm_val *out) {
 
 static tfm_status look_up(parser *e, const char *name, size_t len, tfm_val *out) {
     bool known = false;
-    if (e->scope->name != NULL)
-        TFM_TRY(e->scope->name(e->scope, name, len, out, &known, e->err));
+    if (e->scope->name != NULL) TFM_TRY(e->scope->name(e->scope, name, len, out, &known, e->err));
     if (known) return TFM_OK;
     e->p = name;
     return bad(e, "no parameter of that name (a text stands in '...')");
@@ -206,11 +225,16 @@ static tfm_status parse_name(parser *e, tfm_val *out) {
     len = (size_t)(e->p - start);
     if (take(e, "(")) return call(e, start, len, out);
     *out = (tfm_val){0};
-    if (len == 4 && memcmp(start, "true", 4) == 0) *out = number(1);
-    else if (len == 5 && memcmp(start, "false", 5) == 0) *out = number(0);
-    else if (len == 2 && memcmp(start, "pi", 2) == 0) *out = number(3.14159265358979323846);
-    else if (len == 4 && memcmp(start, "none", 4) == 0) return TFM_OK;
-    else if (e->live) return look_up(e, start, len, out);
+    if (len == 4 && memcmp(start, "true", 4) == 0)
+        *out = number(1);
+    else if (len == 5 && memcmp(start, "false", 5) == 0)
+        *out = number(0);
+    else if (len == 2 && memcmp(start, "pi", 2) == 0)
+        *out = number(3.14159265358979323846);
+    else if (len == 4 && memcmp(start, "none", 4) == 0)
+        return TFM_OK;
+    else if (e->live)
+        return look_up(e, start, len, out);
     return TFM_OK;
 }
 
@@ -276,7 +300,11 @@ static tfm_status parse_term(parser *e, tfm_val *out) {
         TFM_TRY(parse_unary(e, &b));
         TFM_TRY(need_num(e, &b, &y));
         if (e->live && op != '*' && y == 0) return bad(e, "division by 0");
-        TFM_TRY(finite_result(e, op == '*' ? x * y : !e->live ? 0 : op == '/' ? x / y : fmod(x, y),
+        TFM_TRY(finite_result(e,
+                              op == '*'   ? x * y
+                              : !e->live  ? 0
+                              : op == '/' ? x / y
+                                          : fmod(x, y),
                               out));
     }
 }

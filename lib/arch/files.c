@@ -12,8 +12,7 @@
 #define MAX_MACRO_DEPTH 12
 #define MAX_ARGUMENTS 16
 
-tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path, tfm_error *err)
-{
+tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path, tfm_error *err) {
     tfm_buf text = {0};
     const char *base = strrchr(path, '/');
     tfm_status st = tfm_file_read(&text, path, TFM_YAML_MAX_BYTES, err);
@@ -26,10 +25,8 @@ tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path, t
     return st;
 }
 
-tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known, tfm_error *err)
-{
-    if (map->kind != TFM_YAML_MAP)
-        return tfm_yaml_fail(map, err, TFM_FORMAT, "expected a mapping");
+tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known, tfm_error *err) {
+    if (map->kind != TFM_YAML_MAP) return tfm_yaml_fail(map, err, TFM_FORMAT, "expected a mapping");
     for (size_t i = 0; i < map->n; i++) {
         size_t k = 0;
         while (known[k] != NULL && strcmp(known[k], map->entry[i].key) != 0) k++;
@@ -42,8 +39,7 @@ tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known, tfm_erro
 
 /* ---- sets ---- */
 
-static void put_entry(tfm_yaml *map, const tfm_yaml_entry *e)
-{
+static void put_entry(tfm_yaml *map, const tfm_yaml_entry *e) {
     size_t i = 0;
     while (i < map->n && strcmp(map->entry[i].key, e->key) != 0) i++;
     map->entry[i] = *e;
@@ -52,8 +48,7 @@ static void put_entry(tfm_yaml *map, const tfm_yaml_entry *e)
 
 /* The sets that a section uses, in order, into list[]. */
 static tfm_status used_sets(const tfm_resolver *r, const tfm_yaml *section, const char *name,
-                            const tfm_yaml **list, size_t *n, tfm_error *err)
-{
+                            const tfm_yaml **list, size_t *n, tfm_error *err) {
     const tfm_yaml *use = tfm_yaml_get(section, "use");
     const tfm_yaml *sets = tfm_yaml_get(r->shared, name);
     size_t count = use == NULL ? 0 : use->kind == TFM_YAML_LIST ? use->n : 1;
@@ -71,8 +66,7 @@ static tfm_status used_sets(const tfm_resolver *r, const tfm_yaml *section, cons
 }
 
 tfm_status tfm_arch_section(const tfm_resolver *r, const char *name, const tfm_yaml **out,
-                            tfm_error *err)
-{
+                            tfm_error *err) {
     const tfm_yaml *own = tfm_yaml_get(r->arch, name), *set[16];
     size_t n = 0, total = own ? own->n : 0;
     tfm_yaml *map;
@@ -98,14 +92,12 @@ tfm_status tfm_arch_section(const tfm_resolver *r, const char *name, const tfm_y
 
 /* ---- $names ---- */
 
-static bool is_name(char c)
-{
+static bool is_name(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
 tfm_status tfm_substitute(tfm_arena *a, const char **out, const char *text, tfm_subst get,
-                          const void *ctx, tfm_error *err)
-{
+                          const void *ctx, tfm_error *err) {
     tfm_buf b = {0};
     tfm_status st = TFM_OK;
     *out = text;
@@ -129,13 +121,11 @@ tfm_status tfm_substitute(tfm_arena *a, const char **out, const char *text, tfm_
     return st;
 }
 
-static const char *arch_name(const void *ctx, const char *name, size_t len)
-{
+static const char *arch_name(const void *ctx, const char *name, size_t len) {
     return len == 4 && memcmp(name, "arch", 4) == 0 ? ctx : NULL;
 }
 
-tfm_status tfm_arch_key(const tfm_resolver *r, const char **out, const char *text, tfm_error *err)
-{
+tfm_status tfm_arch_key(const tfm_resolver *r, const char **out, const char *text, tfm_error *err) {
     return tfm_substitute(r->arena, out, text, arch_name, r->gguf_arch, err);
 }
 
@@ -153,8 +143,7 @@ typedef struct expansion {
     unsigned depth;
 } expansion;
 
-static const char *argument(const void *ctx, const char *name, size_t len)
-{
+static const char *argument(const void *ctx, const char *name, size_t len) {
     const arguments *a = ctx;
     for (size_t i = 0; i < a->n; i++)
         if (strlen(a->name[i]) == len && memcmp(a->name[i], name, len) == 0) return a->value[i];
@@ -163,8 +152,7 @@ static const char *argument(const void *ctx, const char *name, size_t len)
 
 /* A copy of y with arguments put in. Depth is bounded by the parser's limit. */
 static tfm_status copy_node(const tfm_resolver *r, const tfm_yaml *y, const arguments *args,
-                            const tfm_yaml **out, tfm_error *err)
-{
+                            const tfm_yaml **out, tfm_error *err) {
     tfm_yaml *node;
     void *p;
     TFM_TRY(tfm_arena_alloc(r->arena, &p, sizeof *node, err));
@@ -187,14 +175,13 @@ static tfm_status copy_node(const tfm_resolver *r, const tfm_yaml *y, const argu
     return TFM_OK;
 }
 
-static const tfm_yaml *find_macro(const tfm_resolver *r, const char *name)
-{
+static const tfm_yaml *find_macro(const tfm_resolver *r, const char *name) {
     const tfm_yaml *m = tfm_yaml_get(tfm_yaml_get(r->arch, "macros"), name);
     return m ? m : tfm_yaml_get(tfm_yaml_get(r->shared, "macros"), name);
 }
 
-static tfm_status set_argument(arguments *a, const tfm_yaml_entry *e, bool declare, tfm_error *err)
-{
+static tfm_status set_argument(arguments *a, const tfm_yaml_entry *e, bool declare,
+                               tfm_error *err) {
     size_t i = 0;
     if (e->value->kind != TFM_YAML_SCALAR)
         return tfm_yaml_fail(e->value, err, TFM_FORMAT, "argument '%.40s' must be one word",
@@ -213,8 +200,7 @@ static tfm_status set_argument(arguments *a, const tfm_yaml_entry *e, bool decla
 
 /* Both conditions must hold. */
 static tfm_status both(const tfm_resolver *r, const char *outer, const tfm_yaml *inner,
-                       const char **out, tfm_error *err)
-{
+                       const char **out, tfm_error *err) {
     tfm_buf b = {0};
     tfm_status st;
     *out = outer ? outer : inner ? inner->text : NULL;
@@ -226,8 +212,7 @@ static tfm_status both(const tfm_resolver *r, const char *outer, const tfm_yaml 
 }
 
 static tfm_status add_step(expansion *x, const tfm_yaml *step, const char *condition,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     const tfm_yaml *own = tfm_yaml_get(step, "if");
     tfm_yaml *copy, *value;
     void *p;
@@ -239,8 +224,11 @@ static tfm_status add_step(expansion *x, const tfm_yaml *step, const char *condi
     copy = p;
     value = copy + 1;
     *copy = *step;
-    *value = (tfm_yaml){.kind = TFM_YAML_SCALAR, .line = step->line, .file = step->file,
-                        .text = condition, .len = strlen(condition)};
+    *value = (tfm_yaml){.kind = TFM_YAML_SCALAR,
+                        .line = step->line,
+                        .file = step->file,
+                        .text = condition,
+                        .len = strlen(condition)};
     TFM_TRY(tfm_arena_alloc(x->r->arena, &p, (step->n + 1) * sizeof(tfm_yaml_entry), err));
     copy->entry = p;
     memcpy(copy->entry, step->entry, step->n * sizeof(tfm_yaml_entry));
@@ -253,8 +241,7 @@ static tfm_status expand_list(expansion *x, const tfm_yaml *list, const char *co
                               tfm_error *err);
 
 static tfm_status expand_macro(expansion *x, const tfm_yaml *call, const tfm_yaml *macro,
-                               const char *condition, tfm_error *err)
-{
+                               const char *condition, tfm_error *err) {
     static const char *const known[] = {"arguments", "steps", NULL};
     const tfm_yaml *given = call->entry[0].value, *declared, *body;
     arguments args = {.n = 0};
@@ -263,17 +250,21 @@ static tfm_status expand_macro(expansion *x, const tfm_yaml *call, const tfm_yam
                              MAX_MACRO_DEPTH);
     for (size_t i = 1; i < call->n; i++)
         if (strcmp(call->entry[i].key, "if") != 0)
-            return tfm_yaml_fail(call, err, TFM_FORMAT, "a macro's arguments stand under its name, "
-                                 "like {%s: {%.40s: ...}}", call->entry[0].key, call->entry[i].key);
+            return tfm_yaml_fail(call, err, TFM_FORMAT,
+                                 "a macro's arguments stand under its name, "
+                                 "like {%s: {%.40s: ...}}",
+                                 call->entry[0].key, call->entry[i].key);
     TFM_TRY(tfm_arch_keys(macro, known, err));
     declared = tfm_yaml_get(macro, "arguments");
     body = tfm_yaml_get(macro, "steps");
     if (body == NULL || (declared != NULL && declared->kind != TFM_YAML_MAP))
-        return tfm_yaml_fail(macro, err, TFM_FORMAT, "a macro has 'steps' and may have "
-                                                     "'arguments: {name: default}'");
+        return tfm_yaml_fail(macro, err, TFM_FORMAT,
+                             "a macro has 'steps' and may have "
+                             "'arguments: {name: default}'");
     for (size_t i = 0; declared && i < declared->n; i++)
         TFM_TRY(set_argument(&args, &declared->entry[i], true, err));
-    if (given->kind == TFM_YAML_LIST || (given->kind == TFM_YAML_SCALAR && !tfm_yaml_is_null(given)))
+    if (given->kind == TFM_YAML_LIST ||
+        (given->kind == TFM_YAML_SCALAR && !tfm_yaml_is_null(given)))
         return tfm_yaml_fail(given, err, TFM_FORMAT, "the arguments of a macro are a mapping");
     for (size_t i = 0; i < given->n; i++)
         TFM_TRY(set_argument(&args, &given->entry[i], false, err));
@@ -285,29 +276,30 @@ static tfm_status expand_macro(expansion *x, const tfm_yaml *call, const tfm_yam
 }
 
 static tfm_status expand_list(expansion *x, const tfm_yaml *list, const char *condition,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     if (list->kind != TFM_YAML_LIST)
         return tfm_yaml_fail(list, err, TFM_FORMAT, "expected a list of steps");
     for (size_t i = 0; i < list->n; i++) {
         const tfm_yaml *y = list->entry[i].value, *own = tfm_yaml_get(y, "if"), *macro;
         const char *when;
         if (y->kind != TFM_YAML_MAP || y->n == 0)
-            return tfm_yaml_fail(y, err, TFM_FORMAT, "a step is a mapping like {norm: attn_norm, "
-                                                     "in: x, out: h}");
+            return tfm_yaml_fail(y, err, TFM_FORMAT,
+                                 "a step is a mapping like {norm: attn_norm, "
+                                 "in: x, out: h}");
         if (own != NULL && own->kind != TFM_YAML_SCALAR)
             return tfm_yaml_fail(own, err, TFM_FORMAT, "'if' takes one expression");
         TFM_TRY(both(x->r, condition, own, &when, err));
         macro = find_macro(x->r, y->entry[0].key);
-        if (macro != NULL) TFM_TRY(expand_macro(x, y, macro, when, err));
-        else TFM_TRY(add_step(x, y, when, err));
+        if (macro != NULL)
+            TFM_TRY(expand_macro(x, y, macro, when, err));
+        else
+            TFM_TRY(add_step(x, y, when, err));
     }
     return TFM_OK;
 }
 
 tfm_status tfm_arch_expand(const tfm_resolver *r, const tfm_yaml *list, const tfm_yaml **out,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     expansion x = {.r = r, .cap = TFM_MAX_BLOCK_STEPS};
     void *p;
     TFM_TRY(tfm_arena_alloc(r->arena, &p, sizeof *x.out, err));

@@ -5,8 +5,7 @@
 #define MAX_IDS 65536u
 
 static tfm_status read_ids(tfm_arena *a, const tfm_yaml *section, const char *key,
-                           const int32_t **ids, size_t *n, tfm_error *err)
-{
+                           const int32_t **ids, size_t *n, tfm_error *err) {
     const tfm_yaml *list = tfm_yaml_get(section, key);
     int32_t *id;
     void *p;
@@ -29,8 +28,7 @@ static tfm_status read_ids(tfm_arena *a, const tfm_yaml *section, const char *ke
     return TFM_OK;
 }
 
-static tfm_status read_all(tfm_generation *g, const tfm_model *m, tfm_error *err)
-{
+static tfm_status read_all(tfm_generation *g, const tfm_model *m, tfm_error *err) {
     const tfm_yaml *doc, *section;
     size_t len;
     const char *text = tfm_model_description(m, &len);
@@ -42,8 +40,7 @@ static tfm_status read_all(tfm_generation *g, const tfm_model *m, tfm_error *err
     return read_ids(g->arena, section, "end", &g->end, &g->n_end, err);
 }
 
-tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_error *err)
-{
+tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_error *err) {
     tfm_status st;
     *out = (tfm_generation){.arena = NULL};
     TFM_TRY(tfm_arena_new(&out->arena, err));
@@ -52,8 +49,7 @@ tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_erro
     return st;
 }
 
-void tfm_generation_free(tfm_generation *g)
-{
+void tfm_generation_free(tfm_generation *g) {
     tfm_arena_free(g->arena);
     *g = (tfm_generation){.arena = NULL};
 }

@@ -41,8 +41,7 @@ typedef struct compiler {
 } compiler;
 
 static tfm_status grow_array(compiler *c, void **array, size_t *cap, size_t n, size_t size,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     void *bigger;
     size_t want = *cap ? *cap * 2 : 64;
     if (n < *cap) return TFM_OK;
@@ -55,27 +54,25 @@ static tfm_status grow_array(compiler *c, void **array, size_t *cap, size_t n, s
 
 /* ---- values ---- */
 
-static int live_find(const compiler *c, const char *name)
-{
+static int live_find(const compiler *c, const char *name) {
     for (size_t i = 0; i < c->n_live; i++)
         if (strcmp(c->live_name[i], name) == 0) return c->live[i];
     return TFM_NONE;
 }
 
 static tfm_status read_value(compiler *c, const tfm_astep *s, const char *name, int *id,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     *id = live_find(c, name);
     if (*id == TFM_NONE)
-        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s' reads '%s', which no earlier "
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                             "step '%s' reads '%s', which no earlier "
                              "step of this block writes (only 'x' comes from the block before)",
                              s->name, name);
     return TFM_OK;
 }
 
 static tfm_status value_id(compiler *c, const tfm_astep *s, const char *name, uint32_t width,
-                           int *id, tfm_error *err)
-{
+                           int *id, tfm_error *err) {
     tfm_graph *g = c->g;
     for (size_t i = 0; i < g->n_values; i++)
         if (g->value[i].width == width && strcmp(g->value[i].name, name) == 0) {
@@ -90,8 +87,7 @@ static tfm_status value_id(compiler *c, const tfm_astep *s, const char *name, ui
 }
 
 static tfm_status write_value(compiler *c, const tfm_astep *s, const char *name, uint32_t width,
-                              int *id, tfm_error *err)
-{
+                              int *id, tfm_error *err) {
     size_t at = 0;
     if (width == 0)
         return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s' gives '%s' no width", s->name,
@@ -113,8 +109,7 @@ static tfm_status write_value(compiler *c, const tfm_astep *s, const char *name,
 
 /* NULL if the step has none in this slot. */
 static tfm_status find_tensor(compiler *c, const tfm_astep *s, int slot, int layer,
-                              const tfm_tensor **tensor, tfm_error *err)
-{
+                              const tfm_tensor **tensor, tfm_error *err) {
     const char *name;
     *tensor = NULL;
     if (s->tensor[slot] == NULL) return TFM_OK;
@@ -126,8 +121,7 @@ static tfm_status find_tensor(compiler *c, const tfm_astep *s, int slot, int lay
 }
 
 static tfm_status weight_id(compiler *c, const tfm_astep *s, int slot, int layer, int *id,
-                            const tfm_tensor **tensor, tfm_error *err)
-{
+                            const tfm_tensor **tensor, tfm_error *err) {
     tfm_graph *g = c->g;
     const tfm_tensor *t;
     void *p = g->weight;
@@ -147,8 +141,7 @@ static tfm_status weight_id(compiler *c, const tfm_astep *s, int slot, int layer
     return TFM_OK;
 }
 
-static tfm_status need_matrix(const tfm_astep *s, const tfm_tensor *t, tfm_error *err)
-{
+static tfm_status need_matrix(const tfm_astep *s, const tfm_tensor *t, tfm_error *err) {
     if (t != NULL && t->rank == 2) return TFM_OK;
     return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': the weight must have two dims",
                          s->name);
@@ -156,16 +149,14 @@ static tfm_status need_matrix(const tfm_astep *s, const tfm_tensor *t, tfm_error
 
 /* ---- one step ---- */
 
-static uint32_t as_u32(double v)
-{
+static uint32_t as_u32(double v) {
     return v <= 0 ? 0 : v >= 4294967295.0 ? UINT32_MAX : (uint32_t)v;
 }
 
 /* Slopes of ALiBi (Press et al. 2021): a geometric series for the largest power of two of heads,
  * then every other term of the series of twice as many. */
 static tfm_status alibi_slopes(compiler *c, uint32_t heads, double max_bias, const float **out,
-                               tfm_error *err)
-{
+                               tfm_error *err) {
     uint32_t whole = 1;
     void *p;
     float *slope;
@@ -179,8 +170,7 @@ static tfm_status alibi_slopes(compiler *c, uint32_t heads, double max_bias, con
     return TFM_OK;
 }
 
-static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_error *err)
-{
+static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_error *err) {
     tfm_graph *g = c->g;
     void *p = g->kv;
     st->u.attend.heads = as_u32(s->num[TFM_N_HEADS]);
@@ -198,27 +188,28 @@ static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_
                              s->name);
     TFM_TRY(grow_array(c, &p, &c->cap_kv, g->n_kv, sizeof *g->kv, err));
     g->kv = p;
-    g->kv[g->n_kv] = (tfm_kv_shape){.kv_heads = st->u.attend.kv_heads, .k_dim = st->u.attend.k_dim,
-                                    .v_dim = st->u.attend.v_dim, .block = st->block};
+    g->kv[g->n_kv] = (tfm_kv_shape){.kv_heads = st->u.attend.kv_heads,
+                                    .k_dim = st->u.attend.k_dim,
+                                    .v_dim = st->u.attend.v_dim,
+                                    .block = st->block};
     st->u.attend.kv_layer = (int)g->n_kv++;
     return TFM_OK;
 }
 
-static bool same_rope(const tfm_astep *a, const tfm_astep *b)
-{
+static bool same_rope(const tfm_astep *a, const tfm_astep *b) {
     for (int i = TFM_N_ROPE_DIM; i <= TFM_N_BETA_SLOW; i++)
         if (a->num[i] != b->num[i]) return false;
     for (int i = 0; i < TFM_STEP_TENSORS; i++) {
         if ((a->tensor[i] == NULL) != (b->tensor[i] == NULL)) return false;
         /* a table of its own per layer is not shared */
-        if (a->tensor[i] && (strcmp(a->tensor[i], b->tensor[i]) != 0 || strstr(a->tensor[i], ".N.")))
+        if (a->tensor[i] &&
+            (strcmp(a->tensor[i], b->tensor[i]) != 0 || strstr(a->tensor[i], ".N.")))
             return false;
     }
     return true;
 }
 
-static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_error *err)
-{
+static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_error *err) {
     const tfm_tensor *factor[TFM_STEP_TENSORS] = {NULL};
     uint32_t rot = as_u32(s->num[TFM_N_ROT]);
     tfm_astep *copy;
@@ -228,8 +219,10 @@ static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_er
     st->u.rope.head_dim = as_u32(s->num[TFM_N_ROPE_DIM]);
     if (rot == 0) rot = st->u.rope.head_dim;
     if (rot % 2 != 0 || rot > st->u.rope.head_dim)
-        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': rot is %u; it must be even and "
-                             "at most head_dim, %u", s->name, rot, st->u.rope.head_dim);
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                             "step '%s': rot is %u; it must be even and "
+                             "at most head_dim, %u",
+                             s->name, rot, st->u.rope.head_dim);
     st->u.rope.rot = rot;
     for (size_t i = 0; i < c->n_rope; i++)
         if (same_rope(c->rope[i].step, s)) {
@@ -254,8 +247,7 @@ static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_er
 
 /* Sets the parameters of a step and the widths of what it writes. */
 static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
-                                 const tfm_tensor *weight, uint32_t *width, tfm_error *err)
-{
+                                 const tfm_tensor *weight, uint32_t *width, tfm_error *err) {
     uint64_t sum = 0;
     uint32_t w0 = s->n_in > 0 ? c->g->value[st->in[0]].width : 0;
     for (int i = 0; i < s->n_out; i++) width[i] = w0;
@@ -268,8 +260,10 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         if (st->u.gather.index == TFM_INDEX_POSITION) {
             uint32_t rows = weight->dims[0];
             if (rows <= st->u.gather.offset)
-                return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': the offset is not "
-                                     "inside the table", s->name);
+                return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                                     "step '%s': the offset is not "
+                                     "inside the table",
+                                     s->name);
             if (rows - st->u.gather.offset < c->g->max_position)
                 c->g->max_position = rows - st->u.gather.offset;
         }
@@ -298,7 +292,9 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         TFM_TRY(put_attend(c, s, st, err));
         width[0] = as_u32(s->num[TFM_N_HEADS] * s->num[TFM_N_V_DIM]);
         return TFM_OK;
-    case TFM_OP_ACTIVATION: st->u.activation = (tfm_activation)(int)s->num[TFM_N_KIND]; return TFM_OK;
+    case TFM_OP_ACTIVATION:
+        st->u.activation = (tfm_activation)(int)s->num[TFM_N_KIND];
+        return TFM_OK;
     case TFM_OP_SCALE: st->u.scale = (float)s->num[TFM_N_BY]; return TFM_OK;
     case TFM_OP_SOFTCAP: st->u.softcap = (float)s->num[TFM_N_BY]; return TFM_OK;
     case TFM_OP_CLIP:
@@ -309,8 +305,7 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
     }
 }
 
-static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error *err)
-{
+static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error *err) {
     tfm_graph *g = c->g;
     const tfm_tensor *weight = NULL, *other;
     uint32_t width[TFM_STEP_MAX_OUT];
@@ -322,8 +317,14 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
     g->step = p;
     st = &g->step[g->n_steps];
     memset(st, 0, sizeof *st);
-    *st = (tfm_step){.op = s->op, .block = layer, .name = s->name, .n_in = s->n_in,
-                     .n_out = s->n_out, .weight = TFM_NONE, .bias = TFM_NONE, .extra = TFM_NONE};
+    *st = (tfm_step){.op = s->op,
+                     .block = layer,
+                     .name = s->name,
+                     .n_in = s->n_in,
+                     .n_out = s->n_out,
+                     .weight = TFM_NONE,
+                     .bias = TFM_NONE,
+                     .extra = TFM_NONE};
     for (int i = 0; i < s->n_in; i++) TFM_TRY(read_value(c, s, s->in[i], &st->in[i], err));
     if (s->op == TFM_OP_ATTEND) {
         TFM_TRY(weight_id(c, s, TFM_T_SINKS, layer, &st->extra, &other, err));
@@ -337,8 +338,10 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
     if (s->op == TFM_OP_ATTEND)
         for (int i = 0; i < 3; i++)
             if (st->in[i] == st->out[0])
-                return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': attend cannot write "
-                                     "what it reads", s->name);
+                return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                                     "step '%s': attend cannot write "
+                                     "what it reads",
+                                     s->name);
     g->n_steps++;
     return TFM_OK;
 }
@@ -347,10 +350,13 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
 
 /* Steps of one layer (or of embed, head: layer -1). at, n_at: place in lists per layer. */
 static tfm_status put_list(compiler *c, const tfm_yaml *list, int layer, size_t at, size_t n_at,
-                           tfm_error *err)
-{
-    tfm_step_env env = {.scope = &c->scope, .arena = c->arena, .layer = layer, .strict = true,
-                        .at = at, .n_at = n_at};
+                           tfm_error *err) {
+    tfm_step_env env = {.scope = &c->scope,
+                        .arena = c->arena,
+                        .layer = layer,
+                        .strict = true,
+                        .at = at,
+                        .n_at = n_at};
     if (list->kind != TFM_YAML_LIST || list->n > TFM_MAX_BLOCK_STEPS)
         return tfm_yaml_fail(list, err, TFM_FORMAT, "expected a list of at most %u steps",
                              TFM_MAX_BLOCK_STEPS);
@@ -364,8 +370,7 @@ static tfm_status put_list(compiler *c, const tfm_yaml *list, int layer, size_t 
 
 /* "0-3,5": calls for each layer in order. group[l] is set to `mark`, which must have been 0. */
 static tfm_status read_layers(const tfm_yaml *y, unsigned mark, unsigned *group, size_t *count,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     const char *p = y->text;
     *count = 0;
     if (y->kind != TFM_YAML_SCALAR || y->len == 0)
@@ -374,8 +379,10 @@ static tfm_status read_layers(const tfm_yaml *y, unsigned mark, unsigned *group,
         unsigned long v[2] = {0, 0};
         for (int k = 0; k < 2; k++) {
             const char *start = p;
-            while (*p >= '0' && *p <= '9' && v[k] < 1000000) v[k] = v[k] * 10 + (unsigned)(*p++ - '0');
-            if (p == start) return tfm_yaml_fail(y, err, TFM_FORMAT, "'layers': a number is missing");
+            while (*p >= '0' && *p <= '9' && v[k] < 1000000)
+                v[k] = v[k] * 10 + (unsigned)(*p++ - '0');
+            if (p == start)
+                return tfm_yaml_fail(y, err, TFM_FORMAT, "'layers': a number is missing");
             if (k == 0 && *p != '-') {
                 v[1] = v[0];
                 break;
@@ -391,15 +398,16 @@ static tfm_status read_layers(const tfm_yaml *y, unsigned mark, unsigned *group,
             group[l] = mark;
             ++*count;
         }
-        if (*p == ',') p++;
-        else if (*p != '\0') return tfm_yaml_fail(y, err, TFM_FORMAT, "'layers': expected a ','");
+        if (*p == ',')
+            p++;
+        else if (*p != '\0')
+            return tfm_yaml_fail(y, err, TFM_FORMAT, "'layers': expected a ','");
     }
     return TFM_OK;
 }
 
 /* Names are forgotten between blocks; x stays. */
-static void start_block(compiler *c, bool keep_hidden)
-{
+static void start_block(compiler *c, bool keep_hidden) {
     c->n_live = 0;
     if (!keep_hidden) return;
     c->live_name[0] = HIDDEN;
@@ -407,18 +415,17 @@ static void start_block(compiler *c, bool keep_hidden)
     c->n_live = 1;
 }
 
-static tfm_status end_block(compiler *c, const tfm_yaml *where, tfm_error *err)
-{
+static tfm_status end_block(compiler *c, const tfm_yaml *where, tfm_error *err) {
     int id = live_find(c, HIDDEN);
     if (id == TFM_NONE || (c->g->hidden != TFM_NONE && id != c->g->hidden))
-        return tfm_yaml_fail(where, err, TFM_FORMAT, "the steps must leave the residual stream in "
+        return tfm_yaml_fail(where, err, TFM_FORMAT,
+                             "the steps must leave the residual stream in "
                              "'x', of one width throughout");
     c->g->hidden = id;
     return TFM_OK;
 }
 
-static tfm_status put_blocks(compiler *c, const tfm_yaml *blocks, tfm_error *err)
-{
+static tfm_status put_blocks(compiler *c, const tfm_yaml *blocks, tfm_error *err) {
     unsigned group[TFM_MAX_LAYERS] = {0};
     size_t *count, *seen;
     void *p;
@@ -441,8 +448,7 @@ static tfm_status put_blocks(compiler *c, const tfm_yaml *blocks, tfm_error *err
     c->g->n_blocks = n;
     for (uint32_t l = 0; l < n; l++) {
         size_t i = group[l] - 1;
-        if (group[l] == 0)
-            return tfm_yaml_fail(blocks, err, TFM_FORMAT, "layer %u is missing", l);
+        if (group[l] == 0) return tfm_yaml_fail(blocks, err, TFM_FORMAT, "layer %u is missing", l);
         c->g->block_start[l] = c->g->n_steps;
         start_block(c, true);
         TFM_TRY(put_list(c, tfm_yaml_get(blocks->entry[i].value, "steps"), (int)l, seen[i]++,
@@ -455,8 +461,7 @@ static tfm_status put_blocks(compiler *c, const tfm_yaml *blocks, tfm_error *err
 
 /* ---- the whole description ---- */
 
-static tfm_status read_context(compiler *c, const tfm_yaml *doc, uint32_t ctx, tfm_error *err)
-{
+static tfm_status read_context(compiler *c, const tfm_yaml *doc, uint32_t ctx, tfm_error *err) {
     const tfm_yaml *y = tfm_yaml_get(tfm_yaml_get(doc, "parameters"), "context");
     uint64_t v;
     if (y == NULL || y->kind != TFM_YAML_SCALAR || !tfm_parse_u64(y->text, 1, UINT32_MAX, &v))
@@ -467,8 +472,7 @@ static tfm_status read_context(compiler *c, const tfm_yaml *doc, uint32_t ctx, t
     return TFM_OK;
 }
 
-static tfm_status put_all(compiler *c, const tfm_yaml *doc, tfm_error *err)
-{
+static tfm_status put_all(compiler *c, const tfm_yaml *doc, tfm_error *err) {
     tfm_graph *g = c->g;
     const tfm_yaml *embed = tfm_yaml_get(doc, "embed");
     const tfm_yaml *blocks = tfm_yaml_get(doc, "blocks");
@@ -491,8 +495,7 @@ static tfm_status put_all(compiler *c, const tfm_yaml *doc, tfm_error *err)
     return TFM_OK;
 }
 
-static bool has_tensor(const tfm_scope *s, const char *name, size_t len)
-{
+static bool has_tensor(const tfm_scope *s, const char *name, size_t len) {
     const compiler *c = (const compiler *)((const char *)s - offsetof(compiler, scope));
     char buf[256];
     if (len >= sizeof buf) return false;
@@ -502,8 +505,7 @@ static bool has_tensor(const tfm_scope *s, const char *name, size_t len)
 }
 
 static tfm_status compile(compiler *c, const char *description, size_t len, uint32_t ctx,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     const tfm_yaml *doc, *version;
     void *p;
     TFM_TRY(tfm_arena_alloc(c->arena, &p, sizeof *c->g, err));
@@ -516,17 +518,19 @@ static tfm_status compile(compiler *c, const char *description, size_t len, uint
     TFM_TRY(tfm_yaml_parse(&doc, c->arena, c->file, description, len, err));
     version = tfm_yaml_get(doc, "description");
     if (version == NULL || version->kind != TFM_YAML_SCALAR || strcmp(version->text, "1") != 0)
-        return tfm_fail(err, TFM_UNSUPPORTED, "%s: its description is not of version 1: convert it "
-                        "again with this tfm-convert", c->file);
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "%s: its description is not of version 1: convert it "
+                        "again with this tfm-convert",
+                        c->file);
     if (tfm_yaml_get(doc, "blocks") == NULL)
-        return tfm_fail(err, TFM_UNSUPPORTED, "%s: has no steps to run, only a vocabulary", c->file);
+        return tfm_fail(err, TFM_UNSUPPORTED, "%s: has no steps to run, only a vocabulary",
+                        c->file);
     TFM_TRY(read_context(c, doc, ctx, err));
     return put_all(c, doc, err);
 }
 
 tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *description, size_t len,
-                             const tfm_tensors *tensors, uint32_t ctx, tfm_error *err)
-{
+                             const tfm_tensors *tensors, uint32_t ctx, tfm_error *err) {
     compiler c = {.file = file, .tensors = tensors, .scope = {NULL, has_tensor}};
     tfm_status st;
     *out = NULL;
@@ -541,20 +545,17 @@ tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *desc
     return TFM_OK;
 }
 
-static const tfm_tensor *find_in_model(const tfm_tensors *t, const char *name)
-{
+static const tfm_tensor *find_in_model(const tfm_tensors *t, const char *name) {
     return tfm_model_tensor(t->ctx, name);
 }
 
-tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_error *err)
-{
+tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_error *err) {
     tfm_tensors tensors = {find_in_model, m};
     size_t len;
     const char *text = tfm_model_description(m, &len);
     return tfm_graph_compile(out, tfm_model_path(m), text, len, &tensors, ctx, err);
 }
 
-void tfm_graph_free(tfm_graph *g)
-{
+void tfm_graph_free(tfm_graph *g) {
     if (g != NULL) tfm_arena_free(g->owner);
 }

@@ -13,8 +13,8 @@ typedef struct tfm_tensors {
 
 /* Compiles a description; `file` is for messages. The graph borrows the tensors. */
 tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *description, size_t len,
-                             const tfm_tensors *tensors, uint32_t ctx, tfm_error *err)
-    TFM_MUST_CHECK;
+                             const tfm_tensors *tensors, uint32_t ctx,
+                             tfm_error *err) TFM_MUST_CHECK;
 
 /* inv_freq [rot/2] and the magnitude of a rope step, all scaling applied, for context `ctx`.
  * factor: the tensors by slot (TFM_T_FACTORS, ...), each f32 [rot/2] or NULL. */

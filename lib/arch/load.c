@@ -10,12 +10,11 @@
 /* What a model made from a foreign checkpoint keeps alive. */
 typedef struct holder {
     tfm_assembly a;
-    void **made;       /* [a.n_parts] bytes of tensors that a recipe made, or NULL */
+    void **made;        /* [a.n_parts] bytes of tensors that a recipe made, or NULL */
     tfm_tensor *tensor; /* [a.n_parts] */
 } holder;
 
-static void holder_free(void *p)
-{
+static void holder_free(void *p) {
     holder *h = p;
     if (h == NULL) return;
     for (size_t i = 0; h->made && i < h->a.n_parts; i++) tfm_free(h->made[i]);
@@ -25,8 +24,7 @@ static void holder_free(void *p)
     tfm_free(h);
 }
 
-static tfm_status make_tensors(holder *h, tfm_error *err)
-{
+static tfm_status make_tensors(holder *h, tfm_error *err) {
     void *p;
     TFM_TRY(tfm_alloc(&p, h->a.n_parts, sizeof *h->made, err));
     h->made = p;
@@ -45,8 +43,7 @@ static tfm_status make_tensors(holder *h, tfm_error *err)
 
 /* A vocabulary alone is no model that a stream could name: its id is zeros. */
 static tfm_status to_model(holder *h, const char *path, bool vocab_only, tfm_model **out,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     char id[65] = "0000000000000000000000000000000000000000000000000000000000000000";
     tfm_model_parts parts = {.path = path, .id = id, .owner = h, .free_owner = holder_free};
     TFM_TRY(make_tensors(h, err));
@@ -60,16 +57,14 @@ static tfm_status to_model(holder *h, const char *path, bool vocab_only, tfm_mod
 }
 
 static tfm_status load(tfm_model **out, const char *path, const tfm_load_options *o,
-                       bool vocab_only, tfm_error *err)
-{
+                       bool vocab_only, tfm_error *err) {
     holder *h;
     void *p;
     tfm_status st;
     bool native;
     *out = NULL;
     TFM_TRY(tfm_is_model_file(path, &native, err));
-    if (native && (o == NULL || o->tokenizer_path == NULL))
-        return tfm_model_open(out, path, err);
+    if (native && (o == NULL || o->tokenizer_path == NULL)) return tfm_model_open(out, path, err);
     TFM_TRY(tfm_alloc(&p, 1, sizeof *h, err));
     h = p;
     st = tfm_assemble(&h->a, path, o, vocab_only, err);
@@ -78,13 +73,11 @@ static tfm_status load(tfm_model **out, const char *path, const tfm_load_options
     return st;
 }
 
-tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_options *o, tfm_error *err)
-{
+tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_options *o, tfm_error *err) {
     return load(out, path, o, false, err);
 }
 
 tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     return load(out, path, o, true, err);
 }

@@ -14,16 +14,14 @@
 #define MAX_FILES 1024u
 #define SHARED "macros.yaml"
 
-static bool meta_is(const tfm_source *s, const char *key, const char *text)
-{
+static bool meta_is(const tfm_source *s, const char *key, const char *text) {
     const tfm_meta *m = tfm_source_meta(s, key);
     return m != NULL && m->type == TFM_META_STRING && strlen(text) == m->s_len &&
            memcmp(m->s, text, m->s_len) == 0;
 }
 
 /* y: a word or a list of words. */
-static bool any_is(const tfm_source *s, const char *key, const tfm_yaml *y)
-{
+static bool any_is(const tfm_source *s, const char *key, const tfm_yaml *y) {
     if (y == NULL) return false;
     if (y->kind == TFM_YAML_SCALAR) return meta_is(s, key, y->text);
     for (size_t i = 0; i < y->n; i++)
@@ -32,8 +30,7 @@ static bool any_is(const tfm_source *s, const char *key, const tfm_yaml *y)
     return false;
 }
 
-static bool matches(const tfm_resolver *r, const tfm_yaml *arch)
-{
+static bool matches(const tfm_resolver *r, const tfm_yaml *arch) {
     const tfm_yaml *match = tfm_yaml_get(arch, "match"), *llama2c;
     switch (tfm_source_get_format(r->source)) {
     case TFM_SOURCE_GGUF:
@@ -49,8 +46,7 @@ static bool matches(const tfm_resolver *r, const tfm_yaml *arch)
 
 /* A Hugging Face config names the class of its head: one for another task must not be taken for a
  * language model. */
-static tfm_status check_class(const tfm_resolver *r, tfm_error *err)
-{
+static tfm_status check_class(const tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *known = tfm_yaml_get(tfm_yaml_get(r->arch, "match"), "class");
     const tfm_meta *list = tfm_source_meta(r->source, "architectures");
     tfm_meta item;
@@ -59,31 +55,30 @@ static tfm_status check_class(const tfm_resolver *r, tfm_error *err)
     for (size_t i = 0; tfm_meta_item(list, i, &item); i++)
         for (size_t k = 0; k < (known->kind == TFM_YAML_LIST ? known->n : 1); k++) {
             const tfm_yaml *y = known->kind == TFM_YAML_LIST ? known->entry[k].value : known;
-            if (item.type == TFM_META_STRING && y->kind == TFM_YAML_SCALAR && y->len == item.s_len &&
-                memcmp(y->text, item.s, item.s_len) == 0)
+            if (item.type == TFM_META_STRING && y->kind == TFM_YAML_SCALAR &&
+                y->len == item.s_len && memcmp(y->text, item.s, item.s_len) == 0)
                 return TFM_OK;
         }
     (void)tfm_meta_item(list, 0, &item);
-    return tfm_yaml_fail(known, err, TFM_UNSUPPORTED, "the checkpoint is a '%.*s', which this file "
+    return tfm_yaml_fail(known, err, TFM_UNSUPPORTED,
+                         "the checkpoint is a '%.*s', which this file "
                          "does not cover",
-                         item.type == TFM_META_STRING ? (int)(item.s_len < 80 ? item.s_len : 80) : 1,
+                         item.type == TFM_META_STRING ? (int)(item.s_len < 80 ? item.s_len : 80)
+                                                      : 1,
                          item.type == TFM_META_STRING ? item.s : "?");
 }
 
-static int by_name(const void *a, const void *b)
-{
+static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool is_yaml(const char *name)
-{
+static bool is_yaml(const char *name) {
     size_t n = strlen(name);
     return n > 5 && strcmp(name + n - 5, ".yaml") == 0 && name[0] != '.';
 }
 
 /* Names of the .yaml files of a folder, sorted; each and the list freed by the caller. */
-static tfm_status list_files(const char *dir, char ***out, size_t *n, tfm_error *err)
-{
+static tfm_status list_files(const char *dir, char ***out, size_t *n, tfm_error *err) {
     DIR *d = opendir(dir);
     struct dirent *e;
     void *list = NULL;
@@ -106,34 +101,38 @@ static tfm_status list_files(const char *dir, char ***out, size_t *n, tfm_error 
     return st;
 }
 
-static tfm_status no_match(const tfm_resolver *r, const char *dir, tfm_error *err)
-{
+static tfm_status no_match(const tfm_resolver *r, const char *dir, tfm_error *err) {
     const char *key = strcmp(r->format, "gguf") == 0 ? "general.architecture" : "model_type";
     const tfm_meta *m = tfm_source_meta(r->source, key);
     if (m == NULL || m->type != TFM_META_STRING)
-        return tfm_fail(err, TFM_UNSUPPORTED, "the checkpoint has no %s; name its architecture with "
-                        "--arch FILE", key);
-    return tfm_fail(err, TFM_UNSUPPORTED, "no file in %s is for architecture '%.*s'; --arch FILE "
-                    "gives one (see tfm-arch(5))", dir, (int)(m->s_len < 60 ? m->s_len : 60), m->s);
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "the checkpoint has no %s; name its architecture with "
+                        "--arch FILE",
+                        key);
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "no file in %s is for architecture '%.*s'; --arch FILE "
+                    "gives one (see tfm-arch(5))",
+                    dir, (int)(m->s_len < 60 ? m->s_len : 60), m->s);
 }
 
-static tfm_status search(tfm_resolver *r, const char *dir, tfm_error *err)
-{
+static tfm_status search(tfm_resolver *r, const char *dir, tfm_error *err) {
     char path[4096];
     const char *found = NULL;
     char **name;
     size_t n;
     tfm_status st = list_files(dir, &name, &n, err);
     for (size_t i = 0; st == TFM_OK && i < n; i++) {
-        const tfm_yaml *y;
+        const tfm_yaml *y = NULL;
         if (strcmp(name[i], SHARED) == 0) continue;
         if (snprintf(path, sizeof path, "%s/%s", dir, name[i]) >= (int)sizeof path)
             st = tfm_fail(err, TFM_LIMIT, "path '%.80s...' is too long", dir);
         if (st == TFM_OK) st = tfm_arch_file(&y, r->arena, path, err);
         if (st != TFM_OK || !matches(r, y)) continue;
         if (found != NULL)
-            st = tfm_fail(err, TFM_MISMATCH, "both %s and %s match the checkpoint; choose with "
-                          "--arch FILE", found, name[i]);
+            st = tfm_fail(err, TFM_MISMATCH,
+                          "both %s and %s match the checkpoint; choose with "
+                          "--arch FILE",
+                          found, name[i]);
         found = name[i];
         r->arch = y;
     }
@@ -143,22 +142,24 @@ static tfm_status search(tfm_resolver *r, const char *dir, tfm_error *err)
     return st;
 }
 
-tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error *err)
-{
-    static const char *const known[] = {"architecture", "about",  "match", "parameters", "refuse",
-                                        "prefix",       "tensors", "ignore", "macros",   "embed",
-                                        "block",        "head",   "gguf",  "generation", NULL};
+tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error *err) {
+    static const char *const known[] = {"architecture", "about",   "match",  "parameters", "refuse",
+                                        "prefix",       "tensors", "ignore", "macros",     "embed",
+                                        "block",        "head",    "gguf",   "generation", NULL};
     char dir[4000], path[4096];
     const tfm_meta *name = tfm_source_meta(r->source, "general.architecture");
     if (o == NULL || o->share_dir == NULL)
-        return tfm_fail(err, TFM_USAGE, "a foreign checkpoint needs the folder of architectures "
-                                        "(share_dir)");
+        return tfm_fail(err, TFM_USAGE,
+                        "a foreign checkpoint needs the folder of architectures "
+                        "(share_dir)");
     if (snprintf(dir, sizeof dir, "%s/arch", o->share_dir) >= (int)sizeof dir)
         return tfm_fail(err, TFM_LIMIT, "path '%.80s...' is too long", o->share_dir);
     snprintf(path, sizeof path, "%s/%s", dir, SHARED);
     TFM_TRY(tfm_arch_file(&r->shared, r->arena, path, err));
-    if (o->arch_file != NULL) TFM_TRY(tfm_arch_file(&r->arch, r->arena, o->arch_file, err));
-    else TFM_TRY(search(r, dir, err));
+    if (o->arch_file != NULL)
+        TFM_TRY(tfm_arch_file(&r->arch, r->arena, o->arch_file, err));
+    else
+        TFM_TRY(search(r, dir, err));
     TFM_TRY(tfm_arch_keys(r->arch, known, err));
     TFM_TRY(check_class(r, err));
     r->gguf_arch = "none";

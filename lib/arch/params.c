@@ -10,8 +10,7 @@
 #include <string.h>
 
 static tfm_status from_meta(const tfm_resolver *r, const tfm_yaml *where, const tfm_meta *m,
-                            tfm_val *out, tfm_error *err)
-{
+                            tfm_val *out, tfm_error *err) {
     void *p;
     tfm_val *item;
     *out = (tfm_val){0};
@@ -29,8 +28,10 @@ static tfm_status from_meta(const tfm_resolver *r, const tfm_yaml *where, const 
     case TFM_META_ARRAY: break;
     }
     if (m->n > TFM_MAX_LIST)
-        return tfm_yaml_fail(where, err, TFM_LIMIT, "the checkpoint's '%s' has %zu elements; at "
-                             "most %u are possible here", m->key, m->n, TFM_MAX_LIST);
+        return tfm_yaml_fail(where, err, TFM_LIMIT,
+                             "the checkpoint's '%s' has %zu elements; at "
+                             "most %u are possible here",
+                             m->key, m->n, TFM_MAX_LIST);
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (m->n + 1) * sizeof *item, err));
     item = p;
     for (size_t i = 0; i < m->n; i++) {
@@ -48,8 +49,7 @@ static tfm_status from_meta(const tfm_resolver *r, const tfm_yaml *where, const 
 /* One place, or a list of places of which the first that is there counts: a metadata key, or
  * "=expression". */
 static tfm_status from_places(const tfm_resolver *r, const tfm_yaml *y, tfm_val *out,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     size_t n = y->kind == TFM_YAML_LIST ? y->n : 1;
     *out = (tfm_val){0};
     for (size_t i = 0; i < n && out->kind == TFM_VAL_NONE; i++) {
@@ -70,8 +70,7 @@ static tfm_status from_places(const tfm_resolver *r, const tfm_yaml *y, tfm_val 
 }
 
 /* `map:` translates words: the checkpoint's on the left, ours on the right. */
-static tfm_status translate(const tfm_param *p, const tfm_yaml *map, tfm_val *v, tfm_error *err)
-{
+static tfm_status translate(const tfm_param *p, const tfm_yaml *map, tfm_val *v, tfm_error *err) {
     char list[256] = "";
     if (v->kind != TFM_VAL_STR) return TFM_OK;
     for (size_t i = 0; i < map->n; i++) {
@@ -90,8 +89,7 @@ static tfm_status translate(const tfm_param *p, const tfm_yaml *map, tfm_val *v,
 }
 
 static tfm_status check_range(const tfm_resolver *r, const tfm_param *p, const tfm_val *v,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     const tfm_yaml *lo = tfm_yaml_get(p->spec, "min"), *hi = tfm_yaml_get(p->spec, "max");
     tfm_val a = {.num = -INFINITY}, b = {.num = INFINITY};
     if (v->kind == TFM_VAL_LIST) {
@@ -107,23 +105,23 @@ static tfm_status check_range(const tfm_resolver *r, const tfm_param *p, const t
 }
 
 static tfm_status missing(const tfm_resolver *r, const tfm_param *p, const tfm_yaml *places,
-                          tfm_error *err)
-{
-    const tfm_yaml *first = places && places->kind == TFM_YAML_LIST && places->n > 0
-                                ? places->entry[0].value
-                                : places;
+                          tfm_error *err) {
+    const tfm_yaml *first =
+        places && places->kind == TFM_YAML_LIST && places->n > 0 ? places->entry[0].value : places;
     const char *key = first && first->kind == TFM_YAML_SCALAR ? first->text : NULL;
     if (key == NULL)
-        return tfm_yaml_fail(p->spec, err, TFM_UNSUPPORTED, "%s is needed, and a %s checkpoint does "
-                             "not have it", p->name, r->format);
+        return tfm_yaml_fail(p->spec, err, TFM_UNSUPPORTED,
+                             "%s is needed, and a %s checkpoint does "
+                             "not have it",
+                             p->name, r->format);
     TFM_TRY(tfm_arch_key(r, &key, key, err));
     return tfm_yaml_fail(p->spec, err, TFM_UNSUPPORTED, "%s is needed: the checkpoint has no '%s'",
                          p->name, key);
 }
 
 /* `each`: an expression over n, once for every layer. */
-static tfm_status evaluate_each(tfm_resolver *r, tfm_param *p, const tfm_yaml *each, tfm_error *err)
-{
+static tfm_status evaluate_each(tfm_resolver *r, tfm_param *p, const tfm_yaml *each,
+                                tfm_error *err) {
     int saved = r->layer;
     tfm_val layers, *item;
     bool known;
@@ -145,11 +143,10 @@ static tfm_status evaluate_each(tfm_resolver *r, tfm_param *p, const tfm_yaml *e
     return st;
 }
 
-static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err)
-{
-    static const char *const known[] = {"gguf", "hf",  "llama2c", "or",       "is",          "map",
-                                        "min",  "max", "write",   "write_if", "write_value", "each",
-                                        NULL};
+static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
+    static const char *const known[] = {"gguf",        "hf",   "llama2c", "or",    "is",
+                                        "map",         "min",  "max",     "write", "write_if",
+                                        "write_value", "each", NULL};
     const tfm_yaml *is, *places, *other, *map, *each;
     if (p->spec->kind == TFM_YAML_SCALAR)
         return tfm_expr_eval(p->spec, p->spec->text, &r->scope, &p->value, err);
@@ -166,9 +163,12 @@ static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err)
             strcmp(e->key, "hf") != 0 && strcmp(e->key, "llama2c") != 0)
             return tfm_yaml_fail(e->value, err, TFM_FORMAT, "'%s' takes one expression", e->key);
     }
-    if (each != NULL) TFM_TRY(evaluate_each(r, p, each, err));
-    else if (is != NULL) TFM_TRY(tfm_expr_eval(is, is->text, &r->scope, &p->value, err));
-    else if (places != NULL) TFM_TRY(from_places(r, places, &p->value, err));
+    if (each != NULL)
+        TFM_TRY(evaluate_each(r, p, each, err));
+    else if (is != NULL)
+        TFM_TRY(tfm_expr_eval(is, is->text, &r->scope, &p->value, err));
+    else if (places != NULL)
+        TFM_TRY(from_places(r, places, &p->value, err));
     if (p->value.kind == TFM_VAL_NONE) {
         if (other == NULL) return missing(r, p, places, err);
         return tfm_expr_eval(other, other->text, &r->scope, &p->value, err);
@@ -177,9 +177,8 @@ static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err)
     return check_range(r, p, &p->value, err);
 }
 
-tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val *out,
-                         bool *known, tfm_error *err)
-{
+tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val *out, bool *known,
+                         tfm_error *err) {
     *known = false;
     for (size_t i = 0; i < r->n_params; i++) {
         tfm_param *p = &r->param[i];
@@ -200,8 +199,7 @@ tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val 
 }
 
 static tfm_status look_up(const tfm_scope *s, const char *name, size_t len, tfm_val *out,
-                          bool *known, tfm_error *err)
-{
+                          bool *known, tfm_error *err) {
     tfm_resolver *r = (tfm_resolver *)(uintptr_t)s; /* the scope is its first member */
     *known = true;
     if (len == 1 && *name == 'n' && r->layer >= 0)
@@ -216,8 +214,7 @@ static tfm_status look_up(const tfm_scope *s, const char *name, size_t len, tfm_
 }
 
 /* `refuse:` a list of {if, say}: what the file knows that it cannot do. */
-static tfm_status check_refused(const tfm_resolver *r, tfm_error *err)
-{
+static tfm_status check_refused(const tfm_resolver *r, tfm_error *err) {
     static const char *const known[] = {"if", "say", NULL};
     const tfm_yaml *list = tfm_yaml_get(r->arch, "refuse");
     for (size_t i = 0; list && i < list->n; i++) {
@@ -234,8 +231,7 @@ static tfm_status check_refused(const tfm_resolver *r, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_params_load(tfm_resolver *r, tfm_error *err)
-{
+tfm_status tfm_params_load(tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *section;
     tfm_val v;
     void *p;

@@ -7,8 +7,7 @@
 #include <string.h>
 
 /* Row of the source (after transposing) that becomes row `row` of the result. */
-static uint64_t source_row(const tfm_recipe *r, uint64_t row, uint64_t n_rows)
-{
+static uint64_t source_row(const tfm_recipe *r, uint64_t row, uint64_t n_rows) {
     if (r->rope_heads > 0) {
         uint64_t width = n_rows / r->rope_heads;
         uint64_t at = row % width;
@@ -20,14 +19,12 @@ static uint64_t source_row(const tfm_recipe *r, uint64_t row, uint64_t n_rows)
 }
 
 /* dst: [n] elements of column `row` of src [in, out]. */
-static void column(const char *src, uint64_t row, uint64_t n_out, uint64_t n, size_t size, char *dst)
-{
-    for (uint64_t k = 0; k < n; k++)
-        memcpy(dst + k * size, src + (k * n_out + row) * size, size);
+static void column(const char *src, uint64_t row, uint64_t n_out, uint64_t n, size_t size,
+                   char *dst) {
+    for (uint64_t k = 0; k < n; k++) memcpy(dst + k * size, src + (k * n_out + row) * size, size);
 }
 
-static tfm_status widen(const tfm_recipe *r, void *dst, tfm_error *err)
-{
+static tfm_status widen(const tfm_recipe *r, void *dst, tfm_error *err) {
     const tfm_tensor *s = r->source;
     size_t size = tfm_dtype_block_bytes(s->dtype);
     uint64_t n = r->out.dims[0];
@@ -37,8 +34,7 @@ static tfm_status widen(const tfm_recipe *r, void *dst, tfm_error *err)
     return TFM_OK;
 }
 
-tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err)
-{
+tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) {
     const tfm_tensor *s = r->source;
     const char *src = s->data;
     uint64_t n_rows = r->out.dims[0], row_bytes;

@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool has_recipe(const tfm_scope *s, const char *name, size_t len)
-{
+static bool has_recipe(const tfm_scope *s, const char *name, size_t len) {
     const tfm_resolver *r = (const tfm_resolver *)s;
     char text[256];
     const char *full;
@@ -20,8 +19,7 @@ static bool has_recipe(const tfm_scope *s, const char *name, size_t len)
 
 /* The steps of one section for r->layer: conditions decided, expressions evaluated. */
 static tfm_status evaluate_steps(tfm_resolver *r, const tfm_yaml *list, tfm_step_list *out,
-                                 tfm_error *err)
-{
+                                 tfm_error *err) {
     tfm_step_env env = {.scope = &r->scope, .arena = r->arena, .layer = r->layer};
     void *p;
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (list->n + 1) * sizeof(tfm_astep), err));
@@ -37,16 +35,14 @@ static tfm_status evaluate_steps(tfm_resolver *r, const tfm_yaml *list, tfm_step
 }
 
 static tfm_status section_steps(tfm_resolver *r, const char *name, const tfm_yaml **out,
-                                tfm_error *err)
-{
+                                tfm_error *err) {
     const tfm_yaml *list = tfm_yaml_get(r->arch, name);
     if (list == NULL)
         return tfm_yaml_fail(r->arch, err, TFM_FORMAT, "the section '%s' is missing", name);
     return tfm_arch_expand(r, list, out, err);
 }
 
-static tfm_status all_steps(tfm_resolver *r, tfm_error *err)
-{
+static tfm_status all_steps(tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *embed, *block, *head;
     void *p;
     tfm_status st = TFM_OK;
@@ -67,8 +63,7 @@ static tfm_status all_steps(tfm_resolver *r, tfm_error *err)
 }
 
 /* `generation:` ids, each entry one or a list of them. */
-static tfm_status check_generation(tfm_resolver *r, tfm_error *err)
-{
+static tfm_status check_generation(tfm_resolver *r, tfm_error *err) {
     static const char *const known[] = {"start", "forced", "suppressed", "end", NULL};
     const tfm_yaml *section;
     void *p;
@@ -84,7 +79,8 @@ static tfm_status check_generation(tfm_resolver *r, tfm_error *err)
         g->name = section->entry[i].key;
         TFM_TRY(tfm_expr_eval(y, y->text, &r->scope, &g->value, err));
         if (g->value.kind == TFM_VAL_STR)
-            return tfm_yaml_fail(y, err, TFM_FORMAT, "'%s' must be an id or a list of ids", g->name);
+            return tfm_yaml_fail(y, err, TFM_FORMAT, "'%s' must be an id or a list of ids",
+                                 g->name);
         if (g->value.kind != TFM_VAL_NONE) r->n_generation++;
     }
     return TFM_OK;
@@ -98,8 +94,7 @@ typedef struct proof {
     bool *used;         /* [n_recipes] */
 } proof;
 
-static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name)
-{
+static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name) {
     const proof *p = t->ctx;
     uint32_t i = tfm_names_find(&p->r->names, name, strlen(name));
     if (i == TFM_NO_NAME) return NULL;
@@ -109,8 +104,7 @@ static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name)
 
 /* Views of all recipes. The compiler reads vectors only, and those are there; an address that nobody
  * follows stands for a matrix that is not made yet. */
-static tfm_status proof_tensors(proof *p, tfm_error *err)
-{
+static tfm_status proof_tensors(proof *p, tfm_error *err) {
     void *mem;
     TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, (p->r->n_recipes + 1) * sizeof *p->tensor, err));
     p->tensor = mem;
@@ -125,8 +119,7 @@ static tfm_status proof_tensors(proof *p, tfm_error *err)
 
 /* Compiles the text as the runtime will, and checks that every mapped tensor is used by a step: a
  * bias that no step adds would be lost in silence. */
-static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *err)
-{
+static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *err) {
     proof p = {.r = r};
     tfm_tensors tensors = {find_proof, &p};
     tfm_graph *g;
@@ -137,14 +130,15 @@ static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *e
     tfm_graph_free(g);
     for (size_t i = 0; i < r->n_recipes; i++)
         if (!p.used[i] && !r->recipe[i].kept)
-            return tfm_fail(err, TFM_UNSUPPORTED, "%s: no step uses tensor '%s': the result would "
-                            "be wrong without", r->arch->file, r->recipe[i].out.name);
+            return tfm_fail(err, TFM_UNSUPPORTED,
+                            "%s: no step uses tensor '%s': the result would "
+                            "be wrong without",
+                            r->arch->file, r->recipe[i].out.name);
     return TFM_OK;
 }
 
 static tfm_status resolve(tfm_resolver *r, tfm_resolved *out, const tfm_vocab_tables *vocab,
-                          const tfm_load_options *o, tfm_error *err)
-{
+                          const tfm_load_options *o, tfm_error *err) {
     tfm_buf text = {0};
     const char *copy;
     tfm_status st;
@@ -160,16 +154,20 @@ static tfm_status resolve(tfm_resolver *r, tfm_resolved *out, const tfm_vocab_ta
     if (st == TFM_OK) st = prove(r, &text, err);
     if (st == TFM_OK) st = tfm_arena_strndup(r->arena, &copy, text.data, text.len, err);
     if (st == TFM_OK)
-        *out = (tfm_resolved){.description = copy, .description_len = text.len,
-                              .recipe = r->recipe, .n_recipes = r->n_recipes, .arena = r->arena};
+        *out = (tfm_resolved){.description = copy,
+                              .description_len = text.len,
+                              .recipe = r->recipe,
+                              .n_recipes = r->n_recipes,
+                              .arena = r->arena};
     tfm_buf_free(&text);
     return st;
 }
 
 tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_vocab_tables *vocab,
-                            const tfm_load_options *o, tfm_error *err)
-{
-    tfm_resolver r = {.source = s, .layer = -1, .index = -1,
+                            const tfm_load_options *o, tfm_error *err) {
+    tfm_resolver r = {.source = s,
+                      .layer = -1,
+                      .index = -1,
                       .format = tfm_source_format_name(tfm_source_get_format(s))};
     tfm_status st;
     *out = (tfm_resolved){0};
@@ -183,8 +181,7 @@ tfm_status tfm_arch_resolve(tfm_resolved *out, const tfm_source *s, const tfm_vo
     return st;
 }
 
-void tfm_resolved_free(tfm_resolved *r)
-{
+void tfm_resolved_free(tfm_resolved *r) {
     tfm_arena_free(r->arena);
     *r = (tfm_resolved){0};
 }

@@ -36,13 +36,13 @@ typedef struct tfm_resolver {
     const tfm_yaml *shared; /* macros.yaml */
     tfm_param *param;
     size_t n_params;
-    int layer;      /* value of n; -1: none */
-    int64_t index;  /* value of i; -1: none */
+    int layer;     /* value of n; -1: none */
+    int64_t index; /* value of i; -1: none */
     uint32_t n_layers;
     tfm_recipe *recipe;
     size_t n_recipes, cap_recipes;
-    tfm_names names;  /* canonical name -> recipe */
-    bool *source_used; /* [tensors of source] */
+    tfm_names names;       /* canonical name -> recipe */
+    bool *source_used;     /* [tensors of source] */
     tfm_param *generation; /* start, forced, suppressed, end: those that are set */
     size_t n_generation;
     tfm_step_list embed, head, *block; /* block: [n_layers] */
@@ -51,8 +51,8 @@ typedef struct tfm_resolver {
 /* files.c */
 
 /* Reads and parses one YAML file into the arena. */
-tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path,
+                         tfm_error *err) TFM_MUST_CHECK;
 /* A section of the architecture file with its `use:` sets of macros.yaml merged in: sets first,
  * own entries after, or in place of a set's entry of the same name. Never NULL. */
 tfm_status tfm_arch_section(const tfm_resolver *r, const char *name, const tfm_yaml **out,
@@ -65,20 +65,20 @@ typedef const char *(*tfm_subst)(const void *ctx, const char *name, size_t len);
 tfm_status tfm_substitute(tfm_arena *a, const char **out, const char *text, tfm_subst get,
                           const void *ctx, tfm_error *err) TFM_MUST_CHECK;
 /* text with $arch replaced. */
-tfm_status tfm_arch_key(const tfm_resolver *r, const char **out, const char *text, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_arch_key(const tfm_resolver *r, const char **out, const char *text,
+                        tfm_error *err) TFM_MUST_CHECK;
 /* Fails if map is no mapping or has a key that is not in the NULL-terminated list. */
-tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known,
+                         tfm_error *err) TFM_MUST_CHECK;
 
 /* match.c */
-tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o,
+                          tfm_error *err) TFM_MUST_CHECK;
 
 /* params.c */
 tfm_status tfm_params_load(tfm_resolver *r, tfm_error *err) TFM_MUST_CHECK;
-tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val *out,
-                         bool *known, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val *out, bool *known,
+                         tfm_error *err) TFM_MUST_CHECK;
 
 /* tensors.c */
 tfm_status tfm_tensors_map(tfm_resolver *r, tfm_error *err) TFM_MUST_CHECK;

@@ -17,14 +17,12 @@
 #define TWO_PI 6.283185307179586476925
 
 /* YaRN: the (fractional) dimension that turns `turns` times over the original context. */
-static double turns_to_dim(double turns, double rot, double base, double original)
-{
+static double turns_to_dim(double turns, double rot, double base, double original) {
     return rot * log(original / (turns * TWO_PI)) / (2 * log(base));
 }
 
 /* The share of i that keeps its frequency: 1 for fast dimensions, 0 for slow ones. */
-static double yarn_keep(const tfm_astep *s, uint32_t i, double rot, double base, double original)
-{
+static double yarn_keep(const tfm_astep *s, uint32_t i, double rot, double base, double original) {
     double lo = floor(turns_to_dim(s->num[TFM_N_BETA_FAST], rot, base, original));
     double hi = ceil(turns_to_dim(s->num[TFM_N_BETA_SLOW], rot, base, original));
     double ramp;
@@ -36,8 +34,7 @@ static double yarn_keep(const tfm_astep *s, uint32_t i, double rot, double base,
 }
 
 static tfm_status factor_table(const tfm_astep *s, const tfm_tensor *t, uint32_t half,
-                               const char **bytes, tfm_error *err)
-{
+                               const char **bytes, tfm_error *err) {
     *bytes = NULL;
     if (t == NULL) return TFM_OK;
     if (t->dtype != TFM_F32 || t->rank != 1 || t->dims[0] != half || t->data == NULL)
@@ -49,8 +46,7 @@ static tfm_status factor_table(const tfm_astep *s, const tfm_tensor *t, uint32_t
 }
 
 static double magnitude_of(const tfm_astep *s, tfm_rope_scaling kind, double factor,
-                           double original)
-{
+                           double original) {
     if (s->num[TFM_N_ATTN_FACTOR] > 0) return s->num[TFM_N_ATTN_FACTOR];
     if (kind == TFM_SCALING_YARN && factor > 1) return 0.1 * log(factor) + 1;
     if (kind == TFM_SCALING_LONGROPE && factor > 1) return sqrt(1 + log(factor) / log(original));
@@ -59,8 +55,7 @@ static double magnitude_of(const tfm_astep *s, tfm_rope_scaling kind, double fac
 
 tfm_status tfm_rope_frequencies(const tfm_astep *s, uint32_t rot, uint32_t ctx,
                                 const tfm_tensor *const factor[TFM_STEP_TENSORS], float *inv_freq,
-                                float *magnitude, tfm_error *err)
-{
+                                float *magnitude, tfm_error *err) {
     tfm_rope_scaling kind = (tfm_rope_scaling)(int)s->num[TFM_N_SCALING];
     double base = s->num[TFM_N_BASE], by = s->num[TFM_N_FACTOR];
     double original = s->num[TFM_N_ORIGINAL];
@@ -68,11 +63,15 @@ tfm_status tfm_rope_frequencies(const tfm_astep *s, uint32_t rot, uint32_t ctx,
     int extra = (double)ctx > original ? TFM_T_FACTORS_LONG : TFM_T_FACTORS_SHORT;
     const char *table, *more;
     if (kind >= TFM_SCALING_DYNAMIC && original < 2)
-        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': this scaling needs 'original', "
-                             "the context it was made from", s->name);
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                             "step '%s': this scaling needs 'original', "
+                             "the context it was made from",
+                             s->name);
     if (kind == TFM_SCALING_LONGROPE && factor[extra] == NULL)
-        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': longrope needs factors_long and "
-                             "factors_short", s->name);
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                             "step '%s': longrope needs factors_long and "
+                             "factors_short",
+                             s->name);
     if (kind == TFM_SCALING_DYNAMIC && (double)ctx > original && rot > 2)
         base *= pow(by * ctx / original - (by - 1), (double)rot / (rot - 2.0));
     TFM_TRY(factor_table(s, factor[TFM_T_FACTORS], half, &table, err));
@@ -88,8 +87,10 @@ tfm_status tfm_rope_frequencies(const tfm_astep *s, uint32_t rot, uint32_t ctx,
         if (table != NULL) memcpy(&d, table + 4 * (size_t)i, 4), f /= (double)d;
         if (more != NULL) memcpy(&d, more + 4 * (size_t)i, 4), f /= (double)d;
         if (!isfinite(f) || fabs(f) > 1e6)
-            return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s': frequency %u is no usable "
-                                 "number", s->name, i);
+            return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                                 "step '%s': frequency %u is no usable "
+                                 "number",
+                                 s->name, i);
         inv_freq[i] = (float)f;
     }
     *magnitude = (float)magnitude_of(s, kind, by, original);

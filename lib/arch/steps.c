@@ -13,7 +13,7 @@ static const char *const index_words[] = {"token", "position", NULL};
 static const char *const norm_words[] = {"rms", "layer", NULL};
 static const char *const mode_words[] = {"neox", "interleaved", NULL};
 static const char *const scaling_words[] = {"none", "linear", "dynamic", "yarn", "longrope", NULL};
-static const char *const activation_words[] = {"silu", "gelu",  "gelu_tanh", "gelu_quick", "relu",
+static const char *const activation_words[] = {"silu",  "gelu", "gelu_tanh", "gelu_quick", "relu",
                                                "relu2", "tanh", "sigmoid",   NULL};
 
 #define WIDTH_MAX 16777216.0
@@ -21,27 +21,33 @@ static const char *const activation_words[] = {"silu", "gelu",  "gelu_tanh", "ge
 #define FINITE 1e30
 
 #define NUM(key, slot, fallback, lo, hi)                                                           \
-    {key, TFM_ATTR_NUM, slot, false, fallback, lo, hi, NULL, NULL}
-#define NEED_NUM(key, slot, lo, hi) {key, TFM_ATTR_NUM, slot, true, NAN, lo, hi, NULL, NULL}
+    { key, TFM_ATTR_NUM, slot, false, fallback, lo, hi, NULL, NULL }
+#define NEED_NUM(key, slot, lo, hi)                                                                \
+    { key, TFM_ATTR_NUM, slot, true, NAN, lo, hi, NULL, NULL }
 #define INT(key, slot, fallback, lo, hi)                                                           \
-    {key, TFM_ATTR_INT, slot, false, fallback, lo, hi, NULL, NULL}
-#define NEED_INT(key, slot, lo, hi) {key, TFM_ATTR_INT, slot, true, NAN, lo, hi, NULL, NULL}
+    { key, TFM_ATTR_INT, slot, false, fallback, lo, hi, NULL, NULL }
+#define NEED_INT(key, slot, lo, hi)                                                                \
+    { key, TFM_ATTR_INT, slot, true, NAN, lo, hi, NULL, NULL }
 #define WORD(key, slot, fallback, words)                                                           \
-    {key, TFM_ATTR_WORD, slot, false, fallback, 0, 0, words, NULL}
-#define NEED_WORD(key, slot, words) {key, TFM_ATTR_WORD, slot, true, NAN, 0, 0, words, NULL}
-#define FLAG(key, slot) {key, TFM_ATTR_FLAG, slot, false, 0, 0, 1, NULL, NULL}
-#define TENSOR(key, slot, suffix) {key, TFM_ATTR_TENSOR, slot, false, 0, 0, 0, NULL, suffix}
-#define NEED_TENSOR(key, slot, suffix) {key, TFM_ATTR_TENSOR, slot, true, 0, 0, 0, NULL, suffix}
-#define ATTR_END {NULL, TFM_ATTR_NUM, 0, false, 0, 0, 0, NULL, NULL}
+    { key, TFM_ATTR_WORD, slot, false, fallback, 0, 0, words, NULL }
+#define NEED_WORD(key, slot, words)                                                                \
+    { key, TFM_ATTR_WORD, slot, true, NAN, 0, 0, words, NULL }
+#define FLAG(key, slot)                                                                            \
+    { key, TFM_ATTR_FLAG, slot, false, 0, 0, 1, NULL, NULL }
+#define TENSOR(key, slot, suffix)                                                                  \
+    { key, TFM_ATTR_TENSOR, slot, false, 0, 0, 0, NULL, suffix }
+#define NEED_TENSOR(key, slot, suffix)                                                             \
+    { key, TFM_ATTR_TENSOR, slot, true, 0, 0, 0, NULL, suffix }
+#define ATTR_END                                                                                   \
+    { NULL, TFM_ATTR_NUM, 0, false, 0, 0, 0, NULL, NULL }
 
 static const tfm_attr gather_attrs[] = {WORD("index", TFM_N_INDEX, 0, index_words),
                                         INT("offset", TFM_N_OFFSET, 0, 0, 65536),
                                         NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"), ATTR_END};
-static const tfm_attr norm_attrs[] = {NEED_WORD("kind", TFM_N_KIND, norm_words),
-                                      NEED_NUM("eps", TFM_N_EPS, 0, 1),
-                                      INT("groups", TFM_N_GROUPS, 1, 1, HEADS_MAX),
-                                      TENSOR("weight", TFM_T_WEIGHT, ".weight"),
-                                      TENSOR("bias", TFM_T_BIAS, ".bias"), ATTR_END};
+static const tfm_attr norm_attrs[] = {
+    NEED_WORD("kind", TFM_N_KIND, norm_words),    NEED_NUM("eps", TFM_N_EPS, 0, 1),
+    INT("groups", TFM_N_GROUPS, 1, 1, HEADS_MAX), TENSOR("weight", TFM_T_WEIGHT, ".weight"),
+    TENSOR("bias", TFM_T_BIAS, ".bias"),          ATTR_END};
 static const tfm_attr linear_attrs[] = {NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                         TENSOR("bias", TFM_T_BIAS, ".bias"), ATTR_END};
 static const tfm_attr split_attrs[] = {
@@ -97,15 +103,13 @@ const tfm_op_info tfm_op_table[TFM_OP_COUNT] = {
     [TFM_OP_SOFTCAP] = {"softcap", 1, 1, 1, 1, softcap_attrs},
 };
 
-tfm_op tfm_op_parse(const char *name)
-{
+tfm_op tfm_op_parse(const char *name) {
     int op = 0;
     while (op < TFM_OP_COUNT && strcmp(tfm_op_table[op].name, name) != 0) op++;
     return (tfm_op)op;
 }
 
-tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n, tfm_error *err)
-{
+tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n, tfm_error *err) {
     char buf[256];
     size_t len = 0, size = strlen(name);
     for (size_t i = 0; i < size && len + 12 < sizeof buf; i++) {
@@ -123,8 +127,7 @@ tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int 
 /* ---- reading ---- */
 
 /* Names are taps and appear on command lines: letters, digits, '_', '.', '-'. */
-static tfm_status check_name(const tfm_yaml *y, const char *what, tfm_error *err)
-{
+static tfm_status check_name(const tfm_yaml *y, const char *what, tfm_error *err) {
     if (y->kind != TFM_YAML_SCALAR || y->len == 0 || y->len > 63)
         return tfm_yaml_fail(y, err, TFM_FORMAT, "%s must be one name of 1 to 63 characters", what);
     for (const char *p = y->text; *p; p++)
@@ -136,8 +139,7 @@ static tfm_status check_name(const tfm_yaml *y, const char *what, tfm_error *err
 }
 
 static tfm_status read_values(const tfm_yaml *step, const char *key, int lo, int hi,
-                              const char **name, int *n, tfm_error *err)
-{
+                              const char **name, int *n, tfm_error *err) {
     const tfm_yaml *y = tfm_yaml_get(step, key);
     size_t count = y == NULL ? 0 : y->kind == TFM_YAML_LIST ? y->n : 1;
     if (count < (size_t)lo || count > (size_t)hi)
@@ -152,8 +154,7 @@ static tfm_status read_values(const tfm_yaml *step, const char *key, int lo, int
     return TFM_OK;
 }
 
-static tfm_status eval(const tfm_yaml *y, const tfm_step_env *env, tfm_val *out, tfm_error *err)
-{
+static tfm_status eval(const tfm_yaml *y, const tfm_step_env *env, tfm_val *out, tfm_error *err) {
     if (y->kind != TFM_YAML_SCALAR)
         return tfm_yaml_fail(y, err, TFM_FORMAT, "expected a number or an expression");
     return tfm_expr_eval(y, y->text, env->scope, out, err);
@@ -161,8 +162,7 @@ static tfm_status eval(const tfm_yaml *y, const tfm_step_env *env, tfm_val *out,
 
 /* One number, or with a list one per layer. none leaves the fallback. */
 static tfm_status read_number(const tfm_attr *at, const tfm_yaml *y, const tfm_step_env *env,
-                              double *out, tfm_error *err)
-{
+                              double *out, tfm_error *err) {
     tfm_val v;
     if (y->kind == TFM_YAML_LIST) {
         if (env->n_at == 0 || y->n != env->n_at)
@@ -190,8 +190,7 @@ static tfm_status read_number(const tfm_attr *at, const tfm_yaml *y, const tfm_s
 }
 
 static tfm_status read_word(const tfm_attr *at, const tfm_yaml *y, const tfm_step_env *env,
-                            double *out, tfm_error *err)
-{
+                            double *out, tfm_error *err) {
     tfm_val v = {0};
     char list[200] = "";
     if (y->kind != TFM_YAML_SCALAR)
@@ -217,8 +216,7 @@ static tfm_status read_word(const tfm_attr *at, const tfm_yaml *y, const tfm_ste
 }
 
 static tfm_status read_sizes(const tfm_attr *at, const tfm_yaml *y, const tfm_step_env *env,
-                             double *out, tfm_error *err)
-{
+                             double *out, tfm_error *err) {
     tfm_step_env plain = *env;
     plain.n_at = 0;
     if (y->kind != TFM_YAML_LIST || y->n == 0 || y->n > TFM_STEP_MAX_OUT)
@@ -230,8 +228,7 @@ static tfm_status read_sizes(const tfm_attr *at, const tfm_yaml *y, const tfm_st
 }
 
 /* Does the tensor `name` (with its N) exist for this layer? */
-static tfm_status exists(const tfm_step_env *env, const char *name, bool *yes, tfm_error *err)
-{
+static tfm_status exists(const tfm_step_env *env, const char *name, bool *yes, tfm_error *err) {
     const char *full;
     TFM_TRY(tfm_layer_name(env->arena, &full, name, env->layer, err));
     *yes = env->scope->has(env->scope, full, strlen(full));
@@ -239,11 +236,10 @@ static tfm_status exists(const tfm_step_env *env, const char *name, bool *yes, t
 }
 
 static tfm_status default_tensor(const tfm_attr *at, const char *step, const tfm_step_env *env,
-                                 const char **out, tfm_error *err)
-{
+                                 const char **out, tfm_error *err) {
     char name[128];
-    int n = snprintf(name, sizeof name, "%s%s%s", env->layer >= 0 ? "blk.N." : "", step,
-                     at->suffix);
+    int n =
+        snprintf(name, sizeof name, "%s%s%s", env->layer >= 0 ? "blk.N." : "", step, at->suffix);
     return tfm_arena_strndup(env->arena, out, name, (size_t)n, err);
 }
 
@@ -251,14 +247,12 @@ static tfm_status default_tensor(const tfm_attr *at, const char *step, const tfm
  * taken. */
 static tfm_status read_tensor(const tfm_attr *at, const tfm_yaml *step, const tfm_yaml *y,
                               const tfm_step_env *env, const char *step_name, const char **out,
-                              tfm_error *err)
-{
+                              tfm_error *err) {
     const char *name = NULL;
     size_t n = y == NULL ? 1 : y->kind == TFM_YAML_LIST ? y->n : 1;
     *out = NULL;
     if (y == NULL && (env->strict || at->suffix == NULL)) {
-        if (at->required)
-            return tfm_yaml_fail(step, err, TFM_FORMAT, "'%s' is missing", at->key);
+        if (at->required) return tfm_yaml_fail(step, err, TFM_FORMAT, "'%s' is missing", at->key);
         return TFM_OK;
     }
     for (size_t i = 0; i < n && *out == NULL; i++) {
@@ -277,15 +271,16 @@ static tfm_status read_tensor(const tfm_attr *at, const tfm_yaml *step, const tf
     }
     if (*out == NULL && (at->required || env->strict)) {
         TFM_TRY(tfm_layer_name(env->arena, &name, name ? name : "", env->layer, err));
-        return tfm_yaml_fail(step, err, TFM_UNSUPPORTED, "tensor '%s' is needed by step '%s', and "
-                             "the checkpoint has none", name, step_name);
+        return tfm_yaml_fail(step, err, TFM_UNSUPPORTED,
+                             "tensor '%s' is needed by step '%s', and "
+                             "the checkpoint has none",
+                             name, step_name);
     }
     return TFM_OK;
 }
 
 static tfm_status read_attr(const tfm_attr *at, tfm_astep *s, const tfm_yaml *y,
-                            const tfm_step_env *env, tfm_error *err)
-{
+                            const tfm_step_env *env, tfm_error *err) {
     const tfm_yaml *v = tfm_yaml_get(y, at->key);
     double *num = &s->num[at->slot];
     if (at->kind == TFM_ATTR_TENSOR)
@@ -303,8 +298,7 @@ static tfm_status read_attr(const tfm_attr *at, tfm_astep *s, const tfm_yaml *y,
 }
 
 /* Every key must be known: a misspelt attribute would otherwise be lost in silence. */
-static tfm_status check_keys(const tfm_op_info *info, const tfm_yaml *y, tfm_error *err)
-{
+static tfm_status check_keys(const tfm_op_info *info, const tfm_yaml *y, tfm_error *err) {
     for (size_t i = 1; i < y->n; i++) {
         const char *key = y->entry[i].key;
         const tfm_attr *at = info->attr;
@@ -317,13 +311,13 @@ static tfm_status check_keys(const tfm_op_info *info, const tfm_yaml *y, tfm_err
 }
 
 tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env *env,
-                          tfm_error *err)
-{
+                          tfm_error *err) {
     const tfm_op_info *info;
     memset(out, 0, sizeof *out);
     if (y->kind != TFM_YAML_MAP || y->n == 0)
-        return tfm_yaml_fail(y, err, TFM_FORMAT, "a step is a mapping like {norm: attn_norm, in: x, "
-                                                 "out: h}");
+        return tfm_yaml_fail(y, err, TFM_FORMAT,
+                             "a step is a mapping like {norm: attn_norm, in: x, "
+                             "out: h}");
     out->where = y;
     out->op = tfm_op_parse(y->entry[0].key);
     if (out->op == TFM_OP_COUNT)
@@ -339,7 +333,8 @@ tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env 
         TFM_TRY(read_attr(at, out, y, env, err));
     if (out->op == TFM_OP_SPLIT && (out->num[out->n_out - 1] == 0 ||
                                     (out->n_out < TFM_STEP_MAX_OUT && out->num[out->n_out] != 0)))
-        return tfm_yaml_fail(y, err, TFM_FORMAT, "'sizes' needs one width for each value under "
-                                                 "'out'");
+        return tfm_yaml_fail(y, err, TFM_FORMAT,
+                             "'sizes' needs one width for each value under "
+                             "'out'");
     return TFM_OK;
 }

@@ -33,19 +33,35 @@ typedef struct tfm_astep {
 enum { TFM_T_WEIGHT = 0, TFM_T_BIAS = 1 };
 enum { TFM_T_FACTORS = 0, TFM_T_FACTORS_LONG = 1, TFM_T_FACTORS_SHORT = 2 };
 enum { TFM_T_SINKS = 0 };
-enum { TFM_N_INDEX, TFM_N_OFFSET };              /* gather */
-enum { TFM_N_KIND, TFM_N_EPS, TFM_N_GROUPS };    /* norm; activation: kind */
-enum { TFM_N_SIZE0 };                            /* split: four of them, 0: none */
-enum {                                           /* rope */
-    TFM_N_MODE, TFM_N_ROPE_HEADS, TFM_N_ROPE_DIM, TFM_N_ROT, TFM_N_BASE, TFM_N_SCALING,
-    TFM_N_FACTOR, TFM_N_ORIGINAL, TFM_N_ATTN_FACTOR, TFM_N_BETA_FAST, TFM_N_BETA_SLOW
+enum { TFM_N_INDEX, TFM_N_OFFSET };           /* gather */
+enum { TFM_N_KIND, TFM_N_EPS, TFM_N_GROUPS }; /* norm; activation: kind */
+enum { TFM_N_SIZE0 };                         /* split: four of them, 0: none */
+enum {                                        /* rope */
+       TFM_N_MODE,
+       TFM_N_ROPE_HEADS,
+       TFM_N_ROPE_DIM,
+       TFM_N_ROT,
+       TFM_N_BASE,
+       TFM_N_SCALING,
+       TFM_N_FACTOR,
+       TFM_N_ORIGINAL,
+       TFM_N_ATTN_FACTOR,
+       TFM_N_BETA_FAST,
+       TFM_N_BETA_SLOW
 };
-enum {                                           /* attend */
-    TFM_N_HEADS, TFM_N_KV_HEADS, TFM_N_K_DIM, TFM_N_V_DIM, TFM_N_SCALE, TFM_N_SOFTCAP,
-    TFM_N_WINDOW, TFM_N_ALIBI, TFM_N_ALIBI_BEFORE
+enum { /* attend */
+       TFM_N_HEADS,
+       TFM_N_KV_HEADS,
+       TFM_N_K_DIM,
+       TFM_N_V_DIM,
+       TFM_N_SCALE,
+       TFM_N_SOFTCAP,
+       TFM_N_WINDOW,
+       TFM_N_ALIBI,
+       TFM_N_ALIBI_BEFORE
 };
-enum { TFM_N_BY };                               /* scale: by; softcap: cap */
-enum { TFM_N_LO, TFM_N_HI };                     /* clip */
+enum { TFM_N_BY };           /* scale: by; softcap: cap */
+enum { TFM_N_LO, TFM_N_HI }; /* clip */
 
 typedef enum tfm_rope_scaling {
     TFM_SCALING_NONE,
@@ -58,10 +74,10 @@ typedef enum tfm_rope_scaling {
 typedef enum tfm_attr_kind {
     TFM_ATTR_NUM,
     TFM_ATTR_INT,
-    TFM_ATTR_WORD,  /* one of `words` */
+    TFM_ATTR_WORD, /* one of `words` */
     TFM_ATTR_FLAG,
     TFM_ATTR_TENSOR,
-    TFM_ATTR_SIZES  /* a list of up to four integers in consecutive slots */
+    TFM_ATTR_SIZES /* a list of up to four integers in consecutive slots */
 } tfm_attr_kind;
 
 typedef struct tfm_attr {
@@ -98,7 +114,7 @@ typedef struct tfm_step_env {
 tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env *env,
                           tfm_error *err) TFM_MUST_CHECK;
 /* name with each component `N` replaced by n (>= 0). */
-tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n,
+                          tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -12,39 +12,42 @@
 /* What an entry says about one format. */
 typedef struct mapping {
     const tfm_yaml *where;
-    const tfm_yaml *names;     /* a name, a list of names, or NULL */
-    const tfm_yaml *spec;      /* the mapping with transforms, or NULL */
-    const char *suffix;        /* ".weight" or ".bias" of a module, or "" */
+    const tfm_yaml *names; /* a name, a list of names, or NULL */
+    const tfm_yaml *spec;  /* the mapping with transforms, or NULL */
+    const char *suffix;    /* ".weight" or ".bias" of a module, or "" */
     bool optional;
 } mapping;
 
-static tfm_status number(const tfm_resolver *r, const tfm_yaml *y, double lo, double hi, double *out,
-                         tfm_error *err)
-{
+static tfm_status number(const tfm_resolver *r, const tfm_yaml *y, double lo, double hi,
+                         double *out, tfm_error *err) {
     tfm_val v;
     if (y->kind != TFM_YAML_SCALAR)
         return tfm_yaml_fail(y, err, TFM_FORMAT, "expected a number or an expression");
     TFM_TRY(tfm_expr_eval(y, y->text, &r->scope, &v, err));
     if (v.kind != TFM_VAL_NUM || v.num != floor(v.num) || !(v.num >= lo && v.num <= hi))
-        return tfm_yaml_fail(y, err, TFM_FORMAT, "'%.60s' must give a whole number from %.9g to "
-                             "%.9g", y->text, lo, hi);
+        return tfm_yaml_fail(y, err, TFM_FORMAT,
+                             "'%.60s' must give a whole number from %.9g to "
+                             "%.9g",
+                             y->text, lo, hi);
     *out = v.num;
     return TFM_OK;
 }
 
-static tfm_status fit(const tfm_recipe *c, const tfm_yaml *where, tfm_error *err)
-{
-    return tfm_yaml_fail(where, err, TFM_MISMATCH, "tensor '%s' (rows %u) does not fit what the "
-                         "architecture file does with it", c->out.name, c->out.dims[0]);
+static tfm_status fit(const tfm_recipe *c, const tfm_yaml *where, tfm_error *err) {
+    return tfm_yaml_fail(where, err, TFM_MISMATCH,
+                         "tensor '%s' (rows %u) does not fit what the "
+                         "architecture file does with it",
+                         c->out.name, c->out.dims[0]);
 }
 
 /* rows: [first, count] or [first, count, every]. */
-static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c, tfm_error *err)
-{
+static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
+                            tfm_error *err) {
     double v[3] = {0, 0, c->out.dims[0]};
     if (y->kind != TFM_YAML_LIST || y->n < 2 || y->n > 3)
-        return tfm_yaml_fail(y, err, TFM_FORMAT, "'rows' is [first, count] or [first, count, "
-                                                 "every]");
+        return tfm_yaml_fail(y, err, TFM_FORMAT,
+                             "'rows' is [first, count] or [first, count, "
+                             "every]");
     for (size_t i = 0; i < y->n; i++)
         TFM_TRY(number(r, y->entry[i].value, i == 0 ? 0 : 1, 4294967295.0, &v[i], err));
     if (c->out.rank < 1 || v[0] + v[1] > v[2] || fmod(c->out.dims[0], v[2]) != 0)
@@ -58,8 +61,7 @@ static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe
 
 /* rope_pairs: heads, or [heads, rot]; 0 heads: as it is. */
 static tfm_status take_pairs(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
-                             tfm_error *err)
-{
+                             tfm_error *err) {
     bool list = y->kind == TFM_YAML_LIST;
     double heads, rot, width;
     if (list && y->n != 2)
@@ -77,8 +79,7 @@ static tfm_status take_pairs(const tfm_resolver *r, const tfm_yaml *y, tfm_recip
 }
 
 static tfm_status take_transpose(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
-                                 tfm_error *err)
-{
+                                 tfm_error *err) {
     double yes;
     uint32_t rows = c->out.dims[0];
     TFM_TRY(number(r, y, 0, 1, &yes, err));
@@ -93,8 +94,7 @@ static tfm_status take_transpose(const tfm_resolver *r, const tfm_yaml *y, tfm_r
 }
 
 /* Vectors are made at once: they are small, and the compiler may want to read one (rotary tables). */
-static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *err)
-{
+static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *err) {
     void *p;
     if (c->out.data != NULL || c->out.rank != 1) return TFM_OK;
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)c->out.bytes, err));
@@ -103,8 +103,8 @@ static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *e
     return TFM_OK;
 }
 
-static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c, tfm_error *err)
-{
+static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c,
+                             tfm_error *err) {
     const tfm_yaml *y;
     bool vector = c->out.rank == 1 && (c->out.dtype == TFM_F16 || c->out.dtype == TFM_BF16);
     if ((y = tfm_yaml_get(m->spec, "transpose")) != NULL) TFM_TRY(take_transpose(r, y, c, err));
@@ -119,8 +119,7 @@ static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe
                             err);
 }
 
-static tfm_status add_recipe(tfm_resolver *r, const tfm_recipe *c, tfm_error *err)
-{
+static tfm_status add_recipe(tfm_resolver *r, const tfm_recipe *c, tfm_error *err) {
     void *bigger;
     if (r->n_recipes == TFM_MAX_TENSORS)
         return tfm_fail(err, TFM_LIMIT, "more than %u tensors", TFM_MAX_TENSORS);
@@ -131,8 +130,8 @@ static tfm_status add_recipe(tfm_resolver *r, const tfm_recipe *c, tfm_error *er
         r->recipe = bigger;
         r->cap_recipes = cap;
     }
-    TFM_TRY(tfm_names_add(&r->names, c->out.name, strlen(c->out.name), (uint32_t)r->n_recipes,
-                          err));
+    TFM_TRY(
+        tfm_names_add(&r->names, c->out.name, strlen(c->out.name), (uint32_t)r->n_recipes, err));
     r->recipe[r->n_recipes++] = *c;
     return TFM_OK;
 }
@@ -141,16 +140,15 @@ static tfm_status add_recipe(tfm_resolver *r, const tfm_recipe *c, tfm_error *er
 
 /* Tries a name with each of the format's prefixes, then for a module's weight without ".weight". */
 static tfm_status find_one(const tfm_resolver *r, const mapping *m, const char *name,
-                           const tfm_tensor **out, tfm_error *err)
-{
+                           const tfm_tensor **out, tfm_error *err) {
     const tfm_yaml *prefix = tfm_yaml_get(tfm_yaml_get(r->arch, "prefix"), r->format);
     size_t n = prefix == NULL ? 1 : prefix->kind == TFM_YAML_LIST ? prefix->n : 1;
     char buf[512];
     *out = NULL;
     TFM_TRY(tfm_layer_name(r->arena, &name, name, r->layer, err));
     for (size_t i = 0; i < n && *out == NULL; i++) {
-        const tfm_yaml *p = prefix && prefix->kind == TFM_YAML_LIST ? prefix->entry[i].value
-                                                                    : prefix;
+        const tfm_yaml *p =
+            prefix && prefix->kind == TFM_YAML_LIST ? prefix->entry[i].value : prefix;
         const char *before = p && p->kind == TFM_YAML_SCALAR ? p->text : "";
         if (snprintf(buf, sizeof buf, "%s%s%s", before, name, m->suffix) >= (int)sizeof buf)
             return tfm_yaml_fail(m->where, err, TFM_LIMIT, "a tensor name is too long");
@@ -164,14 +162,13 @@ static tfm_status find_one(const tfm_resolver *r, const mapping *m, const char *
 }
 
 static tfm_status find_source(const tfm_resolver *r, const mapping *m, const char *canonical,
-                              const tfm_tensor **out, const char **tried, tfm_error *err)
-{
+                              const tfm_tensor **out, const char **tried, tfm_error *err) {
     size_t n = m->names && m->names->kind == TFM_YAML_LIST ? m->names->n : 1;
     *out = NULL;
     *tried = canonical;
     for (size_t i = 0; i < n && *out == NULL; i++) {
-        const tfm_yaml *y = m->names && m->names->kind == TFM_YAML_LIST ? m->names->entry[i].value
-                                                                        : m->names;
+        const tfm_yaml *y =
+            m->names && m->names->kind == TFM_YAML_LIST ? m->names->entry[i].value : m->names;
         const char *name = canonical;
         if (y != NULL) {
             if (y->kind != TFM_YAML_SCALAR)
@@ -185,8 +182,7 @@ static tfm_status find_source(const tfm_resolver *r, const mapping *m, const cha
 }
 
 /* `fill`: a table computed from parameters; i counts its elements. */
-static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_error *err)
-{
+static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_error *err) {
     const tfm_yaml *what = tfm_yaml_get(m->spec, "fill"), *count = tfm_yaml_get(m->spec, "count");
     tfm_recipe c = {.out = {.name = name, .dtype = TFM_F32, .rank = 1, .dims = {1, 1, 1, 1}}};
     tfm_status st = TFM_OK;
@@ -214,8 +210,8 @@ static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_
 }
 
 /* One canonical tensor of one layer (r->layer; -1: none). */
-static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonical, tfm_error *err)
-{
+static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonical,
+                          tfm_error *err) {
     const tfm_tensor *t;
     const char *name, *tried;
     char buf[256];
@@ -231,8 +227,10 @@ static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonic
     if (t == NULL) {
         if (m->optional) return TFM_OK;
         TFM_TRY(tfm_layer_name(r->arena, &tried, tried, r->layer, err));
-        return tfm_yaml_fail(m->where, err, TFM_UNSUPPORTED, "the checkpoint has no tensor '%s%s', "
-                             "which is needed", tried, m->suffix);
+        return tfm_yaml_fail(m->where, err, TFM_UNSUPPORTED,
+                             "the checkpoint has no tensor '%s%s', "
+                             "which is needed",
+                             tried, m->suffix);
     }
     r->source_used[t - tfm_source_tensor_at(r->source, 0)] = true;
     c.source = t;
@@ -245,24 +243,21 @@ static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonic
 
 /* ---- entries ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
+static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), k = strlen(end);
     return n >= k && strcmp(s + n - k, end) == 0;
 }
 
-static bool has_layer(const char *name)
-{
+static bool has_layer(const char *name) {
     return strncmp(name, "N.", 2) == 0 || strstr(name, ".N.") != NULL || ends_with(name, ".N");
 }
 
 /* Sets *skip when the entry does not concern this checkpoint (its format or its `if`). */
 static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
-                               tfm_error *err)
-{
+                               tfm_error *err) {
     static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
-    static const char *const per_format[] = {"name", "transpose", "rows", "rope_pairs", "fill",
-                                             "count", "if", NULL};
+    static const char *const per_format[] = {"name", "transpose", "rows", "rope_pairs",
+                                             "fill", "count",     "if",   NULL};
     const tfm_yaml *y, *when;
     bool yes = true;
     TFM_TRY(tfm_arch_keys(spec, known, err));
@@ -289,8 +284,7 @@ static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapp
 }
 
 /* A name without .weight or .bias is a module: its weight, and its bias if there is one. */
-static tfm_status map_layer(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err)
-{
+static tfm_status map_layer(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err) {
     mapping m;
     bool skip;
     TFM_TRY(read_mapping(r, e->value, &m, &skip, err));
@@ -304,8 +298,7 @@ static tfm_status map_layer(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error 
     return map_one(r, &m, e->key, err);
 }
 
-static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err)
-{
+static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error *err) {
     uint32_t n = has_layer(e->key) ? r->n_layers : 1;
     tfm_status st = TFM_OK;
     for (uint32_t i = 0; i < n && st == TFM_OK; i++) {
@@ -319,8 +312,7 @@ static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error 
 /* ---- what is left over ---- */
 
 /* Does `name` fit `pattern`, whose component N stands for any number? */
-static bool fits(const char *pattern, const char *name)
-{
+static bool fits(const char *pattern, const char *name) {
     while (*pattern != '\0') {
         bool layer = *pattern == 'N' && (pattern[1] == '.' || pattern[1] == '\0');
         if (layer && *name >= '0' && *name <= '9') {
@@ -333,8 +325,7 @@ static bool fits(const char *pattern, const char *name)
     return *name == '\0';
 }
 
-static bool is_ignored(const tfm_resolver *r, const tfm_yaml *list, const char *name)
-{
+static bool is_ignored(const tfm_resolver *r, const tfm_yaml *list, const char *name) {
     const tfm_yaml *prefix = tfm_yaml_get(tfm_yaml_get(r->arch, "prefix"), r->format);
     size_t n_prefix = prefix && prefix->kind == TFM_YAML_LIST ? prefix->n : 0;
     for (size_t i = 0; list && i < list->n; i++) {
@@ -353,15 +344,13 @@ static bool is_ignored(const tfm_resolver *r, const tfm_yaml *list, const char *
 
 /* What a GGUF file has besides is kept, though no step uses it: else the file could not be written
  * back as it was. */
-static tfm_status keep(tfm_resolver *r, const tfm_tensor *t, tfm_error *err)
-{
+static tfm_status keep(tfm_resolver *r, const tfm_tensor *t, tfm_error *err) {
     tfm_recipe c = {.out = *t, .source = t, .kept = true};
     if (strcmp(r->format, "gguf") != 0) return TFM_OK;
     return add_recipe(r, &c, err);
 }
 
-static tfm_status check_left_over(tfm_resolver *r, tfm_error *err)
-{
+static tfm_status check_left_over(tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *section, *list;
     size_t n = tfm_source_n_tensors(r->source), left = 0;
     const char *first = NULL;
@@ -370,17 +359,19 @@ static tfm_status check_left_over(tfm_resolver *r, tfm_error *err)
     for (size_t i = 0; i < n; i++) {
         const tfm_tensor *t = tfm_source_tensor_at(r->source, i);
         if (r->source_used[i]) continue;
-        if (is_ignored(r, list, t->name)) TFM_TRY(keep(r, t, err));
-        else if (left++ == 0) first = t->name;
+        if (is_ignored(r, list, t->name))
+            TFM_TRY(keep(r, t, err));
+        else if (left++ == 0)
+            first = t->name;
     }
     if (left == 0) return TFM_OK;
-    return tfm_fail(err, TFM_UNSUPPORTED, "%s does not know %zu tensor%s of the checkpoint, the "
-                    "first is '%.100s': the result would be wrong without", r->arch->file, left,
-                    left == 1 ? "" : "s", first);
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "%s does not know %zu tensor%s of the checkpoint, the "
+                    "first is '%.100s': the result would be wrong without",
+                    r->arch->file, left, left == 1 ? "" : "s", first);
 }
 
-tfm_status tfm_tensors_map(tfm_resolver *r, tfm_error *err)
-{
+tfm_status tfm_tensors_map(tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *section;
     void *p;
     TFM_TRY(tfm_arch_section(r, "tensors", &section, err));

@@ -31,8 +31,7 @@ typedef struct loader {
 } loader;
 
 tfm_status tfm_yaml_fail(const tfm_yaml *y, tfm_error *err, tfm_status status, const char *fmt,
-                         ...)
-{
+                         ...) {
     char text[500];
     va_list ap;
     va_start(ap, fmt);
@@ -41,15 +40,13 @@ tfm_status tfm_yaml_fail(const tfm_yaml *y, tfm_error *err, tfm_status status, c
     return tfm_fail(err, status, "%s:%u: %s", y->file, y->line, text);
 }
 
-static tfm_status refuse(const loader *l, const yaml_event_t *ev, tfm_error *err,
-                         tfm_status status, const char *what)
-{
+static tfm_status refuse(const loader *l, const yaml_event_t *ev, tfm_error *err, tfm_status status,
+                         const char *what) {
     return tfm_fail(err, status, "%s:%u: %s", l->file, (unsigned)ev->start_mark.line + 1, what);
 }
 
 static tfm_status node_new(loader *l, tfm_yaml_kind kind, const yaml_event_t *ev, tfm_yaml **out,
-                           tfm_error *err)
-{
+                           tfm_error *err) {
     void *p;
     if (++l->n_nodes > TFM_YAML_MAX_NODES)
         return refuse(l, ev, err, TFM_LIMIT, "more than 100000 values in one document");
@@ -62,8 +59,7 @@ static tfm_status node_new(loader *l, tfm_yaml_kind kind, const yaml_event_t *ev
 }
 
 /* Puts a finished or just opened node where it belongs. */
-static tfm_status attach(loader *l, const tfm_yaml *node, tfm_error *err)
-{
+static tfm_status attach(loader *l, const tfm_yaml *node, tfm_error *err) {
     level *up;
     if (l->depth == 0) {
         l->root = node;
@@ -83,15 +79,15 @@ static tfm_status attach(loader *l, const tfm_yaml *node, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status on_scalar(loader *l, const yaml_event_t *ev, tfm_error *err)
-{
+static tfm_status on_scalar(loader *l, const yaml_event_t *ev, tfm_error *err) {
     const char *text = (const char *)ev->data.scalar.value;
     size_t len = ev->data.scalar.length;
     const char *copy;
     tfm_yaml *node;
     if (ev->data.scalar.anchor || ev->data.scalar.tag)
-        return refuse(l, ev, err, TFM_UNSUPPORTED, "anchors and tags are not used here: write the "
-                                                   "value out");
+        return refuse(l, ev, err, TFM_UNSUPPORTED,
+                      "anchors and tags are not used here: write the "
+                      "value out");
     if (memchr(text, 0, len) != NULL)
         return refuse(l, ev, err, TFM_FORMAT, "a text holds a NUL byte");
     TFM_TRY(tfm_arena_strndup(l->arena, &copy, text, len, err));
@@ -110,16 +106,16 @@ static tfm_status on_scalar(loader *l, const yaml_event_t *ev, tfm_error *err)
     return attach(l, node, err);
 }
 
-static tfm_status on_open(loader *l, const yaml_event_t *ev, tfm_yaml_kind kind, tfm_error *err)
-{
-    const yaml_char_t *anchor = kind == TFM_YAML_MAP ? ev->data.mapping_start.anchor
-                                                     : ev->data.sequence_start.anchor;
-    const yaml_char_t *tag = kind == TFM_YAML_MAP ? ev->data.mapping_start.tag
-                                                  : ev->data.sequence_start.tag;
+static tfm_status on_open(loader *l, const yaml_event_t *ev, tfm_yaml_kind kind, tfm_error *err) {
+    const yaml_char_t *anchor =
+        kind == TFM_YAML_MAP ? ev->data.mapping_start.anchor : ev->data.sequence_start.anchor;
+    const yaml_char_t *tag =
+        kind == TFM_YAML_MAP ? ev->data.mapping_start.tag : ev->data.sequence_start.tag;
     tfm_yaml *node;
     if (anchor || tag)
-        return refuse(l, ev, err, TFM_UNSUPPORTED, "anchors and tags are not used here: write the "
-                                                   "value out");
+        return refuse(l, ev, err, TFM_UNSUPPORTED,
+                      "anchors and tags are not used here: write the "
+                      "value out");
     if (l->depth == TFM_YAML_MAX_DEPTH)
         return refuse(l, ev, err, TFM_LIMIT, "nested more than 24 deep");
     if (l->depth > 0 && l->stack[l->depth - 1].node->kind == TFM_YAML_MAP &&
@@ -132,14 +128,12 @@ static tfm_status on_open(loader *l, const yaml_event_t *ev, tfm_yaml_kind kind,
     return TFM_OK;
 }
 
-static int by_key(const void *a, const void *b)
-{
+static int by_key(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* Sorted, not compared pair by pair: a hostile mapping may have 50,000 keys. */
-static tfm_status check_unique(const tfm_yaml *map, tfm_error *err)
-{
+static tfm_status check_unique(const tfm_yaml *map, tfm_error *err) {
     void *p;
     const char **key;
     tfm_status st = TFM_OK;
@@ -154,8 +148,7 @@ static tfm_status check_unique(const tfm_yaml *map, tfm_error *err)
     return st;
 }
 
-static tfm_status on_close(loader *l, tfm_error *err)
-{
+static tfm_status on_close(loader *l, tfm_error *err) {
     level *top = &l->stack[l->depth - 1];
     void *p;
     if (top->n > 0) {
@@ -170,8 +163,7 @@ static tfm_status on_close(loader *l, tfm_error *err)
     return top->node->kind == TFM_YAML_MAP ? check_unique(top->node, err) : TFM_OK;
 }
 
-static tfm_status on_event(loader *l, const yaml_event_t *ev, tfm_error *err)
-{
+static tfm_status on_event(loader *l, const yaml_event_t *ev, tfm_error *err) {
     switch (ev->type) {
     case YAML_SCALAR_EVENT: return on_scalar(l, ev, err);
     case YAML_SEQUENCE_START_EVENT: return on_open(l, ev, TFM_YAML_LIST, err);
@@ -179,8 +171,9 @@ static tfm_status on_event(loader *l, const yaml_event_t *ev, tfm_error *err)
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT: return on_close(l, err);
     case YAML_ALIAS_EVENT:
-        return refuse(l, ev, err, TFM_UNSUPPORTED, "aliases are not used here: write the value "
-                                                   "out");
+        return refuse(l, ev, err, TFM_UNSUPPORTED,
+                      "aliases are not used here: write the value "
+                      "out");
     case YAML_DOCUMENT_START_EVENT:
         if (l->root != NULL)
             return refuse(l, ev, err, TFM_FORMAT, "a second document: there must be one");
@@ -189,8 +182,7 @@ static tfm_status on_event(loader *l, const yaml_event_t *ev, tfm_error *err)
     }
 }
 
-static tfm_status load(loader *l, yaml_parser_t *parser, tfm_error *err)
-{
+static tfm_status load(loader *l, yaml_parser_t *parser, tfm_error *err) {
     bool more = true;
     while (more) {
         yaml_event_t ev;
@@ -211,8 +203,7 @@ static tfm_status load(loader *l, yaml_parser_t *parser, tfm_error *err)
 }
 
 tfm_status tfm_yaml_parse(const tfm_yaml **out, tfm_arena *a, const char *file, const char *text,
-                          size_t len, tfm_error *err)
-{
+                          size_t len, tfm_error *err) {
     loader l = {.arena = a};
     yaml_parser_t parser;
     tfm_status st;
@@ -243,16 +234,14 @@ tfm_status tfm_yaml_parse(const tfm_yaml **out, tfm_arena *a, const char *file, 
     return TFM_OK;
 }
 
-const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key)
-{
+const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key) {
     if (map == NULL || map->kind != TFM_YAML_MAP) return NULL;
     for (size_t i = 0; i < map->n; i++)
         if (strcmp(map->entry[i].key, key) == 0) return map->entry[i].value;
     return NULL;
 }
 
-bool tfm_yaml_is_null(const tfm_yaml *y)
-{
+bool tfm_yaml_is_null(const tfm_yaml *y) {
     return y->kind == TFM_YAML_SCALAR && !y->quoted &&
            (y->len == 0 || strcmp(y->text, "~") == 0 || strcmp(y->text, "null") == 0);
 }

@@ -43,7 +43,7 @@ const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key);
 /* Is it the plain scalar `null`, `~` or nothing? */
 bool tfm_yaml_is_null(const tfm_yaml *y);
 /* "FILE:LINE: ..." */
-tfm_status tfm_yaml_fail(const tfm_yaml *y, tfm_error *err, tfm_status status, const char *fmt,
-                         ...) TFM_PRINTF(4, 5);
+tfm_status tfm_yaml_fail(const tfm_yaml *y, tfm_error *err, tfm_status status, const char *fmt, ...)
+    TFM_PRINTF(4, 5);
 
 #endif

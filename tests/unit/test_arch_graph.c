@@ -20,8 +20,7 @@ static tfm_tensor tensors[] = {
     {.name = "table.weight", .rank = 1, .dims = {2}},
 };
 
-static const tfm_tensor *find(const tfm_tensors *t, const char *name)
-{
+static const tfm_tensor *find(const tfm_tensors *t, const char *name) {
     (void)t;
     for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++)
         if (strcmp(tensors[i].name, name) == 0) return &tensors[i];
@@ -31,8 +30,7 @@ static const tfm_tensor *find(const tfm_tensors *t, const char *name)
 static const tfm_tensors source = {find, NULL};
 static tfm_error err;
 
-static tfm_graph *compile(const char *text)
-{
+static tfm_graph *compile(const char *text) {
     tfm_graph *g = NULL;
     memset(&err, 0, sizeof err);
     if (tfm_graph_compile(&g, "m.tfms", text, strlen(text), &source, 64, &err) == TFM_OK) return g;
@@ -44,17 +42,17 @@ static tfm_graph *compile(const char *text)
 #define EMBED "embed:\n  - {gather: e, out: x, weight: token_embd.weight}\n"
 #define HEAD "head:\n  - {linear: out, in: x, out: logits, weight: token_embd.weight}\n"
 #define ATTEND                                                                                     \
-    "      - {attend: a, in: [q, q, q], out: a, heads: 4, kv_heads: 4, k_dim: [2, 4],"              \
+    "      - {attend: a, in: [q, q, q], out: a, heads: 4, kv_heads: 4, k_dim: [2, 4],"             \
     " v_dim: [2, 4], scale: [0.5, 0.25], window: [0, 7]}\n"
 #define GOOD                                                                                       \
-    TOP EMBED "blocks:\n  - layers: 0-1\n    steps:\n"                                             \
-              "      - {linear: q, in: x, out: q, weight: blk.N.q.weight, bias: blk.N.q.bias}\n"   \
-    ATTEND "      - {linear: down, in: a, out: d, weight: blk.N.down.weight}\n"                    \
-           "      - {add: sum, in: [x, d], out: x}\n" HEAD
+    TOP EMBED                                                                                      \
+        "blocks:\n  - layers: 0-1\n    steps:\n"                                                   \
+        "      - {linear: q, in: x, out: q, weight: blk.N.q.weight, bias: blk.N.q.bias}\n" ATTEND  \
+        "      - {linear: down, in: a, out: d, weight: blk.N.down.weight}\n"                       \
+        "      - {add: sum, in: [x, d], out: x}\n" HEAD
 
 /* Layers of different widths: one name, two values; numbers per layer from lists. */
-static void groups_of_layers(void)
-{
+static void groups_of_layers(void) {
     tfm_graph *g = compile(GOOD);
     const tfm_step *a, *b;
     if (!CHECK(g != NULL)) {
@@ -92,24 +90,22 @@ static void groups_of_layers(void)
 }
 
 /* Layers may be listed in any grouping; their order is theirs. */
-static void groups_interleaved(void)
-{
-    static const char text[] =
-        TOP EMBED "blocks:\n"
-                  "  - layers: 1,3\n    steps:\n      - {scale: s, in: x, out: x, by: [2, 4]}\n"
-                  "  - layers: 0,2\n    steps:\n      - {scale: s, in: x, out: x, by: [1, 3]}\n" HEAD;
+static void groups_interleaved(void) {
+    static const char text[] = TOP EMBED
+        "blocks:\n"
+        "  - layers: 1,3\n    steps:\n      - {scale: s, in: x, out: x, by: [2, 4]}\n"
+        "  - layers: 0,2\n    steps:\n      - {scale: s, in: x, out: x, by: [1, 3]}\n" HEAD;
     tfm_graph *g = compile(text);
     if (!CHECK(g != NULL)) return;
     for (int i = 0; i < 4; i++) CHECK(g->step[1 + i].u.scale == (float)(i + 1));
     tfm_graph_free(g);
 }
 
-static void positions(void)
-{
-    static const char text[] =
-        TOP EMBED "  - {gather: p, out: p, index: position, offset: 2, weight: position_embd.weight}\n"
-                  "  - {add: e, in: [x, p], out: x}\n"
-                  "blocks:\n  - layers: 0\n    steps: [{scale: s, in: x, out: x, by: 1}]\n" HEAD;
+static void positions(void) {
+    static const char text[] = TOP EMBED
+        "  - {gather: p, out: p, index: position, offset: 2, weight: position_embd.weight}\n"
+        "  - {add: e, in: [x, p], out: x}\n"
+        "blocks:\n  - layers: 0\n    steps: [{scale: s, in: x, out: x, by: 1}]\n" HEAD;
     tfm_graph *g = compile(text);
     if (!CHECK(g != NULL)) return;
     CHECK_INT(g->max_position, 18);
@@ -118,8 +114,7 @@ static void positions(void)
 }
 
 /* Slopes for 6 heads: those of 4 heads, then every other one of 8 (Press et al. 2021). */
-static void alibi(void)
-{
+static void alibi(void) {
     static const double want[] = {0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125};
     static const char text[] =
         TOP EMBED "blocks:\n  - layers: 0\n    steps:\n"
@@ -132,14 +127,12 @@ static void alibi(void)
         printf("%s\n", err.message);
         return;
     }
-    for (int h = 0; h < 6; h++)
-        CHECK(fabs((double)g->step[2].u.attend.alibi[h] - want[h]) < 1e-7);
+    for (int h = 0; h < 6; h++) CHECK(fabs((double)g->step[2].u.attend.alibi[h] - want[h]) < 1e-7);
     tfm_graph_free(g);
 }
 
 /* Two rope steps with the same numbers share one table. */
-static void rope_shared(void)
-{
+static void rope_shared(void) {
     static const char text[] =
         TOP EMBED "blocks:\n  - layers: 0-1\n    steps:\n"
                   "      - {rope: r, in: x, out: x, mode: neox, heads: 2, head_dim: 4, base: 100,"
@@ -167,8 +160,7 @@ static void rope_shared(void)
 #define BLOCK(step) TOP EMBED "blocks:\n  - layers: 0\n    steps:\n      - " step "\n" HEAD
 #define ROPE "{rope: r, in: x, out: x, mode: neox, base: 100, heads: 2, head_dim: 4, "
 
-static void refused(void)
-{
+static void refused(void) {
     static const struct {
         const char *text, *message;
     } bad[] = {
@@ -214,10 +206,12 @@ static void refused(void)
         {BLOCK(ROPE "scaling: yarn, factor: 2}"), "needs 'original'"},
         {BLOCK(ROPE "scaling: longrope, original: 8}"), "factors_long and"},
         {BLOCK("{attend: s, in: [x, x, x], out: x, heads: 3, kv_heads: 2, k_dim: 2, v_dim: 2, "
-               "scale: 1}"), "s"},
+               "scale: 1}"),
+         "s"},
         {TOP "embed:\n  - {gather: e, out: x, weight: token_embd.weight}\n"
              "  - {attend: s, in: [x, x, x], out: x, heads: 4, kv_heads: 4, k_dim: 2, v_dim: 2, "
-             "scale: 1}\nblocks: []\n" HEAD, "in a block only"},
+             "scale: 1}\nblocks: []\n" HEAD,
+         "in a block only"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         tfm_graph *g = compile(bad[i].text);
@@ -229,8 +223,7 @@ static void refused(void)
 }
 
 /* 1024 layers of 256 steps would be 262,144: the limit stops that before memory is used. */
-static void step_limit(void)
-{
+static void step_limit(void) {
     tfm_buf text = {0};
     tfm_status st = tfm_buf_str(&text, TOP EMBED "blocks:\n  - layers: 0-1023\n    steps:\n", &err);
     for (int i = 0; i < 200 && st == TFM_OK; i++)
@@ -242,8 +235,7 @@ static void step_limit(void)
     tfm_buf_free(&text);
 }
 
-int main(void)
-{
+int main(void) {
     for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
         tfm_tensor *t = &tensors[i];
         t->dtype = TFM_F32;

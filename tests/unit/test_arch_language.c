@@ -10,15 +10,13 @@
 static tfm_arena *arena;
 static tfm_error err;
 
-static const tfm_yaml *parse(const char *text)
-{
+static const tfm_yaml *parse(const char *text) {
     const tfm_yaml *doc;
     memset(&err, 0, sizeof err);
     return tfm_yaml_parse(&doc, arena, "x.yaml", text, strlen(text), &err) == TFM_OK ? doc : NULL;
 }
 
-static void yaml_tree(void)
-{
+static void yaml_tree(void) {
     const tfm_yaml *doc = parse("a: 1\nb: [x, 'y z', {c: d}]\n\ne:\n  f: \"null\"\n  g: null\n");
     const tfm_yaml *b, *e;
     if (!CHECK(doc != NULL)) return;
@@ -39,8 +37,7 @@ static void yaml_tree(void)
     CHECK(doc != NULL && doc->kind == TFM_YAML_MAP && doc->n == 0);
 }
 
-static void yaml_refused(void)
-{
+static void yaml_refused(void) {
     static const struct {
         const char *text, *message;
         tfm_status status;
@@ -63,8 +60,7 @@ static void yaml_refused(void)
 }
 
 /* A document of the largest size with the most nodes: refused or read, but at once. */
-static void yaml_limits(void)
-{
+static void yaml_limits(void) {
     const tfm_yaml *doc;
     static char big[TFM_YAML_MAX_BYTES + 2];
     memset(big, ' ', sizeof big);
@@ -80,8 +76,7 @@ static void yaml_limits(void)
 /* ---- expressions ---- */
 
 static tfm_status names(const tfm_scope *s, const char *name, size_t len, tfm_val *out, bool *known,
-                        tfm_error *e)
-{
+                        tfm_error *e) {
     static const tfm_val list[] = {{.kind = TFM_VAL_NUM, .num = 10},
                                    {.kind = TFM_VAL_NUM, .num = 20}};
     (void)s, (void)e;
@@ -99,16 +94,14 @@ static tfm_status names(const tfm_scope *s, const char *name, size_t len, tfm_va
     return TFM_OK;
 }
 
-static bool has(const tfm_scope *s, const char *tensor, size_t len)
-{
+static bool has(const tfm_scope *s, const char *tensor, size_t len) {
     (void)s;
     return len == 12 && memcmp(tensor, "blk.N.weight", 12) == 0;
 }
 
 static const tfm_scope scope = {names, has};
 
-static double value(const char *text)
-{
+static double value(const char *text) {
     tfm_val v;
     tfm_yaml where = {.file = "x.yaml", .line = 7};
     memset(&err, 0, sizeof err);
@@ -116,39 +109,107 @@ static double value(const char *text)
     return v.kind == TFM_VAL_NUM ? v.num : -2000;
 }
 
-static void expressions(void)
-{
+static void expressions(void) {
     static const struct {
         const char *text;
         double value;
     } good[] = {
-        {"1", 1}, {" -2.5e-1 ", -0.25}, {"1 + 2 * 3", 7}, {"(1 + 2) * 3", 9}, {"7 - 2 - 1", 4},
-        {"2 / 4 / 2", 0.25}, {"7 % 4", 3}, {"--3", 3}, {"-width / 2", -32}, {"sqrt(width)", 8},
-        {"log2(width)", 6}, {"floor(2.7) + ceil(2.1)", 5}, {"pow(2, 10)", 1024},
-        {"min(1, 2) + max(3, 4)", 5}, {"clamp(5, 0, 1) + clamp(-5, 0, 1)", 1},
-        {"exp(0) + log(1)", 1}, {"width == 64", 1}, {"width != 64", 0}, {"1 < 2", 1}, {"2 <= 2", 1},
-        {"1 > 2", 0}, {"2 >= 3", 0}, {"act == 'silu'", 1}, {"act != 'silu'", 0},
-        {"act == 'silua'", 0}, {"unset == none", 1}, {"width == none", 0}, {"act == 1", 0},
-        {"not 1", 0}, {"not not 1", 1}, {"1 and 0", 0}, {"1 and 2", 1}, {"0 or 3", 1},
-        {"0 or 0", 0}, {"not 0 and 1", 1}, {"true and not false", 1}, {"unset or 1", 1},
-        {"if(width > 3, 5, 6)", 5}, {"if(0, 1/0, 6)", 6}, {"if(1, 7, nobody)", 7},
-        {"0 and nobody", 0}, {"1 or 1/0", 1}, {"first(unset, unset, 4, 1/0)", 4},
-        {"list[0] + list[1]", 30}, {"width[3]", 64}, {"len(list)", 2}, {"has(blk.N.weight)", 1},
-        {"has(blk.N.bias)", 0}, {"unset != none", 0}, {"ifs", -1000}, {"orwidth", -1000},
-        {"if(0, list[9], 1)", 1}, {"floor(pi * 100)", 314},
+        {"1", 1},
+        {" -2.5e-1 ", -0.25},
+        {"1 + 2 * 3", 7},
+        {"(1 + 2) * 3", 9},
+        {"7 - 2 - 1", 4},
+        {"2 / 4 / 2", 0.25},
+        {"7 % 4", 3},
+        {"--3", 3},
+        {"-width / 2", -32},
+        {"sqrt(width)", 8},
+        {"log2(width)", 6},
+        {"floor(2.7) + ceil(2.1)", 5},
+        {"pow(2, 10)", 1024},
+        {"min(1, 2) + max(3, 4)", 5},
+        {"clamp(5, 0, 1) + clamp(-5, 0, 1)", 1},
+        {"exp(0) + log(1)", 1},
+        {"width == 64", 1},
+        {"width != 64", 0},
+        {"1 < 2", 1},
+        {"2 <= 2", 1},
+        {"1 > 2", 0},
+        {"2 >= 3", 0},
+        {"act == 'silu'", 1},
+        {"act != 'silu'", 0},
+        {"act == 'silua'", 0},
+        {"unset == none", 1},
+        {"width == none", 0},
+        {"act == 1", 0},
+        {"not 1", 0},
+        {"not not 1", 1},
+        {"1 and 0", 0},
+        {"1 and 2", 1},
+        {"0 or 3", 1},
+        {"0 or 0", 0},
+        {"not 0 and 1", 1},
+        {"true and not false", 1},
+        {"unset or 1", 1},
+        {"if(width > 3, 5, 6)", 5},
+        {"if(0, 1/0, 6)", 6},
+        {"if(1, 7, nobody)", 7},
+        {"0 and nobody", 0},
+        {"1 or 1/0", 1},
+        {"first(unset, unset, 4, 1/0)", 4},
+        {"list[0] + list[1]", 30},
+        {"width[3]", 64},
+        {"len(list)", 2},
+        {"has(blk.N.weight)", 1},
+        {"has(blk.N.bias)", 0},
+        {"unset != none", 0},
+        {"ifs", -1000},
+        {"orwidth", -1000},
+        {"if(0, list[9], 1)", 1},
+        {"floor(pi * 100)", 314},
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (!CHECK(value(good[i].text) == good[i].value))
             printf("%s gives %g (%s)\n", good[i].text, value(good[i].text), err.message);
 }
 
-static void expressions_refused(void)
-{
+static void expressions_refused(void) {
     static const char *const bad[] = {
-        "", "1 +", "(1", "1)", "1 2", "nobody", "1 / 0", "1 % 0", "'open", "sqrt(-1)", "log(0)",
-        "sqrt()", "sqrt(1, 2)", "pow(1)", "unknown(1)", "list[2]", "list[-1]", "list[0.5]", "list[",
-        "unset + 1", "act + 1", "not act", "list and 1", "if(1, 2)", "first(", "has(", "len(3)",
-        "1e999", "0x10", "1..2", "exp(1000)", "$x", "1 = 1", "act < 'b'", "list + 1",
+        "",
+        "1 +",
+        "(1",
+        "1)",
+        "1 2",
+        "nobody",
+        "1 / 0",
+        "1 % 0",
+        "'open",
+        "sqrt(-1)",
+        "log(0)",
+        "sqrt()",
+        "sqrt(1, 2)",
+        "pow(1)",
+        "unknown(1)",
+        "list[2]",
+        "list[-1]",
+        "list[0.5]",
+        "list[",
+        "unset + 1",
+        "act + 1",
+        "not act",
+        "list and 1",
+        "if(1, 2)",
+        "first(",
+        "has(",
+        "len(3)",
+        "1e999",
+        "0x10",
+        "1..2",
+        "exp(1000)",
+        "$x",
+        "1 = 1",
+        "act < 'b'",
+        "list + 1",
         "((((((((((((((((((((((((((((((((((((((((((1))))))))))))))))))))))))))))))))))))))))))",
         "- - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - 1",
     };
@@ -160,8 +221,7 @@ static void expressions_refused(void)
 
 /* ---- rotary frequencies: numbers computed with Python's floats from the papers' formulas ---- */
 
-static tfm_astep rope(tfm_rope_scaling kind, double factor, double original)
-{
+static tfm_astep rope(tfm_rope_scaling kind, double factor, double original) {
     static const tfm_yaml where = {.file = "x.yaml", .line = 1};
     tfm_astep s = {.where = &where, .op = TFM_OP_ROPE, .name = "rope"};
     s.num[TFM_N_BASE] = 10000;
@@ -173,15 +233,13 @@ static tfm_astep rope(tfm_rope_scaling kind, double factor, double original)
     return s;
 }
 
-static void near(const float *got, const double *want, int n, const char *what)
-{
+static void near(const float *got, const double *want, int n, const char *what) {
     for (int i = 0; i < n; i++)
         if (!CHECK(fabs((double)got[i] - want[i]) <= 1e-6 * want[i]))
             printf("%s %d: %.9g, not %.9g\n", what, i, (double)got[i], want[i]);
 }
 
-static void rope_scaling(void)
-{
+static void rope_scaling(void) {
     static const double plain[] = {1, 0.1, 0.01, 0.001};
     static const double linear[] = {0.25, 0.025, 0.0025, 0.00025};
     const tfm_tensor *none[TFM_STEP_TENSORS] = {NULL};
@@ -209,8 +267,7 @@ static void rope_scaling(void)
 /* Width 64, base 10000, original 2048, factor 4: the ramp of the paper goes from dimension
  * floor(64 ln(2048 / (32 * 2 pi)) / (2 ln 10000)) = 8 to ceil(64 ln(2048 / (2 pi)) / (2 ln 10000))
  * = 21. */
-static void rope_yarn(void)
-{
+static void rope_yarn(void) {
     const tfm_tensor *none[TFM_STEP_TENSORS] = {NULL};
     float f[32], magnitude;
     tfm_astep s = rope(TFM_SCALING_YARN, 4, 2048);
@@ -226,13 +283,17 @@ static void rope_yarn(void)
     CHECK(magnitude == 0.5f);
 }
 
-static void rope_tables(void)
-{
+static void rope_tables(void) {
     static const float a[4] = {1, 2, 4, 8}, b[4] = {3, 3, 3, 3};
     static const double divided[] = {1, 0.05, 0.0025, 0.000125};
     static const double thirds[] = {1 / 3.0, 0.1 / 3, 0.01 / 3, 0.001 / 3};
-    tfm_tensor ta = {.name = "a", .dtype = TFM_F32, .rank = 1, .dims = {4, 1, 1, 1}, .data = a,
-                     .bytes = 16}, tb = ta, wrong = ta;
+    tfm_tensor ta = {.name = "a",
+                     .dtype = TFM_F32,
+                     .rank = 1,
+                     .dims = {4, 1, 1, 1},
+                     .data = a,
+                     .bytes = 16},
+               tb = ta, wrong = ta;
     const tfm_tensor *factors[TFM_STEP_TENSORS] = {&ta, NULL, NULL};
     float f[4], magnitude;
     tfm_astep s = rope(TFM_SCALING_NONE, 1, 0);
@@ -254,8 +315,7 @@ static void rope_tables(void)
     CHECK_INT(tfm_rope_frequencies(&s, 8, 1025, factors, f, &magnitude, &err), TFM_FORMAT);
 }
 
-int main(void)
-{
+int main(void) {
     if (tfm_arena_new(&arena, &err) != TFM_OK) return 1;
     UNIT_RUN(yaml_tree);
     UNIT_RUN(yaml_refused);

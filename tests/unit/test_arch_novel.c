@@ -30,31 +30,28 @@ typedef struct matrix {
 
 enum { EMBED, NORM_W, NORM_B, FUSED, FUSED_B, OUT, UP, DOWN, FINAL_W, FINAL_B, N_MATRICES };
 static matrix m[N_MATRICES] = {
-    {"embed.weight", V, W, 1, NULL},          {"layers.%d.norm.weight", W, 0, L, NULL},
-    {"layers.%d.norm.bias", W, 0, L, NULL},   {"layers.%d.qkv.weight", QKV, W, L, NULL},
-    {"layers.%d.qkv.bias", QKV, 0, L, NULL},  {"layers.%d.out.weight", W, H * D, L, NULL},
-    {"layers.%d.up.weight", F, W, L, NULL},   {"layers.%d.down.weight", W, F, L, NULL},
-    {"norm.weight", W, 0, 1, NULL},           {"norm.bias", W, 0, 1, NULL},
+    {"embed.weight", V, W, 1, NULL},         {"layers.%d.norm.weight", W, 0, L, NULL},
+    {"layers.%d.norm.bias", W, 0, L, NULL},  {"layers.%d.qkv.weight", QKV, W, L, NULL},
+    {"layers.%d.qkv.bias", QKV, 0, L, NULL}, {"layers.%d.out.weight", W, H *D, L, NULL},
+    {"layers.%d.up.weight", F, W, L, NULL},  {"layers.%d.down.weight", W, F, L, NULL},
+    {"norm.weight", W, 0, 1, NULL},          {"norm.bias", W, 0, 1, NULL},
 };
 static const int token[T] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 16};
 static char dir[] = "/tmp/tfm-novel-XXXXXX", path[3][80];
 static tfm_error err;
 
-static int size_of(const matrix *a)
-{
+static int size_of(const matrix *a) {
     return a->rows * (a->cols ? a->cols : 1);
 }
 
 /* Row o of layer l. */
-static const float *row(int i, int l, int o)
-{
+static const float *row(int i, int l, int o) {
     return m[i].data + l * size_of(&m[i]) + o * (m[i].cols ? m[i].cols : 1);
 }
 
 /* ---- the checkpoint ---- */
 
-static bool make_weights(void)
-{
+static bool make_weights(void) {
     uint32_t state = 7;
     for (int i = 0; i < N_MATRICES; i++) {
         int n = size_of(&m[i]) * m[i].per_layer;
@@ -68,8 +65,7 @@ static bool make_weights(void)
     return true;
 }
 
-static bool write_safetensors(void)
-{
+static bool write_safetensors(void) {
     char head[16384], name[80];
     size_t n = 1, at = 0;
     FILE *f = fopen(path[0], "wb");
@@ -96,8 +92,7 @@ static bool write_safetensors(void)
     return fclose(f) == 0;
 }
 
-static bool write_config(void)
-{
+static bool write_config(void) {
     FILE *f = fopen(path[1], "w");
     if (f == NULL) return false;
     fprintf(f,
@@ -112,8 +107,7 @@ static bool write_config(void)
 }
 
 /* The literal block of the page that begins with its name. */
-static bool write_arch(void)
-{
+static bool write_arch(void) {
     static char page[65536];
     FILE *f = fopen("man/tfm-arch.5", "r");
     size_t n = f ? fread(page, 1, sizeof page - 1, f) : 0;
@@ -128,8 +122,7 @@ static bool write_arch(void)
 
 /* ---- the reference ---- */
 
-static void norm(const double *x, const float *w, const float *b, double *out)
-{
+static void norm(const double *x, const float *w, const float *b, double *out) {
     double mean = 0, var = 0;
     for (int i = 0; i < W; i++) mean += x[i] / W;
     for (int i = 0; i < W; i++) var += (x[i] - mean) * (x[i] - mean) / W;
@@ -137,15 +130,13 @@ static void norm(const double *x, const float *w, const float *b, double *out)
         out[i] = (x[i] - mean) / sqrt(var + EPS) * (double)w[i] + (double)b[i];
 }
 
-static double dot(const float *w, const double *x, int n)
-{
+static double dot(const float *w, const double *x, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++) sum += (double)w[i] * x[i];
     return sum;
 }
 
-static void turn(double *head, int position)
-{
+static void turn(double *head, int position) {
     for (int i = 0; i < D / 2; i++) {
         double a = position * pow(BASE, -2.0 * i / D), x = head[i], y = head[i + D / 2];
         head[i] = x * cos(a) - y * sin(a);
@@ -155,10 +146,10 @@ static void turn(double *head, int position)
 
 /* Group g has rows [q of its heads, k, v] in the fused projection. */
 static void project(int l, int t, const double *h, double q[H * D], double k[KV * D],
-                    double v[KV * D])
-{
+                    double v[KV * D]) {
     double all[QKV];
-    for (int o = 0; o < QKV; o++) all[o] = dot(row(FUSED, l, o), h, W) + (double)*row(FUSED_B, l, o);
+    for (int o = 0; o < QKV; o++)
+        all[o] = dot(row(FUSED, l, o), h, W) + (double)*row(FUSED_B, l, o);
     for (int g = 0; g < KV; g++) {
         const double *part = all + g * (GROUP + 2) * D;
         memcpy(q + g * GROUP * D, part, sizeof(double) * GROUP * D);
@@ -170,8 +161,7 @@ static void project(int l, int t, const double *h, double q[H * D], double k[KV 
 }
 
 static void attend(const double *q, double (*k)[KV * D], double (*v)[KV * D], int t, int window,
-                   double *out)
-{
+                   double *out) {
     for (int i = 0; i < H; i++) {
         double p[T], max = -1e30, sum = 0;
         int first = window > 0 && t - window + 1 > 0 ? t - window + 1 : 0;
@@ -189,8 +179,7 @@ static void attend(const double *q, double (*k)[KV * D], double (*v)[KV * D], in
     }
 }
 
-static void reference(double out[T][V])
-{
+static void reference(double out[T][V]) {
     static double x[T][W], k[L][T][KV * D], v[L][T][KV * D];
     for (int t = 0; t < T; t++) {
         double h[W], q[H * D], a[H * D], u[F];
@@ -213,8 +202,7 @@ static void reference(double out[T][V])
 
 /* ---- */
 
-static void same_logits(void)
-{
+static void same_logits(void) {
     tfm_load_options o = {.share_dir = "share", .arch_file = path[2]};
     tfm_engine_options eo = {.device = "ref", .kv_type = TFM_F32};
     tfm_model *model = NULL;
@@ -242,8 +230,7 @@ static void same_logits(void)
     tfm_model_free(model);
 }
 
-int main(void)
-{
+int main(void) {
     static const char *const file[3] = {"model.safetensors", "config.json", "novel.yaml"};
     if (!CHECK(mkdtemp(dir) != NULL)) return unit_done();
     for (int i = 0; i < 3; i++) snprintf(path[i], sizeof path[i], "%s/%s", dir, file[i]);

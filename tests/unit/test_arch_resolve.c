@@ -16,8 +16,7 @@ static char base[8192], path[] = "/tmp/tfm-arch-XXXXXX";
 static tfm_error err;
 
 /* base with the first `from` replaced by `to` ("" appends `to`), applied to the folder. */
-static tfm_model *variant(const char *from, const char *to)
-{
+static tfm_model *variant(const char *from, const char *to) {
     tfm_load_options o = {.share_dir = "share", .arch_file = path};
     const char *at = *from ? strstr(base, from) : base + strlen(base);
     tfm_model *m = NULL;
@@ -29,15 +28,13 @@ static tfm_model *variant(const char *from, const char *to)
     return tfm_load(&m, folder, &o, &err) == TFM_OK ? m : NULL;
 }
 
-static bool describes(const tfm_model *m, const char *text)
-{
+static bool describes(const tfm_model *m, const char *text) {
     if (m != NULL && strstr(tfm_model_description(m, NULL), text) != NULL) return true;
     printf("%s\n%s\n", err.message, m ? tfm_model_description(m, NULL) : "");
     return false;
 }
 
-static bool runs(const tfm_model *m)
-{
+static bool runs(const tfm_model *m) {
     tfm_graph *g;
     if (m == NULL || tfm_graph_new(&g, m, 0, &err) != TFM_OK) {
         printf("%s\n", err.message);
@@ -49,15 +46,16 @@ static bool runs(const tfm_model *m)
 
 /* ---- recipes ---- */
 
-static void fill(tfm_recipe *r, tfm_tensor *s, uint32_t rows, uint32_t cols, const float *data)
-{
-    *s = (tfm_tensor){.name = "s", .dtype = TFM_F32, .rank = cols ? 2 : 1,
-                      .dims = {rows, cols ? cols : 1, 1, 1}, .data = data};
+static void fill(tfm_recipe *r, tfm_tensor *s, uint32_t rows, uint32_t cols, const float *data) {
+    *s = (tfm_tensor){.name = "s",
+                      .dtype = TFM_F32,
+                      .rank = cols ? 2 : 1,
+                      .dims = {rows, cols ? cols : 1, 1, 1},
+                      .data = data};
     *r = (tfm_recipe){.out = *s, .source = s};
 }
 
-static void recipe_transpose_and_rows(void)
-{
+static void recipe_transpose_and_rows(void) {
     static const float a[6] = {1, 2, 3, 4, 5, 6}; /* [2 in, 3 out] */
     float out[6] = {0};
     tfm_tensor s;
@@ -79,8 +77,7 @@ static void recipe_transpose_and_rows(void)
 }
 
 /* Rows of two heads as [q q k v]: k is row 2 of each 4. */
-static void recipe_every(void)
-{
+static void recipe_every(void) {
     static const float a[8] = {0, 1, 2, 3, 10, 11, 12, 13};
     float out[4] = {0};
     tfm_tensor s;
@@ -95,8 +92,7 @@ static void recipe_every(void)
 }
 
 /* Two heads of six rows, four of which turn: halves 0 1 | 2 3 become pairs 0 2 1 3. */
-static void recipe_pairs(void)
-{
+static void recipe_pairs(void) {
     static const float want[12] = {0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11};
     float a[12], out[12];
     tfm_tensor s;
@@ -110,8 +106,7 @@ static void recipe_pairs(void)
     for (int i = 0; i < 12; i++) CHECK(out[i] == want[i]);
 }
 
-static void recipe_widens(void)
-{
+static void recipe_widens(void) {
     static const uint16_t a[4] = {0x3f80, 0x4000, 0x4040, 0x4080}; /* bf16 1 2 3 4 */
     float out[4];
     tfm_tensor s;
@@ -130,9 +125,9 @@ static void recipe_widens(void)
 
 #define BLOCK "[pre_norm_block: {norm: rms, attention: split_attention, ffn: gated_ffn}]"
 
-static void macros(void)
-{
-    tfm_model *m = variant(BLOCK, "[parallel_block: {norm: rms, ffn: gated_ffn, two_norms: 'true'}]");
+static void macros(void) {
+    tfm_model *m =
+        variant(BLOCK, "[parallel_block: {norm: rms, ffn: gated_ffn, two_norms: 'true'}]");
     CHECK(describes(m, "- {add: parallel_sum, in: [o, f], out: o}\n"
                        "      - {add: residual, in: [x, o], out: x}\n"));
     CHECK(runs(m));
@@ -158,9 +153,9 @@ static void macros(void)
 }
 
 /* Layers that differ in a number stay one group; layers that differ in a step become two. */
-static void layers_differ(void)
-{
-    tfm_model *m = variant("  rope_mode", "  window: {each: \"if(n % 2 == 0, 0, 9)\"}\n  rope_mode");
+static void layers_differ(void) {
+    tfm_model *m =
+        variant("  rope_mode", "  window: {each: \"if(n % 2 == 0, 0, 9)\"}\n  rope_mode");
     CHECK(describes(m, "- layers: 0-1\n"));
     CHECK(describes(m, "window: [0, 9]}"));
     CHECK(runs(m));
@@ -174,8 +169,7 @@ static void layers_differ(void)
 }
 
 /* k and v cut out of one matrix: rows 0-11 of each 24, and rows 12-35. */
-static void fused_rows(void)
-{
+static void fused_rows(void) {
     tfm_model *m = variant(
         "tensors: {use: [llama, rope]}\nignore: {use: rotary}",
         "tensors:\n  use: [llama, rope]\n"
@@ -183,7 +177,8 @@ static void fused_rows(void)
         "  blk.N.attn_v: {hf: {name: model.layers.N.self_attn.q_proj, rows: [head_dim, 24]}}\n"
         "ignore: {hf: [model.layers.N.self_attn.k_proj.weight,"
         " model.layers.N.self_attn.v_proj.weight]}");
-    if (!CHECK(m == NULL && strstr(err.message, "step rope_k") != NULL)) puts(err.message); /* four heads, rows for two */
+    if (!CHECK(m == NULL && strstr(err.message, "step rope_k") != NULL))
+        puts(err.message); /* four heads, rows for two */
     char *at = strstr(base, "  rope_mode");
     char saved[sizeof base];
     memcpy(saved, base, sizeof base);
@@ -210,8 +205,7 @@ static void fused_rows(void)
     tfm_model_free(m);
 }
 
-static void description_is_stable(void)
-{
+static void description_is_stable(void) {
     tfm_model *a = variant("", ""), *b = variant("", "\n# a comment\n");
     if (CHECK(a != NULL) && CHECK(b != NULL)) {
         CHECK_STR(tfm_model_description(a, NULL), tfm_model_description(b, NULL));
@@ -221,13 +215,13 @@ static void description_is_stable(void)
     tfm_model_free(b);
 }
 
-static void generation(void)
-{
+static void generation(void) {
     tfm_generation g;
     tfm_model *m = variant("generation: {use: decoder}",
                            "generation: {use: decoder, start: 3, forced: none, suppressed: eos}\n");
     CHECK(m == NULL && strstr(err.message, "no parameter of that name") != NULL);
-    m = variant("generation: {use: decoder}", "generation: {use: decoder, start: 3, forced: none}\n");
+    m = variant("generation: {use: decoder}",
+                "generation: {use: decoder, start: 3, forced: none}\n");
     if (!CHECK(m != NULL) || !CHECK(tfm_generation_read(&g, m, &err) == TFM_OK)) return;
     CHECK_INT(g.n_start, 1);
     CHECK_INT(g.start[0], 3);
@@ -241,8 +235,7 @@ static void generation(void)
 
 /* ---- mistakes ---- */
 
-static void mistakes(void)
-{
+static void mistakes(void) {
     static const struct {
         const char *from, *to, *message;
     } bad[] = {
@@ -301,8 +294,7 @@ static void mistakes(void)
     }
 }
 
-int main(void)
-{
+int main(void) {
     FILE *f = fopen("share/arch/llama.yaml", "r");
     size_t n = f ? fread(base, 1, sizeof base - 1, f) : 0;
     int fd = mkstemp(path);

@@ -20,8 +20,8 @@ static const tfm_option option_table[] = {
     {OPT_TYPE, "type", "TYPE", "f32, f16, bf16, q8_0 or q4_0 (default: as it is)"},
     TFM_OPT_END};
 
-static const tfm_program program = {"tfm-convert", "[options] IN", "turn a checkpoint into model.bin",
-                                    option_table};
+static const tfm_program program = {"tfm-convert", "[options] IN",
+                                    "turn a checkpoint into model.bin", option_table};
 
 typedef struct options {
     tfm_convert_options convert;
@@ -29,16 +29,14 @@ typedef struct options {
     bool to_gguf, layout_given, portable;
 } options;
 
-static tfm_dtype parse_type(tfm_cli *c)
-{
+static tfm_dtype parse_type(tfm_cli *c) {
     tfm_dtype t = tfm_dtype_parse(c->arg);
     if (t != TFM_F32 && t != TFM_F16 && t != TFM_BF16 && t != TFM_Q8_0 && t != TFM_Q4_0)
         tfm_cli_usage(c, "%s: '%s' is none of f32, f16, bf16, q8_0, q4_0", c->opt, c->arg);
     return t;
 }
 
-static void parse(tfm_cli *c, options *o)
-{
+static void parse(tfm_cli *c, options *o) {
     char **operand;
     o->convert.layout = TFM_LAYOUT_P16;
     for (int opt; (opt = tfm_cli_next(c)) != 0;) switch (opt) {
@@ -69,13 +67,11 @@ static void parse(tfm_cli *c, options *o)
     if (o->portable || o->to_gguf) o->convert.layout = TFM_LAYOUT_ROWS;
 }
 
-static void report(void *ctx, const char *line)
-{
+static void report(void *ctx, const char *line) {
     tfm_cli_warn(ctx, "%s", line);
 }
 
-static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error *err)
-{
+static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error *err) {
     tfm_model *m;
     tfm_status st;
     TFM_TRY(tfm_convert_load(&m, o->in, &o->convert, err));
@@ -84,8 +80,7 @@ static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error 
     return st;
 }
 
-static tfm_status to_model(const tfm_cli *c, const options *o, tfm_writer *w, tfm_error *err)
-{
+static tfm_status to_model(const tfm_cli *c, const options *o, tfm_writer *w, tfm_error *err) {
     tfm_header *h;
     tfm_status st;
     TFM_TRY(tfm_header_new(&h, "model", err));
@@ -95,8 +90,7 @@ static tfm_status to_model(const tfm_cli *c, const options *o, tfm_writer *w, tf
     return st;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     tfm_cli c;
     options o = {.in = NULL};
     tfm_error err = {0};
