@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/base_internal.h"
-#include "base/json_load_internal.h"
+#include "base/json_text_internal.h"
 #include "base/utf8_internal.h"
 #include "cli/cli_internal.h"
 
@@ -52,10 +52,10 @@ static int add_option(json_t *options, const char *name, json_t *value) {
     return json_object_set_new(options, name, list);
 }
 
-/* NULL if memory is out. */
-static char *prov_json(const tfm_cli *c) {
+/* *out is the caller's to free(). */
+static tfm_status prov_json(const tfm_cli *c, char **out, tfm_error *err) {
     json_t *root = json_object(), *options = json_object(), *inputs = json_array();
-    char *text = NULL;
+    tfm_status st;
     int bad = 0;
 
     bad |= json_object_set_new(root, "tool", json_string(c->program->name));
@@ -71,11 +71,15 @@ static char *prov_json(const tfm_cli *c) {
         bad |= json_array_append_new(inputs, base_name(c->argv[i]));
     if (json_object_size(options) > 0) bad |= json_object_set(root, "options", options);
     if (json_array_size(inputs) > 0) bad |= json_object_set(root, "inputs", inputs);
-    if (bad == 0) text = json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII);
+    *out = NULL;
+    if (bad == 0)
+        st = tfm_json_dump(out, root, JSON_COMPACT | JSON_ENSURE_ASCII, err);
+    else
+        st = tfm_fail(err, TFM_NOMEM, "provenance: out of memory");
     json_decref(options);
     json_decref(inputs);
     json_decref(root);
-    return text;
+    return st;
 }
 
 tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) {
@@ -84,8 +88,7 @@ tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) {
 
     TFM_TRY(tfm_header_set(h, "tool", c->program->name, err));
     if (c->no_prov) return TFM_OK;
-    text = prov_json(c);
-    if (text == NULL) return tfm_fail(err, TFM_NOMEM, "provenance: out of memory");
+    TFM_TRY(prov_json(c, &text, err));
     status = tfm_header_add(h, "prov", text, err);
     free(text);
     return status;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/json_load_internal.h"
+#include "base/json_text_internal.h"
 #include "model/json_internal.h"
 
 enum {

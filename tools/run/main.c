@@ -92,7 +92,9 @@ static tfm_status write_header(tfm_cli *c, const run_options *o, tfm_engine *e, 
     if (st == TFM_OK) st = tfm_header_set(h, "tokenize", NULL, err);
     if (st == TFM_OK && *vocab) st = tfm_header_set(h, "vocab", vocab, err);
     if (st == TFM_OK) st = tfm_header_set(h, "model", tfm_model_id(m), err);
+    /* A path that no header can hold (TFM_FORMAT) is no hint; nothing depends on it. */
     if (st == TFM_OK) st = tfm_header_set(h, "model-hint", c->model, err);
+    if (st == TFM_FORMAT) st = tfm_header_set(h, "model-hint", NULL, err);
     if (st == TFM_OK) st = tfm_header_set(h, "numerics", tfm_engine_numerics(e), err);
     snprintf(text, sizeof text, "%u", o->generate.n_samples);
     if (st == TFM_OK && o->generate.n_samples > 1) st = tfm_header_set(h, "samples", text, err);

@@ -77,9 +77,9 @@ static tfm_status make_header(const tfm_cli *c, const options *o, const tfm_mode
     if (model != NULL) {
         const char *id = tfm_model_id(model);
         if (strspn(id, "0") < strlen(id)) TFM_TRY(tfm_header_set(h, "model", id, err));
-        if (tfm_header_set(h, "model-hint", c->model, NULL) != TFM_OK) {
-            /* a path that no header can hold is no hint; nothing depends on it */
-        }
+        /* A path that no header can hold (TFM_FORMAT) is no hint; nothing depends on it. */
+        tfm_status st = tfm_header_set(h, "model-hint", c->model, err);
+        if (st != TFM_OK && st != TFM_FORMAT) return st;
     }
     TFM_TRY(tfm_header_set(h, "vocab", tfm_vocab_id(v), err));
     if (model == NULL) {
