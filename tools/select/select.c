@@ -91,7 +91,8 @@ static void parse_types(selection *sel) {
         if (i == count)
             tfm_cli_usage(&sel->cli, "%s: '%.*s' is none of tensor, text, meta, fork, ancillary",
                           sel->cli.opt, (int)n, s);
-        sel->types |= known[i].bit;
+        else
+            sel->types |= known[i].bit;
         if (s[n] == '\0') return;
         s += n + 1;
     }
