@@ -44,8 +44,7 @@ typedef struct tfm_model tfm_model;
 
 /* Opens a model.bin (regular file): checks header, description, INDEX against the file size, and
  * that every tensor's bytes lie inside the file, aligned to 64. Weight CRCs are tfm-check's. */
-TFM_API tfm_status tfm_model_open(tfm_model **out, const char *path, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_model_open(tfm_model **out, const char *path, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_model_free(tfm_model *m);
 /* The path as it was given. */
 TFM_API const char *tfm_model_path(const tfm_model *m);
@@ -62,8 +61,8 @@ TFM_API size_t tfm_model_n_tensors(const tfm_model *m);
 TFM_API const tfm_tensor *tfm_model_tensor_at(const tfm_model *m, size_t i); /* in file order */
 /* The vocabulary, opened on the first call (not thread-safe), owned by m. NULL *out and TFM_OK if
  * the model has none. */
-TFM_API tfm_status tfm_model_vocab(tfm_model *m, const tfm_vocab **out, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_model_vocab(tfm_model *m, const tfm_vocab **out,
+                                   tfm_error *err) TFM_MUST_CHECK;
 
 /* What a model is made of, for those who make one in memory (tfm/load.h). Takes ownership of
  * nothing; `owner` is freed with free_owner when the model is freed and must keep all of it alive.
@@ -115,8 +114,8 @@ typedef struct tfm_meta {
     tfm_meta_type type;      /* of the value, or TFM_META_ARRAY */
     tfm_meta_type item_type; /* of the elements of an array (JSON: of the first) */
     bool is_bool;
-    int64_t i; /* a u64 past INT64_MAX is INT64_MAX */
-    double f;  /* set for INT too */
+    int64_t i;     /* a u64 past INT64_MAX is INT64_MAX */
+    double f;      /* set for INT too */
     const char *s; /* a value's is NUL-terminated, an item's need not be: use s_len */
     size_t s_len;
     size_t n; /* elements of an array */
@@ -149,8 +148,8 @@ TFM_API size_t tfm_source_n_tensors(const tfm_source *s);
 TFM_API const tfm_tensor *tfm_source_tensor_at(const tfm_source *s, size_t i);
 /* The vocabulary's tables, built on the first call; NULL *out and TFM_OK if there is none. Owned by
  * s. The settings also carry eog ids (end of generation) gathered from all metadata. */
-TFM_API tfm_status tfm_source_vocab(tfm_source *s, const tfm_vocab_tables **out, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_source_vocab(tfm_source *s, const tfm_vocab_tables **out,
+                                    tfm_error *err) TFM_MUST_CHECK;
 /* Raw metadata kept in the model as u8 tensors "source.NAME": gguf header bytes, config.json,
  * tokenizer_config.json, generation_config.json. Borrowed. */
 TFM_API size_t tfm_source_n_blobs(const tfm_source *s);
@@ -158,16 +157,16 @@ TFM_API const tfm_tensor *tfm_source_blob_at(const tfm_source *s, size_t i);
 /* SHA-256 over the checkpoint's files (names do not matter; the vocabulary has its own id). full:
  * every byte; else metadata, tensor table and sizes only (an "open without conversion" must not
  * read the weights). */
-TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65], tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65],
+                                     tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- GGUF out ---- */
 
-/* Writes m as GGUF to fd. If m came from a GGUF ("source.gguf" blob) and no tensor changed its type,
- * the file is byte for byte the original; if types changed, its metadata is that of the original but
- * for general.file_type. Otherwise it is made from the description's `gguf:` section and the
+/* Writes m as GGUF to fd. If m came from a GGUF ("source.gguf" blob) and no tensor changed its
+ * type, the file is byte for byte the original; if types changed, its metadata is the original's
+ * but for general.file_type. Otherwise it is made from the description's `gguf:` section and the
  * vocabulary (which this opens). p16 tensors are unpacked. */
-TFM_API tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name,
+                                  tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -1,12 +1,12 @@
 /* container.c - an open model: model.bin mapped and indexed, or one made in memory from parts.
  *
  * Opening reads three small things: the header, the description and the INDEX (and the END at the
- * very end, which proves that the file is whole). The heads of the tensor records are not read: each
+ * very end, which proves that the file is whole). The heads of tensor records are not read: each
  * stands on the last page of the tensor before it, so reading them would touch a page a tensor.
  * What the heads would say stands in the INDEX, whose CRC is checked, and every offset in it is
  * checked against the file's size. That makes opening O(number of tensors) at any file size.
  *
- * Does not interpret the description (lib/arch does) nor the vocabulary's tables (lib/text does). */
+ * Does not interpret the description (lib/arch does) nor the vocabulary (lib/text does). */
 #include <string.h>
 
 #include "base/utf8_internal.h"
@@ -147,8 +147,8 @@ static tfm_status parse_index(tfm_model *m, uint64_t from, uint64_t *end, tfm_er
     return TFM_OK;
 }
 
-static tfm_status load_index(tfm_model *m, const void *text, size_t n, uint64_t from,
-                             uint64_t *end, tfm_error *err) {
+static tfm_status load_index(tfm_model *m, const void *text, size_t n, uint64_t from, uint64_t *end,
+                             tfm_error *err) {
     void *p;
     size_t lines = 0;
     if (n == 0 || n > TFM_INDEX_MAX)
@@ -169,10 +169,10 @@ static tfm_status load_index(tfm_model *m, const void *text, size_t n, uint64_t 
 
 /* ---- opening ---- */
 
-/* The record at offset `at` of the file: its payload, CRC checked, and where the next one starts. */
-static tfm_status small_record(const tfm_model *m, uint64_t at, tfm_rec_type type,
-                               const char *name, tfm_record *rec, const unsigned char **payload,
-                               uint64_t *next, tfm_error *err) {
+/* The record at offset `at` of the file: its payload, CRC checked, and where the next starts. */
+static tfm_status small_record(const tfm_model *m, uint64_t at, tfm_rec_type type, const char *name,
+                               tfm_record *rec, const unsigned char **payload, uint64_t *next,
+                               tfm_error *err) {
     uint64_t payload_at;
     const unsigned char *p = m->map.data + at;
     size_t left = m->map.size - (size_t)at;
@@ -254,8 +254,10 @@ tfm_status tfm_model_open(tfm_model **out, const char *path, tfm_error *err) {
         st = open_map(m, err);
         if (st != TFM_OK) tfm_error_prefix(err, st, "%s", path);
     }
-    if (st == TFM_OK) *out = m;
-    else tfm_model_free(m);
+    if (st == TFM_OK)
+        *out = m;
+    else
+        tfm_model_free(m);
     return st;
 }
 
@@ -282,8 +284,8 @@ static tfm_status copy_parts(tfm_model *m, const tfm_model_parts *parts, tfm_err
     for (size_t i = 0; i < m->n_tensors; i++) {
         m->tensor[i] = parts->tensor[i];
         TFM_TRY(tfm_tensor_check(&m->tensor[i], err));
-        TFM_TRY(tfm_names_add(&m->names, m->tensor[i].name, strlen(m->tensor[i].name),
-                              (uint32_t)i, err));
+        TFM_TRY(tfm_names_add(&m->names, m->tensor[i].name, strlen(m->tensor[i].name), (uint32_t)i,
+                              err));
     }
     return TFM_OK;
 }

@@ -1,4 +1,4 @@
-/* container_internal.h - what the reader and the writer of model.bin agree on. Format: tfm-model(5).
+/* container_internal.h - what reader and writer of model.bin agree on. Format: tfm-model(5).
  *
  *     header (kind model) | META "description" | INDEX "index" | TENSOR ... | END
  *
@@ -15,8 +15,8 @@
 
 /* The dims that a record carries: the stored array. For p16 rows are padded to a multiple of 16 and
  * a bf16 width to a multiple of 2. stored: [4]. TFM_LIMIT if they overflow. */
-tfm_status tfm_stored_dims(const tfm_tensor *t, uint32_t stored[TFM_MAX_RANK], tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_stored_dims(const tfm_tensor *t, uint32_t stored[TFM_MAX_RANK],
+                           tfm_error *err) TFM_MUST_CHECK;
 /* Checks name (1 to 255 bytes of printable ASCII, no space), dtype, layout, rank, dims, and that
  * they give exactly t->bytes, which must not be 0. */
 tfm_status tfm_tensor_check(const tfm_tensor *t, tfm_error *err) TFM_MUST_CHECK;

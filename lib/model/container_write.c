@@ -73,8 +73,10 @@ static tfm_status write_tensor(tfm_writer *w, const tfm_tensor *t, size_t i, uin
         return tfm_fail(err, TFM_MISMATCH, "tensor %s would stand at %llu, the index says %llu",
                         t->name, (unsigned long long)(tfm_writer_offset(w) - start),
                         (unsigned long long)offset);
-    if (emit) TFM_TRY(emit(ctx, i, w, err));
-    else TFM_TRY(tfm_writer_data(w, t->data, (size_t)t->bytes, err));
+    if (emit)
+        TFM_TRY(emit(ctx, i, w, err));
+    else
+        TFM_TRY(tfm_writer_data(w, t->data, (size_t)t->bytes, err));
     return tfm_writer_finish(w, err);
 }
 

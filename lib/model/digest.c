@@ -5,7 +5,7 @@
 #include "model/source_internal.h"
 
 tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65], tfm_error *err) {
-    (void)err; /* mapped bytes cannot fail to be read; the interface leaves room for readers that can */
+    (void)err; /* mapped bytes cannot fail; the interface leaves room for readers that can */
     tfm_sha256 h;
     tfm_sha256_init(&h);
     for (size_t i = 0; i < s->n_checkpoint_files; i++) {

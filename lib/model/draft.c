@@ -1,4 +1,4 @@
-/* draft.c - a vocabulary while it is read: arrays in the source's arena, and what all readers share.
+/* draft.c - a vocabulary while it is read: arrays in the source's arena, what all readers share.
  *
  * Also the one place that turns a draft into tables (tfm_source_vocab), after it has gathered from
  * the metadata which tokens end a generation. */
@@ -27,9 +27,16 @@ tfm_status tfm_draft_pieces(tfm_draft *d, uint64_t n, bool scores, tfm_error *er
     d->flags = flags;
     d->score = score;
     for (uint64_t i = 0; i < n; i++) d->piece[i] = "";
-    d->src = (tfm_vocab_source){.n = (uint32_t)n, .piece = d->piece, .piece_len = d->piece_len,
-                                .flags = d->flags, .score = d->score, .bos = -1, .eos = -1,
-                                .unk = -1, .pad = -1, .normaliser = "none"};
+    d->src = (tfm_vocab_source){.n = (uint32_t)n,
+                                .piece = d->piece,
+                                .piece_len = d->piece_len,
+                                .flags = d->flags,
+                                .score = d->score,
+                                .bos = -1,
+                                .eos = -1,
+                                .unk = -1,
+                                .pad = -1,
+                                .normaliser = "none"};
     return TFM_OK;
 }
 
@@ -54,8 +61,7 @@ tfm_status tfm_draft_merges(tfm_draft *d, uint64_t n, tfm_error *err) {
     return TFM_OK;
 }
 
-tfm_status tfm_draft_merge_text(tfm_draft *d, uint32_t i, const char *s, size_t n,
-                                tfm_error *err) {
+tfm_status tfm_draft_merge_text(tfm_draft *d, uint32_t i, const char *s, size_t n, tfm_error *err) {
     const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
     if (!space || space + 1 == s + n || n > UINT32_MAX)
         return tfm_fail(err, TFM_FORMAT, "merge %u is not two pieces with a space between", i);
@@ -101,9 +107,21 @@ void tfm_draft_flag(tfm_draft *d, int64_t id, unsigned flags) {
 /* Names under which models in use end a turn or a text. They count only for control and added
  * tokens: a piece that is plain text never ends anything. */
 static const char *const eog_names[] = {
-    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>",
-    "<end_of_turn>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>", "<|EOT|>",
-    ("<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"), "<end_of_utterance>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<|return|>",
+    "<|call|>",
+    "<EOT>",
+    "_<EOT>",
+    "<|EOT|>",
+    ("<\xef\xbd\x9c"
+     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
+    "<end_of_utterance>",
 };
 
 static bool ends_turn(const char *s, size_t n) {

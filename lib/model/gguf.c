@@ -32,8 +32,8 @@ void tfm_gguf_item(const tfm_meta *array, size_t i, tfm_meta *out) {
     tfm_gguf_number(array->items_form, first + i * tfm_gguf_value_bytes(array->items_form), out);
 }
 
-static tfm_status array_items(tfm_source *s, const tfm_gguf_kv *kv, const tfm_map *map,
-                              tfm_meta *m, tfm_error *err) {
+static tfm_status array_items(tfm_source *s, const tfm_gguf_kv *kv, const tfm_map *map, tfm_meta *m,
+                              tfm_error *err) {
     m->n = (size_t)kv->n;
     m->items_form = kv->item_type;
     m->items = kv->value;
@@ -63,8 +63,7 @@ static tfm_status array_items(tfm_source *s, const tfm_gguf_kv *kv, const tfm_ma
     return TFM_OK;
 }
 
-static tfm_status add_kv(tfm_source *s, const tfm_gguf_kv *kv, const tfm_map *map,
-                         tfm_error *err) {
+static tfm_status add_kv(tfm_source *s, const tfm_gguf_kv *kv, const tfm_map *map, tfm_error *err) {
     tfm_meta m = {0};
     TFM_TRY(tfm_arena_strndup(s->arena, &m.key, kv->key, kv->key_len, err));
     if (kv->type == TFM_GGUF_STRING) {

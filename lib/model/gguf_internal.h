@@ -44,8 +44,8 @@ typedef struct tfm_gguf_head {
 typedef struct tfm_gguf_kv {
     const char *key; /* not NUL-terminated */
     size_t key_len;
-    uint32_t type, item_type; /* item_type: of an array's elements */
-    uint64_t n;               /* elements of an array, bytes of a string */
+    uint32_t type, item_type;   /* item_type: of an array's elements */
+    uint64_t n;                 /* elements of an array, bytes of a string */
     const unsigned char *value; /* the number, the string's bytes, the array's first element */
     uint64_t from, to;          /* where the whole pair stands */
 } tfm_gguf_kv;
@@ -62,8 +62,8 @@ typedef struct tfm_gguf_info {
 tfm_status tfm_gguf_start(tfm_gguf_cursor *c, tfm_gguf_head *head, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_gguf_next_kv(tfm_gguf_cursor *c, tfm_gguf_kv *kv, tfm_error *err) TFM_MUST_CHECK;
 /* TFM_UNSUPPORTED names an element type that tfm has not. */
-tfm_status tfm_gguf_next_info(tfm_gguf_cursor *c, tfm_gguf_info *info, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_gguf_next_info(tfm_gguf_cursor *c, tfm_gguf_info *info,
+                              tfm_error *err) TFM_MUST_CHECK;
 /* A string: u64 length, bytes. false at the end of the bytes. */
 bool tfm_gguf_string(tfm_gguf_cursor *c, const char **s, uint64_t *n);
 /* The number of ggml's type for a dtype; -1 if it has none (u8). */

@@ -1,7 +1,7 @@
 /* gguf_put_vocab.c - a vocabulary as GGUF metadata (tokenizer.*): the way back of gguf_vocab.c.
  *
  * What GGUF cannot say is refused, so that a vocabulary that was written is, read again, the same.
- * A pre-tokenizer has only a name there: the patterns are compared with those of every known one. */
+ * A pre-tokenizer has only a name there: the patterns are compared with those of each known one. */
 #include <string.h>
 
 #include "model/json_internal.h"
@@ -46,10 +46,11 @@ static bool same_splitting(const tfm_vocab_settings *s, const tfm_vocab_source *
 }
 
 static tfm_status find_pre(const tfm_vocab_settings *s, const char **name, tfm_error *err) {
-    static const char *const names[] = {
-        "gpt-2", "llama-bpe", "qwen2", "mpt", "starcoder", "dbrx", "stablelm2", "qwen35",
-        "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "gpt-4o", "tekken", "kimi-k2",
-        "bloom", "viking", "superbpe", "default"};
+    static const char *const names[] = {"gpt-2",        "llama-bpe",      "qwen2",       "mpt",
+                                        "starcoder",    "dbrx",           "stablelm2",   "qwen35",
+                                        "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon",
+                                        "gpt-4o",       "tekken",         "kimi-k2",     "bloom",
+                                        "viking",       "superbpe",       "default"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tfm_vocab_source v = {.normaliser = "none", .byte_level = true};
         *name = names[i];

@@ -4,8 +4,8 @@
  *     llama.rope.freq_base: {f32: 10000}
  *     some.array: {u32: [1, 2, 3]}
  *
- * The section is YAML of this one shape, read by libyaml's events; anything else is refused, so that
- * what is written is exactly what stands there. */
+ * The section is YAML of this one shape, read by libyaml's events; anything else is refused, so
+ * that what is written is exactly what stands there. */
 #include <string.h>
 #include <yaml.h>
 
@@ -14,8 +14,8 @@
 static const struct {
     const char *name;
     uint32_t type;
-} types[] = {{"u32", TFM_GGUF_U32}, {"i32", TFM_GGUF_I32},   {"u64", TFM_GGUF_U64},
-             {"i64", TFM_GGUF_I64}, {"f32", TFM_GGUF_F32},   {"bool", TFM_GGUF_BOOL},
+} types[] = {{"u32", TFM_GGUF_U32},   {"i32", TFM_GGUF_I32}, {"u64", TFM_GGUF_U64},
+             {"i64", TFM_GGUF_I64},   {"f32", TFM_GGUF_F32}, {"bool", TFM_GGUF_BOOL},
              {"str", TFM_GGUF_STRING}};
 
 tfm_status tfm_gguf_put_u32(tfm_buf *b, uint32_t v, tfm_error *err) {
@@ -80,11 +80,11 @@ static tfm_status put_scalar(tfm_buf *b, uint32_t type, const char *s, size_t n,
 typedef struct state {
     tfm_buf *b;
     uint64_t *n_kv;
-    unsigned depth;   /* 0 outside, 1 in the section, 2 in {type: value}, 3 in an array */
-    char *key;        /* the key whose value comes, at depth 1 and 2 */
+    unsigned depth; /* 0 outside, 1 in the section, 2 in {type: value}, 3 in an array */
+    char *key;      /* the key whose value comes, at depth 1 and 2 */
     uint32_t type;
     bool has_type;
-    size_t count_at;  /* where the array's length stands */
+    size_t count_at; /* where the array's length stands */
     uint64_t n_items;
 } state;
 

@@ -24,7 +24,8 @@ static unsigned flags_of(int64_t ggml_type) {
 }
 
 static bool is_text(const tfm_meta *m, const char *s) {
-    return m && m->type == TFM_META_STRING && m->s_len == strlen(s) && memcmp(m->s, s, m->s_len) == 0;
+    return m && m->type == TFM_META_STRING && m->s_len == strlen(s) &&
+           memcmp(m->s, s, m->s_len) == 0;
 }
 
 /* An array of the given element type under KEY; NULL if absent. `want` elements unless 0. */
@@ -74,8 +75,8 @@ static tfm_status take_merges(const tfm_source *s, tfm_draft *d, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status take_id(const tfm_source *s, const tfm_draft *d, const char *key, int32_t fallback,
-                          int32_t *out, tfm_error *err) {
+static tfm_status take_id(const tfm_source *s, const tfm_draft *d, const char *key,
+                          int32_t fallback, int32_t *out, tfm_error *err) {
     const tfm_meta *m = tfm_source_meta(s, key);
     *out = fallback < (int64_t)d->src.n ? fallback : -1;
     if (!m) return TFM_OK;

@@ -86,8 +86,8 @@ static uint32_t file_type(const plan *p) {
     static const struct {
         tfm_dtype t;
         uint32_t number;
-    } map[] = {{TFM_F32, 0},  {TFM_F16, 1},   {TFM_Q4_0, 2},  {TFM_Q4_1, 3},  {TFM_Q8_0, 7},
-               {TFM_Q5_0, 8}, {TFM_Q5_1, 9},  {TFM_Q2_K, 10}, {TFM_Q3_K, 12}, {TFM_Q4_K, 15},
+    } map[] = {{TFM_F32, 0},   {TFM_F16, 1},   {TFM_Q4_0, 2},  {TFM_Q4_1, 3},  {TFM_Q8_0, 7},
+               {TFM_Q5_0, 8},  {TFM_Q5_1, 9},  {TFM_Q2_K, 10}, {TFM_Q3_K, 12}, {TFM_Q4_K, 15},
                {TFM_Q5_K, 17}, {TFM_Q6_K, 18}, {TFM_BF16, 32}};
     enum { N = sizeof map / sizeof *map };
     uint64_t elements[N] = {0}, count;
@@ -200,8 +200,8 @@ static tfm_status make_pairs(plan *p, const tfm_model *m, const tfm_vocab *v, tf
                              uint64_t *n_kv, tfm_error *err) {
     tfm_buf section = {0};
     bool found;
-    tfm_status st = tfm_description_section(tfm_model_description(m, NULL), "gguf", &section,
-                                            &found, err);
+    tfm_status st =
+        tfm_description_section(tfm_model_description(m, NULL), "gguf", &section, &found, err);
     if (st == TFM_OK && !found)
         st = tfm_fail(err, TFM_UNSUPPORTED, "this architecture has no names in GGUF");
     if (st == TFM_OK) st = tfm_gguf_put_section(kv, &section, n_kv, err);
@@ -281,8 +281,10 @@ static tfm_status write_plan(const plan *p, int fd, const char *name, tfm_error 
     for (size_t i = 0; i < p->n; i++) {
         const tfm_tensor *t = p->tensor[i];
         uint64_t bytes = rows_bytes(t);
-        if (t->layout == TFM_LAYOUT_P16) TFM_TRY(write_p16(fd, name, t, err));
-        else TFM_TRY(write_rows(fd, name, t->data, bytes, err));
+        if (t->layout == TFM_LAYOUT_P16)
+            TFM_TRY(write_p16(fd, name, t, err));
+        else
+            TFM_TRY(write_rows(fd, name, t->data, bytes, err));
         bool last = i + 1 == p->n;
         if (!last || !p->is_original) TFM_TRY(write_pad(fd, name, bytes, p->alignment, err));
     }
@@ -298,8 +300,10 @@ tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name, tfm_error *err
     TFM_TRY(tfm_alloc(&list, tfm_model_n_tensors(m) + 1, sizeof *p.tensor, err));
     p.tensor = list;
     tfm_status st = blob ? plan_kept(&p, m, blob, err) : plan_new(&p, m, v, err);
-    if (st != TFM_OK) st = tfm_error_prefix(err, st, "%s", tfm_model_path(m));
-    else st = write_plan(&p, fd, name, err);
+    if (st != TFM_OK)
+        st = tfm_error_prefix(err, st, "%s", tfm_model_path(m));
+    else
+        st = write_plan(&p, fd, name, err);
     tfm_buf_free(&p.header);
     tfm_free(list);
     return st;

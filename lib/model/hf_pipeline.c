@@ -15,8 +15,7 @@
 /* ByteLevel's own pattern when use_regex is set (GPT-2's). Its last alternative, "|\s+", is left
  * out: what no alternative matches is a part of its own, which gives the same parts, and without it
  * the vocabulary has the same id as the one that a GGUF calls gpt-2. */
-#define GPT2_PATTERN \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
 
 static const char *type_of(const json_t *j) {
     const char *type = tfm_json_text(j, "type", NULL);
@@ -103,8 +102,8 @@ static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
 }
 
 /* Older files say add_prefix_space, newer ones prepend_scheme. "first" and "always" differ only for
- * text after an added token, where tfm adds no space: "always" is taken as the older files meant it,
- * since tfm treats one text as one. */
+ * text after an added token, where tfm adds no space: "always" is taken as older files meant it, since
+ * tfm treats one text as one. */
 static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     static const char parts[] = META_SPACE "?[^" META_SPACE "]+|" META_SPACE;
     size_t n;
@@ -235,8 +234,8 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
                               tfm_error *err) {
     const char *content = tfm_json_text(token, "content", NULL);
     bool special = tfm_json_bool(token, "special", false);
-    bool changes = strcmp(d->src.normaliser, "none") != 0 || d->src.space_to_meta ||
-                   d->src.add_space_prefix;
+    bool changes =
+        strcmp(d->src.normaliser, "none") != 0 || d->src.space_to_meta || d->src.add_space_prefix;
     *flags = special ? TFM_TOKEN_CONTROL : TFM_TOKEN_ADDED;
     if (tfm_json_bool(token, "lstrip", false)) *flags |= TFM_TOKEN_LSTRIP;
     if (tfm_json_bool(token, "rstrip", false)) *flags |= TFM_TOKEN_RSTRIP;
@@ -244,8 +243,8 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);
     /* Control tokens are matched only on request and then as they are written. */
     if (!special && changes && tfm_json_bool(token, "normalized", true))
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "added token '%s' is matched in the normalized text", content);
+        return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' is matched in the normalized text",
+                        content);
     return TFM_OK;
 }
 

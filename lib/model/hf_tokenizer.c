@@ -1,7 +1,7 @@
 /* hf_tokenizer.c - tokenizer.json of Hugging Face's tokenizers, model BPE.
  *
- * The pieces and merges stay in jansson's tree, which the draft keeps until its tables are built.
- * What the stages around the model mean is in hf_pipeline.c. */
+ * The pieces stay in jansson's tree, which the draft keeps until its tables are built; merges are
+ * read by hf_merges.c. What the stages around the model mean is in hf_pipeline.c. */
 #include <string.h>
 
 #include "model/json_internal.h"
@@ -62,27 +62,6 @@ static tfm_status take_pieces(tfm_draft *d, json_t *vocab, tfm_error *err) {
     return TFM_OK;
 }
 
-/* Merges as "a b" or as ["a", "b"]. */
-static tfm_status take_merges(tfm_draft *d, const json_t *merges, tfm_error *err) {
-    if (!json_is_array(merges)) return tfm_fail(err, TFM_FORMAT, "the merges are no array");
-    TFM_TRY(tfm_draft_merges(d, json_array_size(merges), err));
-    for (uint32_t i = 0; i < d->src.n_merges; i++) {
-        const json_t *m = json_array_get(merges, i);
-        const json_t *left = json_array_get(m, 0), *right = json_array_get(m, 1);
-        if (json_is_string(m)) {
-            TFM_TRY(tfm_draft_merge_text(d, i, json_string_value(m), json_string_length(m), err));
-            continue;
-        }
-        if (json_array_size(m) != 2 || !json_is_string(left) || !json_is_string(right))
-            return tfm_fail(err, TFM_FORMAT, "merge %u is not two pieces", i);
-        d->left[i] = json_string_value(left);
-        d->left_len[i] = (uint32_t)json_string_length(left);
-        d->right[i] = json_string_value(right);
-        d->right_len[i] = (uint32_t)json_string_length(right);
-    }
-    return TFM_OK;
-}
-
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) {
     for (size_t i = 0; i < json_array_size(added); i++) {
         const json_t *token = json_array_get(added, i);
@@ -91,8 +70,10 @@ tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) 
         unsigned flags;
         const char *content = tfm_json_text(token, "content", &n);
         if (id < 0 || id >= d->src.n)
-            return tfm_fail(err, TFM_UNSUPPORTED, "added token %lld lies behind the %u pieces of "
-                            "this file; save a tokenizer.json", (long long)id, d->src.n);
+            return tfm_fail(err, TFM_UNSUPPORTED,
+                            "added token %lld lies behind the %u pieces of "
+                            "this file; save a tokenizer.json",
+                            (long long)id, d->src.n);
         if (!content || n == 0 || n > UINT32_MAX)
             return tfm_fail(err, TFM_FORMAT, "added token %lld has no content", (long long)id);
         if (d->flags[id] != TFM_TOKEN_UNUSED &&
@@ -136,7 +117,6 @@ static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
     d->src.type = TFM_VOCAB_BPE;
     d->src.ignore_merges = tfm_json_bool(model, "ignore_merges", false);
     TFM_TRY(take_pieces(d, vocab, err));
-    TFM_TRY(take_merges(d, json_object_get(model, "merges"), err));
     TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
     TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
     TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
@@ -145,11 +125,27 @@ static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
     return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
 }
 
+/* Parses the text without what stands in [from, to). */
+static tfm_status parse_without(json_t **out, const tfm_map *file, uint64_t from, uint64_t to,
+                                tfm_error *err) {
+    tfm_buf rest = {0};
+    tfm_status st = tfm_buf_reserve(&rest, file->size - (size_t)(to - from), err);
+    if (st == TFM_OK) st = tfm_buf_add(&rest, file->data, (size_t)from, err);
+    if (st == TFM_OK) st = tfm_buf_add(&rest, file->data + to, file->size - (size_t)to, err);
+    if (st == TFM_OK) st = tfm_json_parse(out, rest.data, rest.len, "tokenizer.json", err);
+    tfm_buf_free(&rest);
+    return st;
+}
+
 tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
-    json_t *j;
-    TFM_TRY(tfm_json_parse(&j, file->data, file->size, "tokenizer.json", err));
+    uint64_t from = 0, to = 0;
+    json_t *j = NULL;
+    bool found = tfm_hf_find_merges(file, &from, &to);
+    TFM_TRY(parse_without(&j, file, from, to, err));
     d->json = j; /* freed with the draft */
-    return take_all(d, j, err);
+    TFM_TRY(take_all(d, j, err));
+    if (!found) return tfm_fail(err, TFM_FORMAT, "the model has no array of merges");
+    return tfm_hf_take_merges(d, file->data + from, to - from, err);
 }
 
 /* ---- vocab.json and merges.txt ---- */
@@ -186,8 +182,10 @@ tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merg
     json_t *j;
     uint64_t n;
     if (!names_gpt2(kind) && !names_qwen2(kind))
-        return tfm_fail(err, TFM_UNSUPPORTED, "vocab.json of %s (GPT-2's and Qwen2's are taken); "
-                        "save a tokenizer.json", kind);
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "vocab.json of %s (GPT-2's and Qwen2's are taken); "
+                        "save a tokenizer.json",
+                        kind);
     TFM_TRY(tfm_json_parse(&j, vocab->data, vocab->size, "vocab.json", err));
     d->json = j;
     TFM_TRY(count_ids(j, added, &n, err));

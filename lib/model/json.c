@@ -2,7 +2,7 @@
  *
  * jansson builds a tree that can be forty times as large as the text ("[[],[],[],..."). So the text
  * is looked over first: its brackets, strings and commas give an upper estimate of the tree's size,
- * and a text whose estimate is far beyond that of any real file is refused before it costs memory. */
+ * and a text whose estimate is far beyond any real file's is refused before it costs memory. */
 #include <math.h>
 #include <string.h>
 
@@ -16,8 +16,8 @@ enum {
     COST_VALUE = 48,   /* a number, and its place in the array or object around it */
     DEPTH_MAX = 32     /* of configurations; tokenizer.json needs less */
 };
-/* Room for small files; four times its size covers the longest tokenizer.json in use. */
-#define COST_BASE ((uint64_t)52 << 20)
+/* Room for a vocab.json of 200,000 pieces; longer files have it by their size. */
+#define COST_BASE ((uint64_t)40 << 20)
 
 /* Skips the string whose opening quote is at p[i]; returns the index after its end. */
 static uint64_t skip_string(const unsigned char *p, uint64_t n, uint64_t i) {
@@ -50,7 +50,7 @@ tfm_status tfm_json_parse(json_t **out, const void *text, uint64_t n, const char
     const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     json_error_t why;
     *out = NULL;
-    if (estimate(text, n) > COST_BASE + 4 * n)
+    if (estimate(text, n) > COST_BASE + 3 * n)
         return tfm_fail(err, TFM_LIMIT, "%s: too many values for its size", name);
     json_t *j;
     tfm_status st = tfm_json_load(&j, text, (size_t)n, flags, &why, err);

@@ -40,6 +40,13 @@ tfm_status tfm_hf_added_list(const json_t *config, json_t **out, tfm_error *err)
 /* Puts added tokens (an array as in tokenizer.json) into their places. */
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) TFM_MUST_CHECK;
 
+/* Where the elements of model.merges stand in the text of a tokenizer.json: bytes [from, to),
+ * between the brackets. false: there is no such array. */
+bool tfm_hf_find_merges(const tfm_map *file, uint64_t *from, uint64_t *to);
+/* Parses these elements, "a b" or ["a", "b"]. The text may go afterwards. */
+tfm_status tfm_hf_take_merges(tfm_draft *d, const unsigned char *text, uint64_t n,
+                              tfm_error *err) TFM_MUST_CHECK;
+
 /* ---- whole files ---- */
 
 /* tokenizer.json. */

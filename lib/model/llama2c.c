@@ -68,8 +68,8 @@ static size_t list_parts(const llama2c *h, part out[MAX_PARTS]) {
     const part embedding = {"token_embedding_table", false, h->vocab_size, d};
     const part rms_att = {"rms_att_weight", true, d, 0}, rms_ffn = {"rms_ffn_weight", true, d, 0};
     const part rms_final = {"rms_final_weight", false, d, 0};
-    const part attention[] = {{"wq", true, d, d}, {"wk", true, kv, d}, {"wv", true, kv, d},
-                              {"wo", true, d, d}};
+    const part attention[] = {
+        {"wq", true, d, d}, {"wk", true, kv, d}, {"wv", true, kv, d}, {"wo", true, d, d}};
     const part ffn[] = {{"w1", true, f, d}, {"w2", true, d, f}, {"w3", true, f, d}};
     const part freq = {NULL, false, h->seq_len, angles};
     const part wcls = {"wcls", false, h->vocab_size, d};

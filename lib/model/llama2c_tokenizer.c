@@ -68,8 +68,7 @@ static tfm_status spaces_to_meta(tfm_arena *a, const char **piece, uint32_t *len
     return TFM_OK;
 }
 
-tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n,
-                                 tfm_error *err) {
+tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err) {
     uint64_t count = count_pieces(p, n), at = 4;
     if (count < 3)
         return tfm_fail(err, TFM_FORMAT, "no llama2.c tokenizer: a piece is cut off or too long");
@@ -118,7 +117,8 @@ tfm_status tfm_llama2c_find_tokenizer(tfm_source *s, const char **path, tfm_erro
     }
     closedir(dir);
     if (st == TFM_OK && n > 1)
-        st = tfm_fail(err, TFM_NOTFOUND,
-                      "%s: %zu files tok*.bin lie beside it; name one with --tokenizer", s->path, n);
+        st =
+            tfm_fail(err, TFM_NOTFOUND,
+                     "%s: %zu files tok*.bin lie beside it; name one with --tokenizer", s->path, n);
     return st;
 }

@@ -103,8 +103,8 @@ static tfm_status add_entries(tfm_source *s, entry *e, size_t n, const unsigned 
     return TFM_OK;
 }
 
-static tfm_status read_tree(tfm_source *s, json_t *tree, const unsigned char *data,
-                            uint64_t n_data, tfm_error *err) {
+static tfm_status read_tree(tfm_source *s, json_t *tree, const unsigned char *data, uint64_t n_data,
+                            tfm_error *err) {
     size_t n = 0;
     void *p;
     if (json_object_size(tree) > TFM_MAX_TENSORS + 1)

@@ -1,7 +1,7 @@
 /* source.c - a foreign checkpoint: which reader takes it, and the questions it answers.
  *
  * The readers fill metadata, tensors and blobs when the source is opened, and touch no weight. The
- * vocabulary is read only when it is asked for: a converter needs it, a look at the tensors does not.
+ * vocabulary is read only when it is asked for: a converter needs it, a look at tensors does not.
  *
  * Owns the mapped files and the arena that all names and small arrays live in. */
 #include <string.h>
@@ -25,8 +25,7 @@ void tfm_source_free(tfm_source *s) {
 
 /* ---- what the readers add ---- */
 
-tfm_status tfm_source_map(tfm_source *s, const char *path, tfm_source_file **file,
-                          tfm_error *err) {
+tfm_status tfm_source_map(tfm_source *s, const char *path, tfm_source_file **file, tfm_error *err) {
     void *p = s->file;
     if (s->n_files >= TFM_SOURCE_MAX_FILES)
         return tfm_fail(err, TFM_LIMIT, "more than %u files", TFM_SOURCE_MAX_FILES);
@@ -79,8 +78,8 @@ tfm_status tfm_source_add_blob(tfm_source *s, const char *name, const void *p, u
     if (s->n_blobs >= TFM_SOURCE_MAX_BLOBS || n > UINT32_MAX)
         return tfm_fail(err, TFM_LIMIT, "too much metadata: %llu bytes of %s",
                         (unsigned long long)n, name);
-    *t = (tfm_tensor){.dtype = TFM_U8, .rank = 1, .dims = {(uint32_t)n, 1, 1, 1}, .data = p,
-                      .bytes = n};
+    *t = (tfm_tensor){
+        .dtype = TFM_U8, .rank = 1, .dims = {(uint32_t)n, 1, 1, 1}, .data = p, .bytes = n};
     tfm_status st = tfm_buf_printf(&full, err, "source.%s", name);
     if (st == TFM_OK) st = tfm_arena_strndup(s->arena, &t->name, full.data, full.len, err);
     tfm_buf_free(&full);
@@ -93,9 +92,12 @@ tfm_status tfm_source_beside(tfm_source *s, const char *path, bool is_dir, const
     tfm_buf b = {0};
     tfm_status st;
     const char *slash = strrchr(path, '/');
-    if (is_dir) st = tfm_buf_printf(&b, err, "%s/%s", path, name);
-    else if (slash) st = tfm_buf_printf(&b, err, "%.*s/%s", (int)(slash - path), path, name);
-    else st = tfm_buf_str(&b, name, err);
+    if (is_dir)
+        st = tfm_buf_printf(&b, err, "%s/%s", path, name);
+    else if (slash)
+        st = tfm_buf_printf(&b, err, "%.*s/%s", (int)(slash - path), path, name);
+    else
+        st = tfm_buf_str(&b, name, err);
     if (st == TFM_OK) st = tfm_arena_strndup(s->arena, out, b.data, b.len, err);
     tfm_buf_free(&b);
     return st;
@@ -187,12 +189,14 @@ tfm_status tfm_source_open(tfm_source **out, const char *path, const char *token
     tfm_status st = tfm_arena_new(&s->arena, err);
     if (st == TFM_OK) st = tfm_arena_strndup(s->arena, &s->path, path, strlen(path), err);
     if (st == TFM_OK && tokenizer_path)
-        st = tfm_arena_strndup(s->arena, &s->tokenizer_path, tokenizer_path,
-                               strlen(tokenizer_path), err);
+        st = tfm_arena_strndup(s->arena, &s->tokenizer_path, tokenizer_path, strlen(tokenizer_path),
+                               err);
     if (st == TFM_OK) st = open_path(s, err);
     s->n_checkpoint_files = s->n_files;
-    if (st == TFM_OK) *out = s;
-    else tfm_source_free(s);
+    if (st == TFM_OK)
+        *out = s;
+    else
+        tfm_source_free(s);
     return st;
 }
 

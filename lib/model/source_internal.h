@@ -13,8 +13,8 @@
 #include "model/names_internal.h"
 #include "tfm/model.h"
 
-#define TFM_SOURCE_MAX_FILES 4096u   /* shards */
-#define TFM_SOURCE_MAX_META 65536u   /* keys */
+#define TFM_SOURCE_MAX_FILES 4096u /* shards */
+#define TFM_SOURCE_MAX_META 65536u /* keys */
 #define TFM_SOURCE_MAX_BLOBS 8u
 #define TFM_SOURCE_MAX_VOCAB (4u << 20) /* pieces: sixteen times the largest in use */
 
@@ -49,13 +49,12 @@ struct tfm_source {
 
 /* Maps a file and keeps it. head: see above; SIZE_MAX: all of it. *file is good until the next call
  * (the maps themselves do not move). */
-tfm_status tfm_source_map(tfm_source *s, const char *path, tfm_source_file **file, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_source_map(tfm_source *s, const char *path, tfm_source_file **file,
+                          tfm_error *err) TFM_MUST_CHECK;
 /* Adds m (strings already in the arena). TFM_FORMAT: the key is there already. */
 tfm_status tfm_source_add_meta(tfm_source *s, const tfm_meta *m, tfm_error *err) TFM_MUST_CHECK;
 /* Adds a view; name already in the arena. Sizes are checked against dims. */
-tfm_status tfm_source_add_tensor(tfm_source *s, const tfm_tensor *t, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_source_add_tensor(tfm_source *s, const tfm_tensor *t, tfm_error *err) TFM_MUST_CHECK;
 /* Keeps raw bytes (borrowed, alive as long as s) as "source.NAME". Empty ones are not kept. */
 tfm_status tfm_source_add_blob(tfm_source *s, const char *name, const void *p, uint64_t n,
                                tfm_error *err) TFM_MUST_CHECK;
@@ -85,15 +84,15 @@ bool tfm_spm_model_matches(const unsigned char *p, uint64_t n);
 typedef struct tfm_draft {
     tfm_arena *arena;
     tfm_vocab_source src;
-    const char **piece;   /* [src.n] */
-    uint32_t *piece_len;  /* [src.n] */
-    float *score;         /* [src.n], or NULL */
-    uint8_t *flags;       /* [src.n] */
-    const char **left, **right;        /* [src.n_merges] */
-    uint32_t *left_len, *right_len;    /* [src.n_merges] */
-    const char **pattern;              /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
-    void *json;                        /* json_t that the pieces point into, or NULL */
-    void *added;                       /* another */
+    const char **piece;             /* [src.n] */
+    uint32_t *piece_len;            /* [src.n] */
+    float *score;                   /* [src.n], or NULL */
+    uint8_t *flags;                 /* [src.n] */
+    const char **left, **right;     /* [src.n_merges] */
+    uint32_t *left_len, *right_len; /* [src.n_merges] */
+    const char **pattern;           /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
+    void *json;                     /* json_t that the pieces point into, or NULL */
+    void *added;                    /* another */
 } tfm_draft;
 
 #define TFM_DRAFT_PATTERNS 16u
@@ -101,8 +100,8 @@ typedef struct tfm_draft {
 /* Frees what is not in the arena. */
 void tfm_draft_clear(tfm_draft *d);
 /* Appends a pre-tokenizer pattern (copied into the arena). */
-tfm_status tfm_draft_pattern(tfm_draft *d, const char *pattern, size_t n, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_draft_pattern(tfm_draft *d, const char *pattern, size_t n,
+                             tfm_error *err) TFM_MUST_CHECK;
 /* The id of an exact piece, -1 if there is none. Linear: for a handful of special tokens. */
 int32_t tfm_draft_find(const tfm_draft *d, const char *s, size_t n);
 
@@ -110,8 +109,8 @@ int32_t tfm_draft_find(const tfm_draft *d, const char *s, size_t n);
 tfm_status tfm_draft_pieces(tfm_draft *d, uint64_t n, bool scores, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_draft_merges(tfm_draft *d, uint64_t n, tfm_error *err) TFM_MUST_CHECK;
 /* Splits "left right" at the first space that is not at the start into merge i. */
-tfm_status tfm_draft_merge_text(tfm_draft *d, uint32_t i, const char *s, size_t n, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_draft_merge_text(tfm_draft *d, uint32_t i, const char *s, size_t n,
+                                tfm_error *err) TFM_MUST_CHECK;
 void tfm_draft_flag(tfm_draft *d, int64_t id, unsigned flags);
 /* Marks as EOG the eos and every control or added token with a name known to end a turn. */
 void tfm_draft_mark_eog(tfm_draft *d);
@@ -119,19 +118,19 @@ void tfm_draft_mark_eog(tfm_draft *d);
 int tfm_byte_piece(const char *s, size_t n);
 
 /* Each fills d, whose arena is set; the bytes stay mapped while d lives. */
-tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_error *err)
-    TFM_MUST_CHECK;
-tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err)
-    TFM_MUST_CHECK;
-tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found,
+                          tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n,
+                                 tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n,
+                         tfm_error *err) TFM_MUST_CHECK;
 /* The tokenizer at a path (file or folder); *found false if there is none in that folder. */
 tfm_status tfm_tokenizer_at(tfm_source *s, const char *path, tfm_draft *d, bool *found,
                             tfm_error *err) TFM_MUST_CHECK;
 /* The tokenizer's file in a folder (or beside a file); NULL if there is none. */
-tfm_status tfm_tokenizer_in(tfm_source *s, const char *path, const char **out, tfm_error *err)
-    TFM_MUST_CHECK;
-tfm_status tfm_llama2c_find_tokenizer(tfm_source *s, const char **path, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_tokenizer_in(tfm_source *s, const char *path, const char **out,
+                            tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_llama2c_find_tokenizer(tfm_source *s, const char **path,
+                                      tfm_error *err) TFM_MUST_CHECK;
 
 #endif

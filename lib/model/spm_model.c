@@ -26,8 +26,8 @@ typedef struct cursor {
 /* One field of a message. */
 typedef struct field {
     uint64_t number;
-    uint64_t value;       /* varint, or the bits of a fixed field */
-    cursor bytes;         /* WIRE_BYTES */
+    uint64_t value; /* varint, or the bits of a fixed field */
+    cursor bytes;   /* WIRE_BYTES */
     unsigned wire;
 } field;
 
@@ -55,8 +55,8 @@ static bool next_field(cursor *c, field *f, bool *ok) {
     case WIRE_64:
     case WIRE_32:
         tag = f->wire == WIRE_64 ? 8 : 4;
-        if ((*ok = left >= tag)) f->value = tag == 8 ? tfm_load_u64(c->p + c->at)
-                                                     : tfm_load_u32(c->p + c->at);
+        if ((*ok = left >= tag))
+            f->value = tag == 8 ? tfm_load_u64(c->p + c->at) : tfm_load_u32(c->p + c->at);
         if (*ok) c->at += tag;
         break;
     case WIRE_BYTES:
@@ -179,9 +179,11 @@ static tfm_status one_piece(tfm_draft *d, uint32_t i, cursor c, bool byte_fallba
 
 static tfm_status check_kind(const spm *m, tfm_error *err) {
     if (m->model_type == MODEL_UNIGRAM)
-        return tfm_fail(err, TFM_UNSUPPORTED, "a SentencePiece model of type unigram (BPE is taken)");
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "a SentencePiece model of type unigram (BPE is taken)");
     if (m->model_type != MODEL_BPE)
-        return tfm_fail(err, TFM_UNSUPPORTED, "a SentencePiece model of type %llu (2, BPE, is taken)",
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "a SentencePiece model of type %llu (2, BPE, is taken)",
                         (unsigned long long)m->model_type);
     if (m->has_charsmap)
         return tfm_fail(err, TFM_UNSUPPORTED, "SentencePiece normalisation '%.*s' by a table",
@@ -197,8 +199,14 @@ static int32_t checked_id(const tfm_draft *d, int32_t id) {
 
 tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_error *err) {
     /* the defaults of sentencepiece_model.proto */
-    spm m = {.model_type = MODEL_UNIGRAM, .unk = 0, .bos = 1, .eos = 2, .pad = -1,
-             .add_prefix = true, .remove_extra = true, .escape = true,
+    spm m = {.model_type = MODEL_UNIGRAM,
+             .unk = 0,
+             .bos = 1,
+             .eos = 2,
+             .pad = -1,
+             .add_prefix = true,
+             .remove_extra = true,
+             .escape = true,
              .normaliser = {.p = (const unsigned char *)"", .n = 0}};
     cursor c = {.p = p, .n = n};
     field f;

@@ -98,7 +98,8 @@ static tfm_status read_file(tfm_source *s, const char *path, const json_t *confi
 
 /* The model's own configuration fills in what the tokenizer's files do not say. */
 static void ids_from_model(const tfm_source *s, tfm_draft *d) {
-    int64_t bos = tfm_source_int(s, "bos_token_id", -1), eos = tfm_source_int(s, "eos_token_id", -1);
+    int64_t bos = tfm_source_int(s, "bos_token_id", -1),
+            eos = tfm_source_int(s, "eos_token_id", -1);
     if (d->src.bos < 0 && bos >= 0 && bos < d->src.n) d->src.bos = (int32_t)bos;
     if (d->src.eos < 0 && eos >= 0 && eos < d->src.n) d->src.eos = (int32_t)eos;
 }
@@ -107,8 +108,8 @@ tfm_status tfm_tokenizer_at(tfm_source *s, const char *path, tfm_draft *d, bool 
                             tfm_error *err) {
     const char *file = path;
     json_t *config;
-    if (tfm_path_is_dir(path) || (s->format == TFM_SOURCE_HF && strcmp(path, s->path) == 0 &&
-                                  s->n_tensors > 0))
+    if (tfm_path_is_dir(path) ||
+        (s->format == TFM_SOURCE_HF && strcmp(path, s->path) == 0 && s->n_tensors > 0))
         TFM_TRY(tfm_tokenizer_in(s, path, &file, err));
     *found = file != NULL;
     if (!file) return TFM_OK;

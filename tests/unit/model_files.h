@@ -1,5 +1,5 @@
-/* model_files.h - what the tests of the model layer share: temporary files and folders, a small GGUF
- * made in memory, and a model made of a source without the architecture layer. */
+/* model_files.h - what the tests of the model layer share: temporary files, a small GGUF made in
+ * memory, and a model made of a source without the architecture layer. */
 #ifndef TFM_TESTS_MODEL_FILES_H
 #define TFM_TESTS_MODEL_FILES_H
 
@@ -71,8 +71,12 @@ static inline tfm_status model_of(tfm_model **out, tfm_source *s, const char *se
         TFM_TRY(tfm_buf_printf(&text, err, "%s%.*s\n", len ? "  " : "", (int)len, line));
         line += len + (line[len] == '\n');
     }
-    tfm_model_parts parts = {.path = "test", .id = id, .vocab_id = v ? v->id : "",
-                             .description = text.data, .description_len = text.len, .tensor = t,
+    tfm_model_parts parts = {.path = "test",
+                             .id = id,
+                             .vocab_id = v ? v->id : "",
+                             .description = text.data,
+                             .description_len = text.len,
+                             .tensor = t,
                              .n_tensors = n};
     tfm_status st = tfm_model_from_parts(out, &parts, err);
     tfm_buf_free(&text);

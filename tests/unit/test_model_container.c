@@ -1,4 +1,4 @@
-/* test_model_container.c - model.bin: what is written is read back, and what is damaged is refused. */
+/* test_model_container.c - model.bin: what is written is read back, what is damaged is refused. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,11 +16,24 @@ static float f32_data[6] = {1, 2, 3, 4, 5, 6};
 static unsigned char p16_data[32 * 4 * 2], q8_data[2 * 34];
 
 static tfm_tensor tensors[3] = {
-    {.name = "a.weight", .dtype = TFM_F32, .rank = 2, .dims = {2, 3, 1, 1}, .data = f32_data,
+    {.name = "a.weight",
+     .dtype = TFM_F32,
+     .rank = 2,
+     .dims = {2, 3, 1, 1},
+     .data = f32_data,
      .bytes = sizeof f32_data},
-    {.name = "blk.0.p", .dtype = TFM_BF16, .layout = TFM_LAYOUT_P16, .rank = 2,
-     .dims = {17, 3, 1, 1}, .data = p16_data, .bytes = sizeof p16_data},
-    {.name = "q", .dtype = TFM_Q8_0, .rank = 2, .dims = {2, 32, 1, 1}, .data = q8_data,
+    {.name = "blk.0.p",
+     .dtype = TFM_BF16,
+     .layout = TFM_LAYOUT_P16,
+     .rank = 2,
+     .dims = {17, 3, 1, 1},
+     .data = p16_data,
+     .bytes = sizeof p16_data},
+    {.name = "q",
+     .dtype = TFM_Q8_0,
+     .rank = 2,
+     .dims = {2, 32, 1, 1},
+     .data = q8_data,
      .bytes = sizeof q8_data},
 };
 
@@ -167,8 +180,8 @@ static void refuses_damage(void) {
 /* An INDEX whose CRC is right and whose content lies. */
 static void refuses_lying_index(void) {
     static const char *const changes[][2] = {
-        {"a.weight f32 rows 2 2 3 ", "a.weight f32 rows 2 2 4 "},  /* dims against bytes */
-        {"a.weight f32 rows 2 2 3 ", "a.weight f32 rows 2 3 2 "},  /* the same bytes: good */
+        {"a.weight f32 rows 2 2 3 ", "a.weight f32 rows 2 2 4 "}, /* dims against bytes */
+        {"a.weight f32 rows 2 2 3 ", "a.weight f32 rows 2 3 2 "}, /* the same bytes: good */
         {"a.weight f32 rows", "a.weight f33 rows"},
         {"a.weight f32 rows", "a.weight f32 rowz"},
         {"blk.0.p bf16 p16 2", "blk.0.p bf16 p16 1"},
@@ -200,7 +213,8 @@ static void refuses_lying_index(void) {
 }
 
 static void section_of_a_description(void) {
-    static const char text[] = "x: 1\ntokenizer_x:\n  no: 1\ntokenizer:\n  a: 1\n\n    b: 2\ngguf:\n";
+    static const char text[] =
+        "x: 1\ntokenizer_x:\n  no: 1\ntokenizer:\n  a: 1\n\n    b: 2\ngguf:\n";
     tfm_error err = {0};
     tfm_buf b = {0};
     bool found;
@@ -228,9 +242,15 @@ static void from_parts(void) {
     tfm_model *m;
     const tfm_vocab *v;
     int one = 1;
-    tfm_model_parts parts = {.path = "x.gguf", .id = id64, .vocab_id = "", .description = "a: 1\n",
-                             .description_len = 5, .tensor = tensors, .n_tensors = 3,
-                             .owner = &one, .free_owner = count_free};
+    tfm_model_parts parts = {.path = "x.gguf",
+                             .id = id64,
+                             .vocab_id = "",
+                             .description = "a: 1\n",
+                             .description_len = 5,
+                             .tensor = tensors,
+                             .n_tensors = 3,
+                             .owner = &one,
+                             .free_owner = count_free};
     CHECK_INT(tfm_model_from_parts(&m, &parts, &err), TFM_OK);
     CHECK(tfm_model_tensor(m, "q") != NULL);
     CHECK_INT(tfm_model_vocab(m, &v, &err), TFM_OK);
@@ -263,7 +283,7 @@ static long touched_kib(void) {
     return kib;
 }
 
-/* Opening reads the start and the end of a file, however large what lies between is. The kernel maps
+/* Opening reads the start and the end of a file, however large what lies between. The kernel maps
  * up to 16 neighbours of a page that is touched (fault-around), so a few dozen pages may show. */
 static void reads_no_weights(void) {
     enum { WEIGHTS = 32 << 20 };
@@ -271,16 +291,23 @@ static void reads_no_weights(void) {
     tfm_model *m;
     void *data;
     if (!CHECK_INT(tfm_alloc(&data, WEIGHTS, 1, &err), TFM_OK)) return;
-    tfm_tensor t[2] = {{.name = "w", .dtype = TFM_F32, .rank = 2, .dims = {1024, 4096, 1, 1},
-                        .data = data, .bytes = WEIGHTS / 2}, {0}};
+    tfm_tensor t[2] = {{.name = "w",
+                        .dtype = TFM_F32,
+                        .rank = 2,
+                        .dims = {1024, 4096, 1, 1},
+                        .data = data,
+                        .bytes = WEIGHTS / 2},
+                       {0}};
     t[1] = t[0];
     t[1].name = "x";
     CHECK_INT(write_model(path, t, 2, &err), TFM_OK);
     tfm_free(data);
     if (!CHECK_INT(tfm_model_open(&m, path, &err), TFM_OK)) return;
     long kib = touched_kib();
-    if (kib < 0) UNIT_SKIP("no /proc/self/smaps");
-    else CHECK(kib <= 1024);
+    if (kib < 0)
+        UNIT_SKIP("no /proc/self/smaps");
+    else
+        CHECK(kib <= 1024);
     tfm_model_free(m);
 }
 

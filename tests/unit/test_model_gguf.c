@@ -206,8 +206,9 @@ static void exact(const char *path) {
 }
 
 static void exact_files(void) {
-    static const char *const golden[] = {"gpt2-f32", "gpt2-q8_0", "llama-f16", "llama-blocks32",
-                                         "llama-blocks256", "qwen2-bf16", "qwen2-q4_0"};
+    static const char *const golden[] = {"gpt2-f32",       "gpt2-q8_0",       "llama-f16",
+                                         "llama-blocks32", "llama-blocks256", "qwen2-bf16",
+                                         "qwen2-q4_0"};
     char path[256];
     for (uint32_t version = 2; version <= 3; version++) {
         small_file(version);
@@ -225,8 +226,10 @@ static void exact_files(void) {
 
 static void exact_assets(void) {
     const char *path = unit_asset("vocabs/ggml-vocab-gpt-2.gguf");
-    if (!path) UNIT_SKIP("needs $TFM_ASSETS/vocabs");
-    else exact(path);
+    if (!path)
+        UNIT_SKIP("needs $TFM_ASSETS/vocabs");
+    else
+        exact(path);
 }
 
 /* A tensor has another type: the metadata stays, but for the file's type. */
@@ -244,7 +247,10 @@ static void changed_type(void) {
     t[0].data = half;
     t[0].bytes = sizeof half;
     tfm_model_parts parts = {
-        .path = "test", .description = "", .tensor = t, .n_tensors = 3,
+        .path = "test",
+        .description = "",
+        .tensor = t,
+        .n_tensors = 3,
         .id = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"};
     CHECK_INT(tfm_model_from_parts(&m, &parts, &err), TFM_OK);
     CHECK_INT(write_gguf(m, "back.gguf", &err), TFM_OK);
@@ -299,22 +305,30 @@ static void made_up_files(void) {
 }
 
 static void made_up_assets(void) {
-    static const char *const names[] = {"stories260K/stories260K.bin", "tokenizers/llama3/tokenizer.json",
-                                        "tokenizers/qwen3/tokenizer.json",
-                                        "llama2-tokenizer/tokenizer.model"};
+    static const char *const names[] = {
+        "stories260K/stories260K.bin", "tokenizers/llama3/tokenizer.json",
+        "tokenizers/qwen3/tokenizer.json", "llama2-tokenizer/tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *path = unit_asset(names[i]);
-        if (path) made_up(path);
-        else UNIT_SKIP("needs $TFM_ASSETS");
+        if (path)
+            made_up(path);
+        else
+            UNIT_SKIP("needs $TFM_ASSETS");
     }
 }
 
 static void wrong_sections(void) {
-    static const char *const bad[] = {
-        "gguf:\n  a: {u32: -1}\n",  "gguf:\n  a: {u32: 4294967296}\n", "gguf:\n  a: {u33: 1}\n",
-        "gguf:\n  a: 1\n",          "gguf:\n  a: {bool: yes}\n",       "gguf:\n  a: {u32: [[1]]}\n",
-        "gguf:\n  a: {u32: {b: 1}}\n", "gguf:\n  - a\n",               "gguf:\n  a: {f32: nan}\n",
-        "gguf:\n  a: {u32: 1\n",    "x: 1\n"};
+    static const char *const bad[] = {"gguf:\n  a: {u32: -1}\n",
+                                      "gguf:\n  a: {u32: 4294967296}\n",
+                                      "gguf:\n  a: {u33: 1}\n",
+                                      "gguf:\n  a: 1\n",
+                                      "gguf:\n  a: {bool: yes}\n",
+                                      "gguf:\n  a: {u32: [[1]]}\n",
+                                      "gguf:\n  a: {u32: {b: 1}}\n",
+                                      "gguf:\n  - a\n",
+                                      "gguf:\n  a: {f32: nan}\n",
+                                      "gguf:\n  a: {u32: 1\n",
+                                      "x: 1\n"};
     tfm_error err = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tfm_source *s;

@@ -1,4 +1,4 @@
-/* test_model_hf.c - Hugging Face folders: safetensors and shards, configurations, tokenizer files. */
+/* test_model_hf.c - Hugging Face folders: safetensors, shards, configurations, tokenizer files. */
 #include "model_files.h"
 #include "text/text_internal.h"
 
@@ -19,14 +19,14 @@ static tfm_status try_header(const char *header, size_t n, tfm_error *err) {
     return try_source("", err);
 }
 
-#define T(name, dtype, shape, from, to)                                                           \
-    "\"" name "\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": [" from ", " \
-    to "]}"
+#define T(name, dtype, shape, from, to)                                                            \
+    "\"" name "\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": [" from      \
+    ", " to "]}"
 
 static void reads_safetensors(void) {
     static const char header[] =
-        "{\"__metadata__\": {\"format\": \"pt\"}, " T("b", "F16", "[2, 3]", "16", "28") ", "
-        T("a", "F32", "[4]", "0", "16") ", " T("s", "I64", "[]", "28", "36") "}  ";
+        "{\"__metadata__\": {\"format\": \"pt\"}, " T("b", "F16", "[2, 3]", "16", "28") ", " T(
+            "a", "F32", "[4]", "0", "16") ", " T("s", "I64", "[]", "28", "36") "}  ";
     tfm_error err = {0};
     tfm_source *s;
     CHECK_INT(try_header(header, 36, &err), TFM_OK);
@@ -51,8 +51,10 @@ static void refuses_safetensors(void) {
     CHECK_INT(try_header("{" T("a", "F32", "[4]", "0", "16") "}", 17, &err), TFM_FORMAT);
     CHECK_INT(try_header("{" T("a", "F32", "[4]", "0", "12") "}", 12, &err), TFM_FORMAT);
     CHECK_INT(try_header("{" T("a", "F32", "[4]", "4", "20") "}", 20, &err), TFM_FORMAT); /* gap */
-    CHECK_INT(try_header("{" T("a", "F32", "[4]", "0", "16") ", " T("b", "F32", "[4]", "8", "24")
-                         "}", 24, &err), TFM_FORMAT); /* overlap */
+    CHECK_INT(
+        try_header("{" T("a", "F32", "[4]", "0", "16") ", " T("b", "F32", "[4]", "8", "24") "}", 24,
+                   &err),
+        TFM_FORMAT); /* overlap */
     CHECK_INT(try_header("{" T("a", "F32", "[4]", "16", "0") "}", 16, &err), TFM_FORMAT);
     CHECK_INT(try_header("{" T("a", "F32", "[4]", "-16", "0") "}", 16, &err), TFM_FORMAT);
     CHECK_INT(try_header("{" T("a", "F32", "[0]", "0", "0") "}", 0, &err), TFM_FORMAT);
@@ -61,8 +63,9 @@ static void refuses_safetensors(void) {
     CHECK(strstr(err.message, "F8_E4M3") != NULL);
     CHECK(try_header("{" T("a", "F32", "[4294967295, 4294967295, 4]", "0", "16") "}", 16, &err) !=
           TFM_OK);
-    CHECK_INT(try_header("{" T("a", "F32", "[1]", "0", "4") ", " T("a", "F32", "[1]", "0", "4")
-                         "}", 4, &err), TFM_FORMAT);
+    CHECK_INT(try_header("{" T("a", "F32", "[1]", "0", "4") ", " T("a", "F32", "[1]", "0", "4") "}",
+                         4, &err),
+              TFM_FORMAT);
     CHECK_INT(try_header("{\"a\": 1}", 0, &err), TFM_FORMAT);
     CHECK_INT(try_header("[]", 0, &err), TFM_FORMAT);
     CHECK_INT(try_header("{", 0, &err), TFM_FORMAT);
@@ -109,9 +112,10 @@ static void flattens_configurations(void) {
     tfm_source *s;
     tfm_meta item;
     CHECK_INT(try_header("{" T("a", "F32", "[1]", "0", "4") "}", 4, &err), TFM_OK);
-    put_text("config.json", "{\"n\": 12, \"x\": 1e-5, \"t\": true, \"none\": null, \"s\": \"q\\u0000\","
-                            "\"rope\": {\"type\": \"yarn\", \"factor\": 4.0}, \"list\": [1, 2.5],"
-                            "\"nested\": [{\"k\": 7}, [1]], \"empty\": []}");
+    put_text("config.json",
+             "{\"n\": 12, \"x\": 1e-5, \"t\": true, \"none\": null, \"s\": \"q\\u0000\","
+             "\"rope\": {\"type\": \"yarn\", \"factor\": 4.0}, \"list\": [1, 2.5],"
+             "\"nested\": [{\"k\": 7}, [1]], \"empty\": []}");
     put_text("generation_config.json", "{\"eos_token_id\": [1, 2]}");
     put_text("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656,"
                                       "\"n\": 3, \"bos_token\": {\"content\": \"<s>\"},"
@@ -170,20 +174,24 @@ static void bounds_memory(void) {
 
 /* ---- tokenizer.json ---- */
 
-#define BYTE_STAGES                                                                               \
-    "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"                  \
+#define BYTE_STAGES                                                                                \
+    "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},"                   \
     "\"decoder\": {\"type\": \"ByteLevel\"}"
-#define META_STAGES                                                                               \
-    "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": ["                                 \
-    "{\"type\": \"Prepend\", \"prepend\": \"\\u2581\"},"                                          \
-    "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}]},"      \
-    "\"decoder\": {\"type\": \"Sequence\", \"decoders\": ["                                       \
-    "{\"type\": \"Replace\", \"pattern\": {\"String\": \"\\u2581\"}, \"content\": \" \"},"        \
-    "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"},"                                         \
+#define META_STAGES                                                                                \
+    "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": ["                                  \
+    "{\"type\": \"Prepend\", \"prepend\": \"\\u2581\"},"                                           \
+    "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}]},"       \
+    "\"decoder\": {\"type\": \"Sequence\", \"decoders\": ["                                        \
+    "{\"type\": \"Replace\", \"pattern\": {\"String\": \"\\u2581\"}, \"content\": \" \"},"         \
+    "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"},"                                          \
     "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}"
-#define MODEL(more)                                                                               \
-    "\"model\": {\"type\": \"BPE\", \"fuse_unk\": true, \"unk_token\": \"u\", \"vocab\": "        \
+#define MODEL(more)                                                                                \
+    "\"model\": {\"type\": \"BPE\", \"fuse_unk\": true, \"unk_token\": \"u\", \"vocab\": "         \
     "{\"u\": 0, \"a\": 1, \"b\": 2, \"ab\": 3}, \"merges\": [\"a b\"]" more "}"
+
+#define MODELS(merges)                                                                             \
+    "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "                  \
+    "\"merges\": " merges "}"
 
 static tfm_status try_json(const char *text, tfm_error *err) {
     put_text("tokenizer.json", text);
@@ -202,9 +210,13 @@ static void takes_tokenizers(void) {
         "\"behavior\": \"Isolated\", \"invert\": false}, {\"type\": \"ByteLevel\","
         "\"add_prefix_space\": false, \"use_regex\": false}]}, \"decoder\": {\"type\":"
         "\"ByteLevel\"}, " MODEL("") "}",
+        /* the merges are not parsed by jansson: escapes, surrogates, spaces, other order of keys */
+        "{\"model\": {\"merges\": [ [ \"\\u00e9\" , \"\\ud83d\\ude00\" ] , \"\\u0061 \\\"\"\n],"
+        "\"vocab\": {\"\\u00e9\": 0, \"\\ud83d\\ude00\": 1, \"\\u00e9\\ud83d\\ude00\": 2,"
+        "\"a\": 3, \"\\\"\": 4, \"a\\\"\": 5}}, " BYTE_STAGES "}",
         "{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\\u2581\","
-        "\"prepend_scheme\": \"first\", \"split\": true}, \"decoder\": {\"type\": \"Metaspace\"}, "
-        MODEL("") "}",
+        "\"prepend_scheme\": \"first\", \"split\": true}, \"decoder\": {\"type\": "
+        "\"Metaspace\"}, " MODEL("") "}",
     };
     tfm_error err = {0};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -218,24 +230,33 @@ static void refuses_tokenizers(void) {
         {"{" BYTE_STAGES ", \"model\": {\"type\": \"Unigram\"}}", "Unigram"},
         {"{" BYTE_STAGES ", " MODEL(", \"dropout\": 0.1") "}", "dropout"},
         {"{" BYTE_STAGES ", " MODEL(", \"end_of_word_suffix\": \"</w>\"") "}", "end_of_word"},
-        {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"Lowercase\"}, " MODEL("") "}", "Lowercase"},
+        {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"Lowercase\"}, " MODEL("") "}",
+         "Lowercase"},
         {"{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " MODEL("") "}", "Whitespace"},
         {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"},"
-         "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}]}, " MODEL("") "}", "ByteLevel"},
-        {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"},"
-         "{\"type\": \"Digits\"}]}, " MODEL("") "}", "Digits"},
+         "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}]}, " MODEL("") "}",
+         "ByteLevel"},
+        {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
+         "\"ByteLevel\"},"
+         "{\"type\": \"Digits\"}]}, " MODEL("") "}",
+         "Digits"},
         {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x\"}, \"behavior\":"
-         "\"Removed\"}, " MODEL("") "}", "Split"},
+         "\"Removed\"}, " MODEL("") "}",
+         "Split"},
         {"{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, " MODEL("") "}", "decoder"},
-        {"{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"WordPiece\"}, "
-         MODEL("") "}", "WordPiece"},
+        {"{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": "
+         "\"WordPiece\"}, " MODEL("") "}",
+         "WordPiece"},
         {"{" BYTE_STAGES ", \"post_processor\": {\"type\": \"X\"}, " MODEL("") "}", "X"},
-        {"{" BYTE_STAGES ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": []}, "
-         MODEL("") "}", "TemplateProcessing"},
+        {"{" BYTE_STAGES
+         ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": []}, " MODEL("") "}",
+         "TemplateProcessing"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"x\", \"single_word\":"
-         "true}], " MODEL("") "}", "single_word"},
+         "true}], " MODEL("") "}",
+         "single_word"},
         {"{" META_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"x\", \"normalized\":"
-         "true}], " MODEL("") "}", "normalized"},
+         "true}], " MODEL("") "}",
+         "normalized"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}], " MODEL("") "}",
          "'ab'"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4000, \"content\": \"x\"}], " MODEL("") "}",
@@ -247,6 +268,17 @@ static void refuses_tokenizers(void) {
         {"{" BYTE_STAGES ", \"model\": {\"vocab\": {\"a\": 0}, \"merges\": [\"aa\"]}}", "merge 0"},
         {"{" BYTE_STAGES ", \"model\": {\"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}", "merge 0"},
         {"{" BYTE_STAGES ", \"model\": {\"vocab\": {\"a\": 0}, \"merges\": [\"a q\"]}}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a b\",]") "}", "merge 1"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a b\" \"a b\"]") "}", "no list"},
+        {"{" BYTE_STAGES ", " MODELS("[[\"a\", \"b\", \"ab\"]]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[1]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[[\"a\", \"b\"}]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a \\x\"]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a \\ud800\"]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a \\u00\"]") "}", "merge 0"},
+        {"{" BYTE_STAGES ", " MODELS("{}") "}", "no array"},
+        {"{" BYTE_STAGES ", " MODELS("[], \"merges\": []") "}", "duplicate"},
+        {"{" BYTE_STAGES ", " MODELS("[\"a b\"") "}", "line"},
         {"{" BYTE_STAGES ", \"model\": {\"vocab\": {}, \"merges\": []}}", "pieces"},
         {"{\"decoder\": {\"type\": \"Fuse\"}, \"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}",
          "fuse_unk"},
@@ -282,14 +314,16 @@ static unsigned flags_at(tfm_source *s, size_t id) {
 
 static void special_tokens(void) {
     tfm_source *s = NULL;
-    put_text("tokenizer.json",
-             "{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"<s>\", \"special\": true},"
-             "{\"id\": 5, \"content\": \"<e>\", \"special\": true}, {\"id\": 6, \"content\": \"tool\","
-             "\"special\": false, \"lstrip\": true}, {\"id\": 7, \"content\": \"<|im_end|>\","
-             "\"special\": true}], \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\":"
-             "[{\"SpecialToken\": {\"id\": \"<s>\"}}, {\"Sequence\": {\"id\": \"A\"}}],"
-             "\"special_tokens\": {\"<s>\": {\"ids\": [4]}}}, " MODEL("") "}");
-    put_text("tokenizer_config.json", "{\"eos_token\": {\"content\": \"<e>\"}, \"pad_token\": \"u\"}");
+    put_text(
+        "tokenizer.json",
+        "{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"<s>\", \"special\": true},"
+        "{\"id\": 5, \"content\": \"<e>\", \"special\": true}, {\"id\": 6, \"content\": \"tool\","
+        "\"special\": false, \"lstrip\": true}, {\"id\": 7, \"content\": \"<|im_end|>\","
+        "\"special\": true}], \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\":"
+        "[{\"SpecialToken\": {\"id\": \"<s>\"}}, {\"Sequence\": {\"id\": \"A\"}}],"
+        "\"special_tokens\": {\"<s>\": {\"ids\": [4]}}}, " MODEL("") "}");
+    put_text("tokenizer_config.json",
+             "{\"eos_token\": {\"content\": \"<e>\"}, \"pad_token\": \"u\"}");
     const char *text = settings_of(&s, "tokenizer.json");
     CHECK(strstr(text, "\nbos: 4\n") && strstr(text, "\neos: 5\n") && strstr(text, "\npad: 0\n"));
     CHECK(strstr(text, "\nadd-bos: true\n") && strstr(text, "\nadd-eos: false\n"));
@@ -310,9 +344,10 @@ static void bare_lists(void) {
     put_text("vocab.json", "{\"a\": 0, \"b\": 1, \"ab\": 2, \"<|endoftext|>\": 3}");
     put_text("merges.txt", "#version: 0.2\na b\n\n");
     CHECK_INT(try_source("", &err), TFM_OK);
-    put_text("tokenizer_config.json",
-             "{\"tokenizer_class\": \"Qwen2Tokenizer\", \"eos_token\": \"<|im_end|>\","
-             "\"added_tokens_decoder\": {\"4\": {\"content\": \"<|im_end|>\", \"special\": true}}}");
+    put_text(
+        "tokenizer_config.json",
+        "{\"tokenizer_class\": \"Qwen2Tokenizer\", \"eos_token\": \"<|im_end|>\","
+        "\"added_tokens_decoder\": {\"4\": {\"content\": \"<|im_end|>\", \"special\": true}}}");
     const char *text = settings_of(&s, "");
     CHECK(strstr(text, "\nsize: 5\n") && strstr(text, "\neos: 4\n") && strstr(text, ": nfc\n"));
     tfm_source_free(s);
@@ -338,7 +373,10 @@ static void put_spm(unsigned char type, bool charsmap) {
     unsigned char trainer[] = {0x12, 2, 0x18, type};
     put_bytes(&b, "\x0a\x09\x0a\x05<unk>\x18\x02", 11);
     put_bytes(&b, "\x0a\x07\x0a\x03<s>\x18\x03", 9);
-    put_bytes(&b, "\x0a\x08\x0a\x01" "a\x15\0\0\x80\xbf", 10); /* score -1 */
+    put_bytes(&b,
+              "\x0a\x08\x0a\x01"
+              "a\x15\0\0\x80\xbf",
+              10); /* score -1 */
     put_bytes(&b, trainer, sizeof trainer);
     if (charsmap) put_bytes(&b, "\x1a\x03\x12\x01x", 5);
     put_file("tokenizer.model", b.data, b.len);
@@ -394,14 +432,17 @@ static void same_ids(void) {
             if (v) memcpy(id[k], v->id, 17);
             tfm_source_free(s);
         }
-        if (id[0][0]) CHECK_STR(id[0], id[1]);
-        else UNIT_SKIP("needs $TFM_ASSETS");
+        if (id[0][0])
+            CHECK_STR(id[0], id[1]);
+        else
+            UNIT_SKIP("needs $TFM_ASSETS");
     }
 }
 
 static void golden_folders(void) {
-    static const char *const names[] = {"gpt2", "gpt2-bare", "llama-sharded-f16", "llama-tied",
-                                        "mistral-window", "qwen2", "qwen2-tied-bf16"};
+    static const char *const names[] = {"gpt2",           "gpt2-bare",      "llama-sharded-f16",
+                                        "llama-tied",     "mistral-window", "qwen2",
+                                        "qwen2-tied-bf16"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tfm_error err = {0};
         tfm_source *s;

@@ -1,8 +1,8 @@
 /* test_model_llama2c.c - llama2.c checkpoints of both headers, and the tokenizer beside them. */
 #include "model_files.h"
 
-/* dim 8, hidden 12, 2 layers, 4 heads, 2 kv heads, vocabulary 5, context 6; every float is its index
- * in the file, so that each view can be told apart. */
+/* dim 8, hidden 12, 2 layers, 4 heads, 2 kv heads, vocabulary 5, context 6; every float is its
+ * index in the file, so that each view can be told apart. */
 enum { DIM = 8, HIDDEN = 12, LAYERS = 2, HEADS = 4, KV_DIM = 4, VOCAB = 5, SEQ = 6 };
 enum {
     ATTENTION = 2 * (DIM * DIM + KV_DIM * DIM),
@@ -25,7 +25,8 @@ static void put_floats(tfm_buf *b, size_t n) {
 static size_t put_v0(bool own_classifier, int more) {
     tfm_buf b = {0};
     put_numbers(&b, own_classifier ? -VOCAB : VOCAB);
-    put_floats(&b, (size_t)(COMMON + SEQ * DIM / HEADS + (own_classifier ? VOCAB * DIM : 0) + more));
+    put_floats(&b,
+               (size_t)(COMMON + SEQ * DIM / HEADS + (own_classifier ? VOCAB * DIM : 0) + more));
     put_file("m.bin", b.data, b.len);
     size_t n = b.len;
     tfm_buf_free(&b);
@@ -165,7 +166,10 @@ static void finds_the_tokenizer(void) {
                 CHECK_INT(p[3], TFM_TOKEN_BYTE);
             }
             if (strcmp(v->tensor[i].name, "vocab.pieces") == 0) /* " a" was U+2581 a */
-                CHECK(memmem(p, (size_t)v->tensor[i].bytes, "\xe2\x96\x81" "a", 4) != NULL);
+                CHECK(memmem(p, (size_t)v->tensor[i].bytes,
+                             "\xe2\x96\x81"
+                             "a",
+                             4) != NULL);
         }
     }
     tfm_source_free(s);
@@ -210,7 +214,8 @@ static void real_checkpoints(void) {
         return;
     }
     CHECK_INT(tfm_source_open(&a, path, NULL, &err), TFM_OK);
-    CHECK_INT(tfm_source_open(&b, unit_asset("stories260K/stories260K_v1.bin"), NULL, &err), TFM_OK);
+    CHECK_INT(tfm_source_open(&b, unit_asset("stories260K/stories260K_v1.bin"), NULL, &err),
+              TFM_OK);
     CHECK_INT(tfm_source_n_tensors(a), 47);
     CHECK_INT(tfm_source_n_tensors(b), 47);
     for (size_t i = 0; i < tfm_source_n_tensors(a); i++) {
