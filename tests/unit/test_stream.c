@@ -3,6 +3,7 @@
  * Everything runs in one process over memory files, so that thousands of cuts and flips cost
  * seconds. The corpus in tests/streams is read in test_streams_corpus.c. */
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -436,6 +437,48 @@ static void headers_are_checked(void) {
     tfm_buf_free(&b);
 }
 
+/* What the next stage can read at this moment. */
+static int readable(int fd) {
+    int n = -1;
+    CHECK_INT(ioctl(fd, FIONREAD, &n), 0);
+    return n;
+}
+
+/* The header goes out at once; records when they are asked to, or at the END. */
+static void flush_lets_the_next_stage_work(void) {
+    int fd[2];
+    tfm_writer *w = NULL;
+    tfm_header *h = NULL;
+    tfm_reader *r = NULL;
+    tfm_record rec;
+    CHECK_INT(pipe2(fd, O_CLOEXEC), 0);
+    CHECK_INT(tfm_header_new(&h, "tokens", NULL), TFM_OK);
+    CHECK_INT(tfm_writer_new(&w, fd[1], "pipe", NULL), TFM_OK);
+    CHECK_INT(tfm_reader_new(&r, fd[0], "pipe", NULL), TFM_OK);
+    CHECK_INT(tfm_writer_header(w, h, NULL), TFM_OK);
+    CHECK_INT(readable(fd[0]), 64);
+    CHECK_INT(tfm_reader_stream(r, NULL), TFM_OK);
+    put_tokens(w, 0, 0, 3, 0);
+    CHECK_INT(readable(fd[0]), 0);
+    put_tokens(w, 0, 3, 1, TFM_FLAG_FLUSH);
+    CHECK_INT(readable(fd[0]), 2 * 192);
+    CHECK_INT(tfm_reader_next(r, &rec, NULL), TFM_OK);
+    CHECK(tfm_reader_pending(r));
+    CHECK_INT(tfm_reader_next(r, &rec, NULL), TFM_OK);
+    CHECK_INT(rec.position, 3);
+    const void *p;
+    CHECK_INT(tfm_reader_payload(r, &p, NULL), TFM_OK);
+    CHECK(!tfm_reader_pending(r)); /* a poll of the descriptor must be asked now */
+    CHECK_INT(tfm_writer_end(w, NULL), TFM_OK);
+    CHECK_INT(tfm_reader_next(r, &rec, NULL), TFM_DONE);
+    close(fd[1]);
+    CHECK_INT(tfm_reader_stream(r, NULL), TFM_DONE);
+    close(fd[0]);
+    tfm_reader_free(r);
+    tfm_writer_free(w);
+    tfm_header_free(h);
+}
+
 /* Bytes that no stream begins with: the message says what they are. */
 static void empty_and_foreign_input(void) {
     tfm_error err = {0};
@@ -486,6 +529,7 @@ int main(void) {
     UNIT_RUN(positions_of_a_group_ascend);
     UNIT_RUN(an_upstream_error_is_told);
     UNIT_RUN(headers_are_checked);
+    UNIT_RUN(flush_lets_the_next_stage_work);
     UNIT_RUN(empty_and_foreign_input);
     UNIT_RUN(a_failure_sticks);
     return unit_done();
