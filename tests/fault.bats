@@ -22,3 +22,4 @@ fault_args=(-s 10)
 @test "run: to a file" { stage_run_output; }
 @test "detok" { stage_detok; }
 @test "detok: to a file" { stage_detok_output; }
+@test "stream tools" { stream_tools; }

@@ -72,3 +72,11 @@ stage_run_gguf() {
 stage_run_output() { fault -i prompt.tfms -o out.tfms -- tfm-run -m m.tfms -n 3 -t 1 -o out.tfms; }
 stage_detok() { fault -i run.tfms -- tfm-detok -m m.tfms; }
 stage_detok_output() { fault -i run.tfms -o out -- tfm-detok -m m.tfms -o out; }
+stream_tools() {
+    local tool
+    for tool in 'tfm-cat run.tfms' 'tfm-cat --salvage run.tfms' 'tfm-show --json run.tfms' \
+        'tfm-show m.tfms' 'tfm-check m.tfms' 'tfm-cmp run.tfms run.tfms' 'tfm-select run.tfms'; do
+        # shellcheck disable=SC2086 # words of the command
+        fault -- $tool
+    done
+}

@@ -21,6 +21,7 @@ fault_args=()
 @test "run: to a file" { stage_run_output; }
 @test "detok" { stage_detok; }
 @test "detok: to a file" { stage_detok_output; }
+@test "stream tools" { stream_tools; }
 @test "failures that last: convert" {
     fault_args=(-a -s 60)
     convert_gguf

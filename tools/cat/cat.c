@@ -53,7 +53,7 @@ static tfm_status copy_records(tfm_cli *cli, tfm_reader *r, tfm_writer *w, uint6
 /* Copies all streams of r; s, if not NULL, says where the broken one begins and ends. */
 static tfm_status copy_streams(tfm_cli *cli, tfm_reader *r, tfm_writer *w, const survey *s,
                                tfm_error *err) {
-    tfm_status st;
+    tfm_status st = TFM_OK;
     size_t n = 0, open_groups = 0;
     while ((!s || n < s->n_streams) && (st = tfm_reader_stream(r, err)) == TFM_OK) {
         TFM_TRY(copy_header(cli, w, tfm_reader_header(r), NULL, err));
@@ -62,8 +62,8 @@ static tfm_status copy_streams(tfm_cli *cli, tfm_reader *r, tfm_writer *w, const
         TFM_TRY(tfm_writer_end(w, err));
         n++;
     }
-    if (!s) return st == TFM_DONE ? TFM_OK : st;
-    if (!s->is_broken) return TFM_OK;
+    if (st != TFM_OK && st != TFM_DONE) return st;
+    if (!s || !s->is_broken) return TFM_OK;
     TFM_TRY(tfm_reader_stream(r, err));
     TFM_TRY(copy_header(cli, w, tfm_reader_header(r), s->why.message, err));
     TFM_TRY(copy_records(cli, r, w, s->n_records, err));
