@@ -18,8 +18,8 @@ enum {
 static void read_json(const output *o, const char *line, size_t len, tfm_tok_item *it,
                       json_t **root) {
     json_error_t why;
-    tfm_status st = tfm_cli_json(root, line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why,
-                                 &it->err);
+    tfm_status st =
+        tfm_cli_json(root, line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, &it->err);
     const json_t *value = json_object_get(*root, o->opt->field);
     if (st == TFM_NOMEM) return;
     if (st != TFM_OK)
@@ -131,7 +131,8 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
     if (it->err.status != TFM_OK) return tfm_fail(err, it->err.status, "%s", it->err.message);
     /* Raw bytes may yet get a begin token from the model that reads them. */
     if (whole && it->ids.len == 0 && o->cli->model != NULL)
-        return tfm_fail(err, TFM_TRUNCATED, "%s: no token comes of it: the text is empty", in->name);
+        return tfm_fail(err, TFM_TRUNCATED, "%s: no token comes of it: the text is empty",
+                        in->name);
     o->unknown += it->unknown;
     TFM_TRY(write_tokens(o, group, &it->ids, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
     if (s->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
