@@ -237,8 +237,9 @@ static void named_pre_tokenizers(void) {
         "dbrx",     "qwen2",      "stablelm2",  "qwen35",       "falcon",         "starcoder",
         "refact",   "command-r",  "smollm",     "deepseek-llm", "deepseek-coder", "deepseek-v3",
         "bloom",    "viking",     "tekken",     "gpt-4o",       "tiny_aya",       "kimi-k2",
-        "superbpe", "bailingmoe", "seed-coder", "jais-2",       "exaone-moe",     "ufakzeka",
-        "gemma4",   "llama4",     "poro-chat"};
+        "superbpe", "bailingmoe", "seed-coder", "jais-2",       "exaone-moe",     "youtu",
+        "spark2_5", "laguna",     "minicpm5",   "chameleon",    "ufakzeka",       "gemma4",
+        "llama4",   "poro-chat"};
     static const char text[] =
         "I'm 12345 years OLD,  isn't it?\n\n \xe4\xbd\xa0\xe5\xa5\xbd \xd0\x9f";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -130,9 +130,8 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
     if (it->err.status == TFM_RECORD) return write_failed(o, group, &it->err, err);
     if (it->err.status != TFM_OK) return tfm_fail(err, it->err.status, "%s", it->err.message);
     /* Raw bytes may yet get a begin token from the model that reads them. */
-    if (whole && it->ids.len == 0 && o->cli->model != NULL)
-        return tfm_fail(err, TFM_TRUNCATED, "%s: no token comes of it: the text is empty",
-                        in->name);
+    if (whole && it->ids.len == 0 && !s->has_tail && o->cli->model != NULL)
+        return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty and gives no token", in->name);
     o->unknown += it->unknown;
     TFM_TRY(write_tokens(o, group, &it->ids, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
     if (s->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
