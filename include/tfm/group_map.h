@@ -29,7 +29,7 @@ TFM_API void *tfm_group_map_find(const tfm_group_map *g, uint32_t group);
 /* Where the value of `group` is kept; makes room with a NULL value if it is new. Valid until the next
  * call that adds or removes. */
 TFM_API tfm_status tfm_group_map_slot(tfm_group_map *g, uint32_t group, void ***slot,
-                                   tfm_error *err) TFM_MUST_CHECK;
+                                      tfm_error *err) TFM_MUST_CHECK;
 /* Forgets the group; returns its value. */
 TFM_API void *tfm_group_map_remove(tfm_group_map *g, uint32_t group);
 /* Walks in no particular order: start with *at = 0; returns NULL after the last value. */

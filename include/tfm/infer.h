@@ -30,10 +30,10 @@
 /* ---- sampling: the one module ---- */
 
 typedef struct tfm_sampling {
-    float temperature;   /* 0: greedy (lowest id wins a tie); default 0 */
-    uint32_t top_k;      /* 0: off */
-    float top_p;         /* 1 or 0: off; smallest set whose probability is >= top_p */
-    float min_p;         /* 0: off; keep p >= min_p * max p */
+    float temperature;       /* 0: greedy (lowest id wins a tie); default 0 */
+    uint32_t top_k;          /* 0: off */
+    float top_p;             /* 1 or 0: off; smallest set whose probability is >= top_p */
+    float min_p;             /* 0: off; keep p >= min_p * max p */
     float repeat_penalty;    /* 1 or 0: off; logits > 0 divided, <= 0 multiplied */
     float presence_penalty;  /* subtracted once if the id occurred */
     float frequency_penalty; /* subtracted per occurrence */
@@ -55,11 +55,11 @@ TFM_API tfm_status tfm_sample(tfm_sampler *s, const float *logits, const int32_t
 /* ---- engine: a model on a device ---- */
 
 typedef struct tfm_engine_options {
-    const char *device;  /* NULL: "auto" */
-    unsigned threads;    /* 0: what the process may use */
-    uint32_t ctx;        /* 0: min(the model's, 4096) */
-    tfm_dtype kv_type; /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
-    uint64_t kv_bytes;   /* budget of the cache; 0: no limit but memory */
+    const char *device; /* NULL: "auto" */
+    unsigned threads;   /* 0: what the process may use */
+    uint32_t ctx;       /* 0: min(the model's, 4096) */
+    tfm_dtype kv_type;  /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
+    uint64_t kv_bytes;  /* budget of the cache; 0: no limit but memory */
 } tfm_engine_options;
 
 typedef struct tfm_engine tfm_engine;
@@ -79,15 +79,15 @@ TFM_API tfm_status tfm_engine_logits(tfm_engine *e, const int32_t *ids, size_t n
 
 typedef struct tfm_generate_options {
     tfm_sampling sampling;
-    bool has_max_tokens;  /* false: until an end token or the context */
-    uint32_t max_tokens;  /* new tokens of a sample, 0 allowed */
-    uint32_t sequences;   /* -b: samples in flight at once; 0: 64 */
-    uint32_t n_samples;   /* -N: K samples of each group, 0 and 1 are one */
-    bool unordered;       /* events of any group as they come, not group after group */
-    bool ignore_eog;      /* go on after an end token */
+    bool has_max_tokens;     /* false: until an end token or the context */
+    uint32_t max_tokens;     /* new tokens of a sample, 0 allowed */
+    uint32_t sequences;      /* -b: samples in flight at once; 0: 64 */
+    uint32_t n_samples;      /* -N: K samples of each group, 0 and 1 are one */
+    bool unordered;          /* events of any group as they come, not group after group */
+    bool ignore_eog;         /* go on after an end token */
     const char *const *stop; /* stop strings (bytes), need a vocabulary */
     size_t n_stop;
-    uint32_t row_budget;  /* rows of one batch; 0: 512 */
+    uint32_t row_budget; /* rows of one batch; 0: 512 */
 } tfm_generate_options;
 
 typedef enum tfm_event_type {
@@ -111,8 +111,8 @@ TFM_API void tfm_generator_free(tfm_generator *g);
 /* Adds a prompt (copied). An empty prompt, one that does not fit the context or the cache's budget,
  * or an id outside the vocabulary becomes an ERROR event of that group, sample 0 first. Groups are
  * reported in the order added, samples of a group ascending. */
-TFM_API tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *ids,
-                                     size_t n, tfm_error *err) TFM_MUST_CHECK;
+TFM_API tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *ids, size_t n,
+                                     tfm_error *err) TFM_MUST_CHECK;
 /* A group that failed before it got here: keeps its place in the order. */
 TFM_API tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char *message,
                                             tfm_error *err) TFM_MUST_CHECK;
@@ -124,7 +124,7 @@ TFM_API bool tfm_generator_ready(const tfm_generator *g);
 /* The next event; computes when none is ready. A token is held back while it may be part of a stop
  * string. Where a stop string begins inside a token, that token is replaced by ids that spell the
  * part before it, so that the text is cut exactly. TFM_DONE when no group is open. */
-TFM_API tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev,
+                                      tfm_error *err) TFM_MUST_CHECK;
 
 #endif

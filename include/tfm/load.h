@@ -37,10 +37,10 @@ TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, t
 
 typedef struct tfm_convert_options {
     tfm_load_options load;
-    tfm_dtype type;     /* f32, f16, bf16, q8_0, q4_0: of 2-D weights; TFM_DTYPE_NONE: as they are.
+    tfm_dtype type;    /* f32, f16, bf16, q8_0, q4_0: of 2-D weights; TFM_DTYPE_NONE: as they are.
                            Norms, biases and learned positions stay as they are, or become f32. A
                            width that is no whole number of blocks becomes f16, which is reported. */
-    tfm_layout layout;  /* of 2-D linear weights; an embedding that is looked up stays rows */
+    tfm_layout layout; /* of 2-D linear weights; an embedding that is looked up stays rows */
     void (*report)(void *ctx, const char *line); /* NULL, or told what was changed or kept */
     void *report_ctx;
 } tfm_convert_options;

@@ -70,10 +70,10 @@ TFM_API tfm_status tfm_error_prefix(tfm_error *err, tfm_status status, const cha
 TFM_API int tfm_status_exit(tfm_status status);
 
 /* Forwards a failure to the caller: `TFM_TRY(tfm_writer_end(w, err));` */
-#define TFM_TRY(call)                                                                             \
-    do {                                                                                          \
-        tfm_status tfm_try_status_ = (call);                                                      \
-        if (tfm_try_status_ != TFM_OK) return tfm_try_status_;                                    \
+#define TFM_TRY(call)                                                                              \
+    do {                                                                                           \
+        tfm_status tfm_try_status_ = (call);                                                       \
+        if (tfm_try_status_ != TFM_OK) return tfm_try_status_;                                     \
     } while (0)
 
 #endif

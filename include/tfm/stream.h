@@ -38,20 +38,20 @@
  * Kinds: text, tokens, hidden, logits, scores, embedding, tensor (anything), model. */
 typedef struct tfm_header tfm_header;
 
-#define TFM_HEADER_MAX (1u << 20)           /* bytes */
-#define TFM_PAYLOAD_MAX (16u << 20)         /* bytes of one payload when kind is not model */
-#define TFM_GROUP_ALL UINT32_MAX            /* group of an ERROR that ends the whole stream */
+#define TFM_HEADER_MAX (1u << 20)   /* bytes */
+#define TFM_PAYLOAD_MAX (16u << 20) /* bytes of one payload when kind is not model */
+#define TFM_GROUP_ALL UINT32_MAX    /* group of an ERROR that ends the whole stream */
 #define TFM_NAME_MAX 255
 
-TFM_API tfm_status tfm_header_new(tfm_header **out, const char *kind, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_header_new(tfm_header **out, const char *kind,
+                                  tfm_error *err) TFM_MUST_CHECK;
 /* A copy: the kind and all keys in their order. */
-TFM_API tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h,
+                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_header_free(tfm_header *h);
 TFM_API const char *tfm_header_kind(const tfm_header *h);
-TFM_API tfm_status tfm_header_set_kind(tfm_header *h, const char *kind, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_header_set_kind(tfm_header *h, const char *kind,
+                                       tfm_error *err) TFM_MUST_CHECK;
 /* Value of the first line with this key, or NULL. Borrowed until the header changes. */
 TFM_API const char *tfm_header_get(const tfm_header *h, const char *key);
 /* Replaces the first line with this key, else appends one. value NULL removes all of the key. */
@@ -94,18 +94,19 @@ typedef enum tfm_end {
     TFM_END_CONTEXT = 4, /* the context is full */
     TFM_END_ERROR = 5    /* an ERROR record of this group came before */
 } tfm_end;
-TFM_API const char *tfm_end_name(unsigned status); /* "open" "stop" "end" "length" "context" "error" */
+TFM_API const char *
+tfm_end_name(unsigned status); /* "open" "stop" "end" "length" "context" "error" */
 
 typedef struct tfm_record {
-    uint8_t type;     /* tfm_rec_type, bit 7 = ancillary */
-    uint8_t dtype;    /* tfm_dtype; 0 when there is no payload */
-    uint8_t rank;     /* 0..4 */
-    uint16_t flags;   /* TFM_FLAG_* */
-    uint16_t status;  /* GROUP-END: tfm_end; else 0 */
+    uint8_t type;    /* tfm_rec_type, bit 7 = ancillary */
+    uint8_t dtype;   /* tfm_dtype; 0 when there is no payload */
+    uint8_t rank;    /* 0..4 */
+    uint16_t flags;  /* TFM_FLAG_* */
+    uint16_t status; /* GROUP-END: tfm_end; else 0 */
     uint32_t group;
     uint32_t position; /* of row 0 */
-    uint32_t seq;     /* set by the reader; the writer counts its own */
-    uint64_t bytes;   /* payload bytes; set by the reader; the writer computes it from dims */
+    uint32_t seq;      /* set by the reader; the writer counts its own */
+    uint64_t bytes;    /* payload bytes; set by the reader; the writer computes it from dims */
     uint32_t dims[TFM_MAX_RANK];
     char name[TFM_NAME_MAX + 1]; /* NUL-terminated; UTF-8, no control characters */
 } tfm_record;
@@ -116,8 +117,8 @@ typedef struct tfm_reader tfm_reader;
 
 /* Reads from fd, which is borrowed (never closed). `name` is for messages. Gzipped input is
  * recognised by its magic and inflated. */
-TFM_API tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name,
+                                  tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_reader_free(tfm_reader *r);
 /* Goes to the next header. TFM_OK: one was read. TFM_DONE: the input ended cleanly after an END.
  * Input with no byte at all is TFM_TRUNCATED. May only be called at the start or after
@@ -133,11 +134,11 @@ TFM_API const tfm_header *tfm_reader_header(const tfm_reader *r);
 TFM_API tfm_status tfm_reader_next(tfm_reader *r, tfm_record *rec, tfm_error *err) TFM_MUST_CHECK;
 /* The whole payload of the present record, 64-byte aligned, CRC checked; borrowed until the next
  * call on r. Memory grows as bytes arrive, so a lying length costs nothing. */
-TFM_API tfm_status tfm_reader_payload(tfm_reader *r, const void **payload, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_reader_payload(tfm_reader *r, const void **payload,
+                                      tfm_error *err) TFM_MUST_CHECK;
 /* The next piece of the payload; *n = 0 at its end (then the CRC has been checked). */
-TFM_API tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n,
+                                    tfm_error *err) TFM_MUST_CHECK;
 /* Are bytes buffered, so that the next call may not block even if the fd has nothing? */
 TFM_API bool tfm_reader_pending(const tfm_reader *r);
 /* Bytes of input consumed so far (offset of the next record in an uncompressed file). */
@@ -147,23 +148,23 @@ TFM_API uint64_t tfm_reader_offset(const tfm_reader *r);
 
 typedef struct tfm_writer tfm_writer;
 
-TFM_API tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name,
+                                  tfm_error *err) TFM_MUST_CHECK;
 /* Frees without writing anything more: what was not flushed is lost. */
 TFM_API void tfm_writer_free(tfm_writer *w);
 /* Starts a stream; flushed at once, so that the next stage can start. */
-TFM_API tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h,
+                                     tfm_error *err) TFM_MUST_CHECK;
 /* Writes one record. rec->bytes and rec->seq are ignored (computed); payload may be NULL when the
  * dims give 0 bytes or rec->dtype is 0. A record with TFM_FLAG_FLUSH is flushed. */
 TFM_API tfm_status tfm_writer_record(tfm_writer *w, const tfm_record *rec, const void *payload,
                                      tfm_error *err) TFM_MUST_CHECK;
 /* A record in pieces: begin, any number of data, finish. payload_bytes as the dims say (model
  * streams may exceed TFM_PAYLOAD_MAX). */
-TFM_API tfm_status tfm_writer_begin(tfm_writer *w, const tfm_record *rec, tfm_error *err)
-    TFM_MUST_CHECK;
-TFM_API tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_writer_begin(tfm_writer *w, const tfm_record *rec,
+                                    tfm_error *err) TFM_MUST_CHECK;
+TFM_API tfm_status tfm_writer_data(tfm_writer *w, const void *p, size_t n,
+                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_writer_finish(tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
 /* Writes `rec` (of the same payload size) with the payload of r's present record, in pieces. */
 TFM_API tfm_status tfm_writer_copy(tfm_writer *w, const tfm_record *rec, tfm_reader *r,
@@ -199,7 +200,7 @@ TFM_API tfm_status tfm_header_parse(tfm_header **out, const void *p, size_t n, s
  * *next = offset of the next record. Checks magic, CRC, flags, padding, dims against bytes; not the
  * payload CRC. is_model lifts TFM_PAYLOAD_MAX. */
 TFM_API tfm_status tfm_record_parse(tfm_record *rec, const void *p, size_t n, bool is_model,
-                                    uint64_t *payload_at, uint64_t *next, tfm_error *err)
-    TFM_MUST_CHECK;
+                                    uint64_t *payload_at, uint64_t *next,
+                                    tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -36,8 +36,8 @@ typedef struct tfm_vocab tfm_vocab;
  * description's `tokenizer:` section (see tfm-model(5)). O(1) in the vocabulary's size where
  * possible: < 5 ms for 262,144 pieces. */
 TFM_API tfm_status tfm_vocab_open(tfm_vocab **out, const char *settings, size_t settings_len,
-                                  tfm_tensor_lookup lookup, void *ctx, tfm_error *err)
-    TFM_MUST_CHECK;
+                                  tfm_tensor_lookup lookup, void *ctx,
+                                  tfm_error *err) TFM_MUST_CHECK;
 /* The vocabulary in which id = byte: 256 pieces, no special tokens, id "raw-bytes". */
 TFM_API tfm_status tfm_vocab_raw_bytes(tfm_vocab **out, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_vocab_free(tfm_vocab *v);
@@ -51,7 +51,7 @@ enum {
     TFM_TOKEN_CONTROL = 1, /* never printed unless asked: <s>, <|im_start|> */
     TFM_TOKEN_BYTE = 2,    /* <0x0A> of byte fallback */
     TFM_TOKEN_UNKNOWN = 4,
-    TFM_TOKEN_ADDED = 8,   /* added token: matched in the text before anything else */
+    TFM_TOKEN_ADDED = 8, /* added token: matched in the text before anything else */
     TFM_TOKEN_UNUSED = 16,
     TFM_TOKEN_EOG = 32,    /* generation ends here (eos, eot, eom) */
     TFM_TOKEN_LSTRIP = 64, /* with ADDED or CONTROL: takes the white space before it along */
@@ -88,26 +88,26 @@ typedef struct tfm_vocab_source {
     int32_t bos, eos, unk, pad; /* -1: none */
     bool add_bos, add_eos;      /* what special=add puts around a text */
     /* SPM and BPE normalisation */
-    bool add_space_prefix;      /* put U+2581 before the text */
-    bool space_to_meta;         /* ' ' -> U+2581 */
+    bool add_space_prefix; /* put U+2581 before the text */
+    bool space_to_meta;    /* ' ' -> U+2581 */
     bool remove_extra_spaces;
-    const char *normaliser;     /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" */
-    bool ignore_merges;         /* a pre-token that is a whole piece is taken as it is (Llama 3) */
-    bool byte_level;            /* GPT-2's byte alphabet */
+    const char *normaliser; /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" */
+    bool ignore_merges;     /* a pre-token that is a whole piece is taken as it is (Llama 3) */
+    bool byte_level;        /* GPT-2's byte alphabet */
     /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
     uint32_t n_patterns;
     const char *const *pattern;
-    bool add_prefix_space;      /* ByteLevel(add_prefix_space) */
+    bool add_prefix_space; /* ByteLevel(add_prefix_space) */
 } tfm_vocab_source;
 
 /* One tensor of the built vocabulary; data owned by the builder's result. */
 typedef struct tfm_vocab_tables {
-    char *settings;     /* YAML for the description's `tokenizer:` section, without that key */
+    char *settings; /* YAML for the description's `tokenizer:` section, without that key */
     size_t settings_len;
     tfm_tensor *tensor; /* [n_tensors] */
     size_t n_tensors;
     char id[17];
-    void *owner;        /* what frees the data */
+    void *owner; /* what frees the data */
 } tfm_vocab_tables;
 TFM_API tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_source *src,
                                    tfm_error *err) TFM_MUST_CHECK;
@@ -116,15 +116,15 @@ TFM_API void tfm_vocab_tables_free(tfm_vocab_tables *t);
 /* Fills normaliser, patterns and flags of src for llama.cpp's `tokenizer.ggml.pre` names
  * ("llama-bpe", "gpt-2", "qwen2", "deepseek-llm", "starcoder", ...). TFM_UNSUPPORTED names the
  * unknown one and lists the known. Strings are static. */
-TFM_API tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name,
+                                          tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- text to ids ---- */
 
 typedef struct tfm_tokenizer tfm_tokenizer;
 /* Borrows v. Compiles the patterns (PCRE2 JIT), nothing else. */
-TFM_API tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v,
+                                     tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_tokenizer_free(tfm_tokenizer *t);
 TFM_API const tfm_vocab *tfm_tokenizer_vocab(const tfm_tokenizer *t);
 /* Can every byte string be spelled, so that text survives tokenizing exactly? */
@@ -163,8 +163,8 @@ typedef struct tfm_tok_item {
 /* Tokenizes n texts on up to n_threads threads (0: as many as this process may use). The results
  * depend on the texts alone. Fails only if no threads can be had; each item has its own status. */
 TFM_API tfm_status tfm_tokenize_many(const tfm_tokenizer *t, tfm_tok_item *item, size_t n,
-                                     unsigned flags, unsigned n_threads, tfm_error *err)
-    TFM_MUST_CHECK;
+                                     unsigned flags, unsigned n_threads,
+                                     tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- ids to text ---- */
 
@@ -182,7 +182,7 @@ TFM_API void tfm_detok_free(tfm_detok *d);
 TFM_API tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *n,
                                   tfm_error *err) TFM_MUST_CHECK;
 /* What is held back, as the raw bytes it is (exactness before prettiness); resets for a new text. */
-TFM_API tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n, tfm_error *err)
-    TFM_MUST_CHECK;
+TFM_API tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n,
+                                    tfm_error *err) TFM_MUST_CHECK;
 
 #endif

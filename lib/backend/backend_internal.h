@@ -103,7 +103,7 @@ typedef struct tfm_step {
             const float *alibi; /* [heads] slopes, or NULL */
             bool alibi_before_scale;
             int kv_layer; /* index of this layer's cache in graph->kv */
-        } attend; /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
+        } attend;         /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
                      out: [heads*v_dim] */
         tfm_activation activation;
         float scale;
@@ -210,8 +210,8 @@ struct tfm_backend {
 
 /* device: "auto", "ref", "cpu", "cpu:generic"; others TFM_DEVICE with the reason and what there is.
  * threads 0: what the process may use. */
-tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
+                           tfm_error *err) TFM_MUST_CHECK;
 void tfm_backend_free(tfm_backend *be);
 
 /* The constructors behind it. */

@@ -20,16 +20,22 @@ typedef struct check {
     tfm_error *err;
 } check;
 
-static const char *step_name(const check *c) { return c->s->name != NULL ? c->s->name : "?"; }
+static const char *step_name(const check *c) {
+    return c->s->name != NULL ? c->s->name : "?";
+}
 
 static tfm_status bad(const check *c, const char *what) {
     return tfm_fail(c->err, TFM_FORMAT, "graph: block %d, step %s: %s", c->s->block, step_name(c),
                     what);
 }
 
-static uint32_t width(const check *c, int value) { return c->g->value[value].width; }
+static uint32_t width(const check *c, int value) {
+    return c->g->value[value].width;
+}
 
-static bool value_ok(const tfm_graph *g, int id) { return id >= 0 && (size_t)id < g->n_values; }
+static bool value_ok(const tfm_graph *g, int id) {
+    return id >= 0 && (size_t)id < g->n_values;
+}
 
 static tfm_status tensor_whole(const check *c, const tfm_tensor *t) {
     uint64_t bytes;
@@ -185,12 +191,8 @@ static tfm_status check_step(const check *c) {
     case TFM_OP_GATHER: return check_gather(c);
     case TFM_OP_NORM: return check_norm(c);
     case TFM_OP_LINEAR: return check_linear(c);
-    case TFM_OP_SPLIT:
-        TFM_TRY(arity(c, 1, -1));
-        return check_parts(c, s->in[0], s->out, s->n_out);
-    case TFM_OP_CONCAT:
-        TFM_TRY(arity(c, -1, 1));
-        return check_parts(c, s->out[0], s->in, s->n_in);
+    case TFM_OP_SPLIT: TFM_TRY(arity(c, 1, -1)); return check_parts(c, s->in[0], s->out, s->n_out);
+    case TFM_OP_CONCAT: TFM_TRY(arity(c, -1, 1)); return check_parts(c, s->out[0], s->in, s->n_in);
     case TFM_OP_ROPE: return check_rope(c);
     case TFM_OP_ATTEND: return check_attend(c);
     case TFM_OP_ACTIVATION:

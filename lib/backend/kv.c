@@ -34,8 +34,8 @@ static tfm_status lay_out(tfm_kv *kv, const tfm_graph *g, tfm_error *err) {
     return TFM_OK;
 }
 
-tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
-                      uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err) {
+tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block, uint32_t end_block,
+                      tfm_dtype type, tfm_kv **out, tfm_error *err) {
     void *mem;
     (void)be;
     *out = NULL;
@@ -83,7 +83,9 @@ void tfm_kv_copy_page(tfm_kv *kv, uint32_t to, uint32_t from) {
     if (to != from) memcpy(kv->page[to], kv->page[from], kv->page_bytes);
 }
 
-uint64_t tfm_kv_page_bytes(const tfm_kv *kv) { return kv->page_bytes; }
+uint64_t tfm_kv_page_bytes(const tfm_kv *kv) {
+    return kv->page_bytes;
+}
 
 void tfm_kv_free(tfm_kv *kv) {
     if (kv == NULL) return;

@@ -16,7 +16,9 @@ static const double LOG2_E = 0x1.71547652b82fep+0;
 static const double TWO_OVER_PI = 0x1.45f306dc9c883p-1;
 
 /* Adding and taking off 1.5 * 2^52 rounds to the nearest integer, |x| < 2^51. */
-static double round_even(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
+static double round_even(double x) {
+    return (x + 0x1.8p52) - 0x1.8p52;
+}
 
 static double power_of_two(int n) { /* -1022 <= n <= 1023 */
     uint64_t bits = (uint64_t)(n + 1023) << 52;
@@ -115,8 +117,7 @@ double tfm_erf(double x) {
 /* x - n pi/2 for |n| < 2^36: the first three pieces of pi/2 have 17 bits each, so that n * piece
  * and the subtractions from x are exact; what remains is known to 2^-104. */
 static double reduce_half_pi(double x, double n) {
-    static const double piece[4] = {0x1.921fp+0, 0x1.6a88p-17, 0x1.0b46p-34,
-                                    0x1.1a62633145c07p-54};
+    static const double piece[4] = {0x1.921fp+0, 0x1.6a88p-17, 0x1.0b46p-34, 0x1.1a62633145c07p-54};
     for (int i = 0; i < 4; i++) x -= n * piece[i];
     return x;
 }

@@ -17,7 +17,7 @@
 typedef struct tfm_range {
     const tfm_graph *graph;
     size_t first, end;
-    size_t hidden_end; /* hidden_out is the residual stream before this step */
+    size_t hidden_end;   /* hidden_out is the residual stream before this step */
     size_t after_attend; /* first step behind the last ATTEND, `first` if there is none */
     bool reads_hidden;   /* hidden is read before the range writes it: hidden_in is needed */
 } tfm_range;
@@ -55,8 +55,8 @@ void tfm_keep_rows(float *v, size_t width, const uint32_t *keep, uint32_t n_keep
 uint64_t tfm_weight_count(const tfm_tensor *t);
 /* A small weight (norm, bias, sinks) as f32 [count], in memory of its own; *out = NULL for
  * weight == TFM_NONE. */
-tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out,
+                          tfm_error *err) TFM_MUST_CHECK;
 
 /* supports() of both backends: the types a step can have. */
 tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,
@@ -78,9 +78,8 @@ struct tfm_kv {
     size_t n_slabs, slab_cap;
 };
 
-tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
-                      uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block, uint32_t end_block,
+                      tfm_dtype type, tfm_kv **out, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_kv_reserve(tfm_kv *kv, uint32_t n_pages, tfm_error *err) TFM_MUST_CHECK;
 void tfm_kv_copy_page(tfm_kv *kv, uint32_t to, uint32_t from);
 uint64_t tfm_kv_page_bytes(const tfm_kv *kv);

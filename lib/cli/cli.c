@@ -79,7 +79,8 @@ static int close_outputs(tfm_cli *c, int code) {
     tfm_error err = {0};
     const bool good = code == 0 || code == 1 || code == 4;
     tfm_status st = tfm_cli_close_stdout(&err);
-    const tfm_status kept = tfm_cli_close_output(c, good && st == TFM_OK, st == TFM_OK ? &err : NULL);
+    const tfm_status kept =
+        tfm_cli_close_output(c, good && st == TFM_OK, st == TFM_OK ? &err : NULL);
     if (st == TFM_OK) st = kept;
     if (st == TFM_OK || !good) return code;
     tfm_cli_print(c, err.message);

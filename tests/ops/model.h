@@ -130,13 +130,21 @@ static inline void ops_model_new(ops_model *m, const ops_shape *p) {
     for (uint32_t i = 0; i < p->head_dim / 2; i++) {
         m->inv_freq[i] = (float)tfm_pow(10000.0, -2.0 * i / p->head_dim); /* libm would differ */
     }
-    const uint32_t widths[M_VALUES] = {p->width, p->width, q,      kv,      kv,
-                                       q,        p->ffn,   p->ffn, p->vocab};
+    const uint32_t widths[M_VALUES] = {p->width, p->width, q, kv, kv, q, p->ffn, p->ffn, p->vocab};
     for (int i = 0; i < M_VALUES; i++) m->value[i] = (tfm_value){"value", widths[i]};
-    m->g = (tfm_graph){.value = m->value, .n_values = M_VALUES, .weight = m->weight,
-                       .step = m->step, .block_start = m->block_start, .n_blocks = p->blocks,
-                       .hidden = M_X, .logits = M_LOGITS, .kv = m->kv, .n_kv = p->blocks,
-                       .width = p->width, .n_vocab = p->vocab, .max_position = UINT32_MAX};
+    m->g = (tfm_graph){.value = m->value,
+                       .n_values = M_VALUES,
+                       .weight = m->weight,
+                       .step = m->step,
+                       .block_start = m->block_start,
+                       .n_blocks = p->blocks,
+                       .hidden = M_X,
+                       .logits = M_LOGITS,
+                       .kv = m->kv,
+                       .n_kv = p->blocks,
+                       .width = p->width,
+                       .n_vocab = p->vocab,
+                       .max_position = UINT32_MAX};
     model_step(m, TFM_OP_GATHER, -1, "embed", -1, M_X)->weight =
         model_matrix(m, p->vocab, p->width);
     for (uint32_t b = 0; b < p->blocks; b++) model_block(m, (int)b);

@@ -271,9 +271,16 @@ static inline void ops_run_batch(ops_runner *r, const uint32_t take[OPS_MAX_SEQS
         }
         row_start[++n_seqs] = n;
     }
-    const tfm_batch b = {.n_rows = n, .n_seqs = n_seqs, .row_start = row_start, .token = token,
-                         .position = position, .page = page, .hidden_in = hidden, .out_row = row,
-                         .n_out = n, .logits = logits};
+    const tfm_batch b = {.n_rows = n,
+                         .n_seqs = n_seqs,
+                         .row_start = row_start,
+                         .token = token,
+                         .position = position,
+                         .page = page,
+                         .hidden_in = hidden,
+                         .out_row = row,
+                         .n_out = n,
+                         .logits = logits};
     if (r->be->ops->plan_run(r->plan, &b, &err) != TFM_OK) ops_die(c->name, &err);
     for (uint32_t i = 0; i < n; i++) {
         memcpy(r->out + from[i] * n_out, logits + i * n_out, n_out * sizeof(float));
@@ -310,8 +317,7 @@ static inline float *ops_run(const ops_case *c, const char *device, unsigned thr
     tfm_error err;
     if (tfm_backend_new(&r.be, device, threads, &err) != TFM_OK) ops_die(c->name, &err);
     if (ops_hook != NULL) ops_hook(r.be);
-    if (c->g.n_kv > 0 &&
-        r.be->ops->kv_new(r.be, &c->g, 0, 1, c->kv_type, &r.kv, &err) != TFM_OK) {
+    if (c->g.n_kv > 0 && r.be->ops->kv_new(r.be, &c->g, 0, 1, c->kv_type, &r.kv, &err) != TFM_OK) {
         ops_die(c->name, &err);
     }
     ops_pages(&r);

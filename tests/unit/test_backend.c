@@ -10,8 +10,14 @@
 
 enum { ROWS = 70, SEQS = 2 };
 
-static const ops_shape small = {.blocks = 3, .width = 32, .heads = 4, .kv_heads = 2, .head_dim = 8,
-                                .ffn = 64, .vocab = 51, .type = TFM_F32};
+static const ops_shape small = {.blocks = 3,
+                                .width = 32,
+                                .heads = 4,
+                                .kv_heads = 2,
+                                .head_dim = 8,
+                                .ffn = 64,
+                                .vocab = 51,
+                                .type = TFM_F32};
 
 /* One sequence of 40 and one of 30 tokens. */
 typedef struct input {
@@ -33,9 +39,14 @@ static tfm_batch make_batch(input *in) {
         in->token[r] = (int32_t)(ops_next(&random) % small.vocab);
         in->out_row[r] = r;
     }
-    return (tfm_batch){.n_rows = ROWS, .n_seqs = SEQS, .row_start = in->row_start,
-                       .token = in->token, .position = in->position, .page = in->pages,
-                       .out_row = in->out_row, .n_out = ROWS};
+    return (tfm_batch){.n_rows = ROWS,
+                       .n_seqs = SEQS,
+                       .row_start = in->row_start,
+                       .token = in->token,
+                       .position = in->position,
+                       .page = in->pages,
+                       .out_row = in->out_row,
+                       .n_out = ROWS};
 }
 
 typedef struct machine {
@@ -271,7 +282,9 @@ static void wrong_plans(void) {
 static void devices(void) {
     const struct {
         const char *device, *name, *instruction_set;
-    } good[] = {{"auto", "cpu", "generic"}, {"cpu", "cpu", "generic"}, {"ref", "ref", ""},
+    } good[] = {{"auto", "cpu", "generic"},
+                {"cpu", "cpu", "generic"},
+                {"ref", "ref", ""},
                 {"cpu:generic", "cpu", "generic"}};
     tfm_backend *be = NULL;
     tfm_error err;
@@ -283,8 +296,7 @@ static void devices(void) {
     }
     CHECK_INT(tfm_backend_new(&be, "cuda", 1, &err), TFM_DEVICE);
     CHECK(be == NULL);
-    CHECK_STR(err.message,
-              "device cuda: not in this build, which has auto, cpu, cpu:generic, ref");
+    CHECK_STR(err.message, "device cuda: not in this build, which has auto, cpu, cpu:generic, ref");
     CHECK_INT(tfm_backend_new(&be, "", 1, &err), TFM_DEVICE);
     CHECK_INT(tfm_backend_cpu_new(&be, "avx9", 1, &err), TFM_DEVICE);
     tfm_backend_free(NULL);
@@ -293,12 +305,12 @@ static void devices(void) {
 /* ---- graphs ---- */
 
 /* Refused with what is wrong; then made good again. */
-#define BROKEN(place, wrong)                                                                      \
-    do {                                                                                          \
-        const __typeof__(place) was = (place);                                                    \
-        (place) = (wrong);                                                                        \
-        if (!CHECK(tfm_graph_check(g, &err) != TFM_OK)) printf("  accepted: %s\n", #place);       \
-        (place) = was;                                                                            \
+#define BROKEN(place, wrong)                                                                       \
+    do {                                                                                           \
+        const __typeof__(place) was = (place);                                                     \
+        (place) = (wrong);                                                                         \
+        if (!CHECK(tfm_graph_check(g, &err) != TFM_OK)) printf("  accepted: %s\n", #place);        \
+        (place) = was;                                                                             \
     } while (0)
 
 static void wrong_graphs(void) {

@@ -27,15 +27,13 @@ typedef struct golden_case {
     size_t vocab;
 } golden_case;
 
-static FILE *open_expected(const golden_case *c, const char *file)
-{
+static FILE *open_expected(const golden_case *c, const char *file) {
     char path[256];
     snprintf(path, sizeof path, "%s/expected/%s/%s", golden, c->name, file);
     return fopen(path, "rb");
 }
 
-static bool read_expected(golden_case *c)
-{
+static bool read_expected(golden_case *c) {
     FILE *f = open_expected(c, "ids.txt");
     if (f == NULL) return false;
     for (c->rows = 0; c->rows < ROWS_MAX && fscanf(f, "%d", &c->ids[c->rows]) == 1; c->rows++) {
@@ -51,15 +49,13 @@ static bool read_expected(golden_case *c)
     return c->vocab > 0 && c->vocab * c->rows == n;
 }
 
-static int ascending(const void *a, const void *b)
-{
+static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
 /* Each row's error: max|a-b| / max|b|; a value that is not finite counts as infinitely wrong. */
-static void row_errors(const golden_case *c, const float *got, double errors[ROWS_MAX])
-{
+static void row_errors(const golden_case *c, const float *got, double errors[ROWS_MAX]) {
     for (size_t r = 0; r < c->rows; r++) {
         double difference = 0, largest = 0;
         for (size_t i = r * c->vocab; i < (r + 1) * c->vocab; i++) {
@@ -73,8 +69,7 @@ static void row_errors(const golden_case *c, const float *got, double errors[ROW
 }
 
 static void check_engine(const golden_case *c, tfm_model *model, const char *how,
-                         const char *device, unsigned threads)
-{
+                         const char *device, unsigned threads) {
     tfm_error err = {0};
     tfm_engine *engine = NULL;
     tfm_engine_options o = {.device = device, .threads = threads, .kv_type = TFM_F32};
@@ -108,26 +103,25 @@ out:
     tfm_engine_free(engine);
 }
 
-static void check_devices(const golden_case *c, tfm_model *model, const char *how)
-{
+static void check_devices(const golden_case *c, tfm_model *model, const char *how) {
     check_engine(c, model, how, "ref", 1);
     check_engine(c, model, how, "cpu", 1);
     check_engine(c, model, how, "cpu", 2);
 }
 
-static void check_in_place(const golden_case *c)
-{
+static void check_in_place(const golden_case *c) {
     tfm_error err = {0};
     tfm_model *model = NULL;
     char path[256];
     snprintf(path, sizeof path, "%s/%s", golden, c->file);
-    if (tfm_load(&model, path, &load_options, &err) != TFM_OK) CHECK_STR(err.message, "");
-    else check_devices(c, model, "in place");
+    if (tfm_load(&model, path, &load_options, &err) != TFM_OK)
+        CHECK_STR(err.message, "");
+    else
+        check_devices(c, model, "in place");
     tfm_model_free(model);
 }
 
-static tfm_status convert(const golden_case *c, tfm_layout layout, int fd, tfm_error *err)
-{
+static tfm_status convert(const golden_case *c, tfm_layout layout, int fd, tfm_error *err) {
     char path[256];
     tfm_header *h = NULL;
     tfm_writer *w = NULL;
@@ -143,8 +137,7 @@ static tfm_status convert(const golden_case *c, tfm_layout layout, int fd, tfm_e
     return st;
 }
 
-static void check_converted(const golden_case *c, tfm_layout layout)
-{
+static void check_converted(const golden_case *c, tfm_layout layout) {
     tfm_error err = {0};
     tfm_model *model = NULL;
     const char *folder = getenv("TMPDIR");
@@ -154,14 +147,14 @@ static void check_converted(const golden_case *c, tfm_layout layout)
     if (!CHECK(fd >= 0)) return;
     if (convert(c, layout, fd, &err) != TFM_OK || tfm_model_open(&model, path, &err) != TFM_OK)
         CHECK_STR(err.message, "");
-    else check_devices(c, model, tfm_layout_name(layout));
+    else
+        check_devices(c, model, tfm_layout_name(layout));
     tfm_model_free(model);
     close(fd);
     unlink(path);
 }
 
-static void run_case(golden_case *c)
-{
+static void run_case(golden_case *c) {
     if (!CHECK(read_expected(c))) {
         printf("%s: expected/%s is not whole\n", c->name, c->logits);
         return;
@@ -171,8 +164,7 @@ static void run_case(golden_case *c)
     check_converted(c, TFM_LAYOUT_P16);
 }
 
-static void every_case(void)
-{
+static void every_case(void) {
     char path[256], line[256];
     unsigned n = 0;
     snprintf(path, sizeof path, "%s/cases.txt", golden);
@@ -181,8 +173,9 @@ static void every_case(void)
     while (fgets(line, sizeof line, f) != NULL) {
         golden_case c = {.want = NULL};
         if (line[0] == '#') continue;
-        if (!CHECK_INT(sscanf(line, "%63s %95s %15s %31s %lf %lf", c.name, c.file, c.type,
-                              c.logits, &c.worst, &c.middle), 6))
+        if (!CHECK_INT(sscanf(line, "%63s %95s %15s %31s %lf %lf", c.name, c.file, c.type, c.logits,
+                              &c.worst, &c.middle),
+                       6))
             continue;
         unsigned failures = unit_failures;
         run_case(&c);
@@ -194,8 +187,7 @@ static void every_case(void)
     CHECK(n > 0);
 }
 
-int main(void)
-{
+int main(void) {
     UNIT_RUN(every_case);
     return unit_done();
 }

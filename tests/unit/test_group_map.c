@@ -6,8 +6,7 @@
 #define N 5000u
 
 /* Adds and removes at random among crowded and spread numbers; find must always agree. */
-static void agrees_with_array(void)
-{
+static void agrees_with_array(void) {
     static char present[N];
     static char value[N];
     tfm_group_map *g;
@@ -39,8 +38,7 @@ static void agrees_with_array(void)
     tfm_group_map_free(g);
 }
 
-int main(void)
-{
+int main(void) {
     UNIT_RUN(agrees_with_array);
     return unit_done();
 }

@@ -8,7 +8,9 @@
 #include "backend/math_internal.h"
 #include "unit.h"
 
-static double worst(double a, double b) { return a > b ? a : b; }
+static double worst(double a, double b) {
+    return a > b ? a : b;
+}
 
 static double relative(double got, long double want) {
     if (want == 0.0L) return got == 0.0 ? 0.0 : 1.0;

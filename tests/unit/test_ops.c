@@ -58,8 +58,11 @@ static void use_narrow_kernels(tfm_backend *be) {
 
 /* Everything about one case, which it frees. */
 static void check_case(ops_case *c, bound_fn bound) {
-    const ops_cutting cuts[] = {{1, false, false, 5}, {7, true, false, 11}, {0, false, true, 3},
-                                {40, true, true, 17}, {16, false, false, 2}};
+    const ops_cutting cuts[] = {{1, false, false, 5},
+                                {7, true, false, 11},
+                                {0, false, true, 3},
+                                {40, true, true, 17},
+                                {16, false, false, 2}};
     float *ref = ops_run(c, "ref", 1, &ops_whole), *cpu = ops_run(c, "cpu", 1, &ops_whole);
     CHECK_INT(count_far(c, ref, cpu, bound), 0);
     CHECK(same_bytes(c, "cpu", 2, &ops_whole, cpu));
@@ -450,8 +453,8 @@ static void attend_case(ops_case *c, const attend_form *f) {
     c->kv = (tfm_kv_shape){f->kv_heads, f->k_dim, f->v_dim, 0};
     c->kv_type = f->f32_cache ? TFM_F32 : TFM_F16;
     for (int i = 0; i < 2; i++) ops_sequence(c, f->start[i], f->length[i]);
-    const uint32_t widths[4] = {f->heads * f->k_dim, f->kv_heads * f->k_dim,
-                                f->kv_heads * f->v_dim, 0};
+    const uint32_t widths[4] = {f->heads * f->k_dim, f->kv_heads * f->k_dim, f->kv_heads * f->v_dim,
+                                0};
     ops_finish(c, widths, f->heads * f->v_dim, 1.0f);
 }
 
@@ -465,12 +468,29 @@ static void attention(void) {
         {.heads = 2, .kv_heads = 1, .k_dim = 32, .v_dim = 64, .length = {40, 90}, .window = 1},
         {.heads = 2, .kv_heads = 2, .k_dim = 16, .v_dim = 16, .length = {50, 9}, .softcap = 1.5f},
         {.heads = 3, .kv_heads = 3, .k_dim = 8, .v_dim = 8, .length = {77, 9}, .alibi = true},
-        {.heads = 3, .kv_heads = 1, .k_dim = 8, .v_dim = 8, .length = {77, 9}, .alibi = true,
-         .alibi_before = true, .f32_cache = true},
+        {.heads = 3,
+         .kv_heads = 1,
+         .k_dim = 8,
+         .v_dim = 8,
+         .length = {77, 9},
+         .alibi = true,
+         .alibi_before = true,
+         .f32_cache = true},
         {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {40, 2}, .sink = true},
-        {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {90, 17}, .window = 33,
-         .softcap = 2.0f, .sink = true, .alibi = true},
-        {.heads = 2, .kv_heads = 1, .k_dim = 16, .v_dim = 16, .start = {1000, 2030},
+        {.heads = 4,
+         .kv_heads = 2,
+         .k_dim = 8,
+         .v_dim = 8,
+         .length = {90, 17},
+         .window = 33,
+         .softcap = 2.0f,
+         .sink = true,
+         .alibi = true},
+        {.heads = 2,
+         .kv_heads = 1,
+         .k_dim = 16,
+         .v_dim = 16,
+         .start = {1000, 2030},
          .length = {40, 30}},
         {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .length = {2100, 3}, .window = 1500},
     };
@@ -483,8 +503,13 @@ static void attention(void) {
 
 /* Scores far apart, infinite V that no query may see: a masked key contributes exactly nothing. */
 static void attention_ignores_what_it_may_not_see(void) {
-    const attend_form form = {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .window = 5,
-                              .length = {60, 1}, .f32_cache = true};
+    const attend_form form = {.heads = 1,
+                              .kv_heads = 1,
+                              .k_dim = 4,
+                              .v_dim = 4,
+                              .window = 5,
+                              .length = {60, 1},
+                              .f32_cache = true};
     ops_case c;
     attend_case(&c, &form);
     float *clean = ops_run(&c, "cpu", 1, &ops_whole);

@@ -16,7 +16,7 @@ static const struct {
     tfm_dtype type;
     uint32_t window, crc;
 } golden[] = {
-    {TFM_F32, 0, 0x43202e28}, {TFM_F32, 40, 0xcd4792f7}, {TFM_F16, 0, 0x1099a11a},
+    {TFM_F32, 0, 0x43202e28},  {TFM_F32, 40, 0xcd4792f7}, {TFM_F16, 0, 0x1099a11a},
     {TFM_BF16, 0, 0x5479678a}, {TFM_Q8_0, 0, 0x28e35688}, {TFM_Q4_0, 0, 0x30ac898b},
     {TFM_Q4_1, 0, 0x618aa46e}, {TFM_Q5_0, 0, 0xbf0e0814}, {TFM_Q5_1, 0, 0x7a47d241},
     {TFM_Q2_K, 0, 0xd1df8966}, {TFM_Q3_K, 0, 0xb6ca9e10}, {TFM_Q4_K, 0, 0x2415d1e7},
@@ -49,8 +49,14 @@ static uint32_t logits_crc(const ops_model *m, unsigned threads, uint32_t step, 
             row[r] = r;
             token[r] = (int32_t)((position[r] * 31 + r / n * 17 + position[r] / 7) % VOCAB);
         }
-        const tfm_batch b = {.n_rows = 2 * n, .n_seqs = 2, .row_start = row_start, .token = token,
-                             .position = position, .page = page, .out_row = row, .n_out = 2 * n,
+        const tfm_batch b = {.n_rows = 2 * n,
+                             .n_seqs = 2,
+                             .row_start = row_start,
+                             .token = token,
+                             .position = position,
+                             .page = page,
+                             .out_row = row,
+                             .n_out = 2 * n,
                              .logits = out};
         if (be->ops->plan_run(plan, &b, &err) != TFM_OK) ops_die("run", &err);
         for (uint32_t s = 0; s < 2; s++) {
@@ -66,13 +72,19 @@ static uint32_t logits_crc(const ops_model *m, unsigned threads, uint32_t step, 
 static void the_same_bits_everywhere(void) {
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         ops_model m;
-        ops_model_new(&m, &(ops_shape){.blocks = 2, .width = 256, .heads = 4, .kv_heads = 2,
-                                       .head_dim = 64, .ffn = 512, .vocab = VOCAB,
-                                       .window = golden[i].window, .type = golden[i].type});
+        ops_model_new(&m, &(ops_shape){.blocks = 2,
+                                       .width = 256,
+                                       .heads = 4,
+                                       .kv_heads = 2,
+                                       .head_dim = 64,
+                                       .ffn = 512,
+                                       .vocab = VOCAB,
+                                       .window = golden[i].window,
+                                       .type = golden[i].type});
         const uint32_t whole = logits_crc(&m, 1, LENGTH, false);
         if (!CHECK_INT(whole, golden[i].crc)) {
-            printf("  %s window %u: got 0x%08x\n", tfm_dtype_name(golden[i].type),
-                   golden[i].window, whole);
+            printf("  %s window %u: got 0x%08x\n", tfm_dtype_name(golden[i].type), golden[i].window,
+                   whole);
         }
         CHECK_INT(logits_crc(&m, 2, 1, false), whole);
         CHECK_INT(logits_crc(&m, 3, 13, false), whole);

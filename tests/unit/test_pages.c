@@ -4,32 +4,30 @@
 
 /* A backend that only counts: pages are numbers, copies are noted. */
 static uint32_t copies, reserved;
-static tfm_status count_reserve(tfm_kv *kv, uint32_t n, tfm_error *err)
-{
+static tfm_status count_reserve(tfm_kv *kv, uint32_t n, tfm_error *err) {
     (void)kv;
     (void)err;
     reserved = n;
     return TFM_OK;
 }
-static void count_copy(tfm_kv *kv, uint32_t to, uint32_t from)
-{
+static void count_copy(tfm_kv *kv, uint32_t to, uint32_t from) {
     (void)kv;
     CHECK(to != from);
     copies++;
 }
-static uint64_t page_bytes(const tfm_kv *kv)
-{
+static uint64_t page_bytes(const tfm_kv *kv) {
     (void)kv;
     return 1000;
 }
-static const tfm_backend_ops ops = {.name = "count", .kv_reserve = count_reserve,
-                                    .kv_copy_page = count_copy, .kv_page_bytes = page_bytes};
+static const tfm_backend_ops ops = {.name = "count",
+                                    .kv_reserve = count_reserve,
+                                    .kv_copy_page = count_copy,
+                                    .kv_page_bytes = page_bytes};
 static const tfm_backend backend = {.ops = &ops};
 static char some_kv;
 #define KV ((tfm_kv *)(void *)&some_kv)
 
-static void fork_shares_and_copies_on_write(void)
-{
+static void fork_shares_and_copies_on_write(void) {
     tfm_pages *p;
     tfm_seq a = {0}, b = {0};
 
@@ -53,8 +51,7 @@ static void fork_shares_and_copies_on_write(void)
     tfm_pages_free(p);
 }
 
-static void a_fork_at_a_page_edge_copies_nothing(void)
-{
+static void a_fork_at_a_page_edge_copies_nothing(void) {
     tfm_pages *p;
     tfm_seq a = {0}, b = {0};
 
@@ -76,8 +73,7 @@ static void a_fork_at_a_page_edge_copies_nothing(void)
     tfm_pages_free(p);
 }
 
-static void the_budget_holds(void)
-{
+static void the_budget_holds(void) {
     tfm_pages *p;
     tfm_seq a = {0}, b = {0};
 
@@ -92,8 +88,7 @@ static void the_budget_holds(void)
     tfm_pages_free(p);
 }
 
-int main(void)
-{
+int main(void) {
     UNIT_RUN(fork_shares_and_copies_on_write);
     UNIT_RUN(a_fork_at_a_page_edge_copies_nothing);
     UNIT_RUN(the_budget_holds);

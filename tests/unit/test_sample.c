@@ -10,8 +10,7 @@
 static const float halves[V] = {3 * 0.6931472f, 2 * 0.6931472f, 0.6931472f, 0, -40, -40, -40, -40};
 
 static int32_t draw(const tfm_sampling *o, const float *logits, const int32_t *history, size_t n,
-                    uint32_t position, tfm_status want)
-{
+                    uint32_t position, tfm_status want) {
     tfm_sampler *s;
     int32_t id = -1;
     if (!CHECK_INT(tfm_sampler_new(&s, o, V, NULL), TFM_OK)) return -1;
@@ -21,8 +20,7 @@ static int32_t draw(const tfm_sampling *o, const float *logits, const int32_t *h
 }
 
 /* Shares of 20,000 draws. */
-static void shares(const tfm_sampling *o, const float *logits, double share[V])
-{
+static void shares(const tfm_sampling *o, const float *logits, double share[V]) {
     enum { DRAWS = 20000 };
     tfm_sampler *s;
     for (unsigned i = 0; i < V; i++) share[i] = 0;
@@ -36,20 +34,17 @@ static void shares(const tfm_sampling *o, const float *logits, double share[V])
 }
 
 /* Standard deviation of a share of p over 20,000 draws is sqrt(p(1-p)/20000) <= 0.0036: 6 of them. */
-static int near(double got, double want)
-{
+static int near(double got, double want) {
     return fabs(got - want) <= 6 * sqrt(want * (1 - want) / 20000) + 1e-12;
 }
 
-static void greedy_takes_lowest_of_a_tie(void)
-{
+static void greedy_takes_lowest_of_a_tie(void) {
     const float l[V] = {1, 5, 2, 5, 0, 0, 0, 0};
     tfm_sampling o = {0};
     CHECK_INT(draw(&o, l, NULL, 0, 0, TFM_OK), 1);
 }
 
-static void temperature_gives_the_softmax(void)
-{
+static void temperature_gives_the_softmax(void) {
     double s[V];
     tfm_sampling o = {.temperature = 1};
     shares(&o, halves, s);
@@ -60,8 +55,7 @@ static void temperature_gives_the_softmax(void)
     CHECK(near(s[0], 64 / 85.0) && near(s[1], 16 / 85.0) && near(s[3], 1 / 85.0));
 }
 
-static void top_k_keeps_k(void)
-{
+static void top_k_keeps_k(void) {
     double s[V];
     tfm_sampling o = {.temperature = 1, .top_k = 2};
     shares(&o, halves, s);
@@ -71,8 +65,7 @@ static void top_k_keeps_k(void)
     CHECK(near(s[0], 0.5) && near(s[1], 0.5) && s[2] == 0);
 }
 
-static void top_p_keeps_the_fewest_that_reach_it(void)
-{
+static void top_p_keeps_the_fewest_that_reach_it(void) {
     double s[V];
     tfm_sampling o = {.temperature = 1, .top_p = 0.6f}; /* 8/15 < 0.6 <= 12/15 */
     shares(&o, halves, s);
@@ -89,16 +82,14 @@ static void top_p_keeps_the_fewest_that_reach_it(void)
     CHECK(near(s[1], 1 / 3.0));
 }
 
-static void min_p_is_a_share_of_the_best(void)
-{
+static void min_p_is_a_share_of_the_best(void) {
     double s[V];
     tfm_sampling o = {.temperature = 1, .min_p = 0.24f}; /* 1, 1/2, 1/4 stay; 1/8 goes */
     shares(&o, halves, s);
     CHECK(near(s[0], 4 / 7.0) && near(s[2], 1 / 7.0) && s[3] == 0);
 }
 
-static void penalties_by_their_definition(void)
-{
+static void penalties_by_their_definition(void) {
     const float l[V] = {4, 3, -1, -1.5f, -9, -9, -9, -9};
     const int32_t seen[] = {0, 0, 2};
     tfm_sampling o = {.repeat_penalty = 2}; /* 4 -> 2 < 3 */
@@ -114,8 +105,7 @@ static void penalties_by_their_definition(void)
     CHECK_INT(draw(&o, negative, seen, 3, 0, TFM_OK), 3);
 }
 
-static void draw_depends_on_its_keys_only(void)
-{
+static void draw_depends_on_its_keys_only(void) {
     tfm_sampling o = {.temperature = 1, .seed = 5};
     unsigned differ = 0;
     for (uint32_t p = 0; p < 64; p++) {
@@ -128,8 +118,7 @@ static void draw_depends_on_its_keys_only(void)
     CHECK(differ > 10);
 }
 
-static void refuses_what_is_no_number(void)
-{
+static void refuses_what_is_no_number(void) {
     float l[V] = {0, 1, 2, 3, 4, 5, 6, 7};
     tfm_sampling o = {0};
     tfm_sampler *s;
@@ -145,8 +134,7 @@ static void refuses_what_is_no_number(void)
     CHECK_INT(tfm_sampler_new(&s, &o, 0, NULL), TFM_USAGE);
 }
 
-int main(void)
-{
+int main(void) {
     UNIT_RUN(greedy_takes_lowest_of_a_tie);
     UNIT_RUN(temperature_gives_the_softmax);
     UNIT_RUN(top_k_keeps_k);

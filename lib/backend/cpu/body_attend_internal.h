@@ -21,12 +21,16 @@ typedef struct attend_scratch {
     float *scores; /* [panels][queries][16] */
 } attend_scratch;
 
-static size_t round16(size_t n) { return (n + 15) / 16 * 16; }
+static size_t round16(size_t n) {
+    return (n + 15) / 16 * 16;
+}
 
 /* Sizes in floats of the parts above, in order; n panels. */
 static size_t carve(attend_scratch *s, float *base, size_t k_dim, size_t v_dim, size_t panels) {
-    const size_t size[6] = {round16(TFM_ATTEND_QUERIES * k_dim), k_dim * TFM_PANEL,
-                            TFM_PANEL * v_dim, round16(TFM_ATTEND_QUERIES * v_dim),
+    const size_t size[6] = {round16(TFM_ATTEND_QUERIES * k_dim),
+                            k_dim * TFM_PANEL,
+                            TFM_PANEL * v_dim,
+                            round16(TFM_ATTEND_QUERIES * v_dim),
                             round16(TFM_ATTEND_QUERIES * v_dim),
                             panels * TFM_ATTEND_QUERIES * TFM_PANEL};
     size_t at[7] = {0};

@@ -25,7 +25,9 @@ INLINE vf expm1_small(vf r) {
 }
 
 /* 2^n for whole -126 <= n <= 127 */
-INLINE vf power_of_two(vi n) { return (vf)((vu)(n + 127) << 23); }
+INLINE vf power_of_two(vi n) {
+    return (vf)((vu)(n + 127) << 23);
+}
 
 INLINE vf exp_v(vf x) {
     vf n, c = pick(x < EXP_LOWEST, splat(EXP_LOWEST), x);

@@ -163,13 +163,15 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
 
 /* ---- k-quants: 256 columns ---- */
 
-INLINE vu bytes_u(const uint8_t *p) { return __builtin_convertvector(*(const mem_vb *)p, vu); }
+INLINE vu bytes_u(const uint8_t *p) {
+    return __builtin_convertvector(*(const mem_vb *)p, vu);
+}
 
 /* The small integer scale and min of group j as in tfm_kquant_scales; s: [n_scales][16] bytes. */
 INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vf *scale, vf *min) {
     vu a = splat_u(0), b = splat_u(0);
     s += v * LANES;
-#define BYTE(i) bytes_u(s + (i) * TFM_PANEL)
+#define BYTE(i) bytes_u(s + (i)*TFM_PANEL)
     if (t == TFM_Q2_K) {
         a = BYTE(j) & 15u;
         b = BYTE(j) >> 4;
@@ -178,7 +180,7 @@ INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vf *scale,
         a |= ((BYTE(8 + j % 4) >> (uint32_t)(j / 4 * 2)) & 3u) << 4;
         a -= 32u;
     } else if (t == TFM_Q6_K) {
-        a = (vu)__builtin_convertvector(*(const mem_vc *)(s + j * TFM_PANEL), vi);
+        a = (vu) __builtin_convertvector(*(const mem_vc *)(s + j * TFM_PANEL), vi);
     } else if (j < 4) {
         a = BYTE(j) & 63u;
         b = BYTE(4 + j) & 63u;
@@ -218,15 +220,15 @@ INLINE void linear_256(const tfm_cpu_linear *a, const uint8_t *piece, const tfm_
 }
 
 /* One function a type, so that every shift and mask above is a constant. */
-#define LINEAR_32(name, low, high, bias, has_min)                                                 \
-    KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows, \
-                            float *acc) {                                                         \
-        linear_32(a, w, low, high, bias, has_min, row, rows, acc);                                \
+#define LINEAR_32(name, low, high, bias, has_min)                                                  \
+    KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows,  \
+                            float *acc) {                                                          \
+        linear_32(a, w, low, high, bias, has_min, row, rows, acc);                                 \
     }
-#define LINEAR_256(name, type, low, high, bias, group, n_scales, has_min)                         \
-    KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows, \
-                            float *acc) {                                                         \
-        linear_256(a, w, type, low, high, bias, group, n_scales, has_min, row, rows, acc);        \
+#define LINEAR_256(name, type, low, high, bias, group, n_scales, has_min)                          \
+    KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows,  \
+                            float *acc) {                                                          \
+        linear_256(a, w, type, low, high, bias, group, n_scales, has_min, row, rows, acc);         \
     }
 
 LINEAR_32(linear_q4_0, 4, 0, 8, false)

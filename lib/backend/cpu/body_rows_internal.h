@@ -92,8 +92,7 @@ KERNEL static void norm(const tfm_cpu_norm *a, const float *x, float *out) {
     for (uint32_t g = 0; g < a->groups; g++, x += n, out += n) {
         const float *w = a->w != NULL ? a->w + (size_t)g * a->w_step : NULL;
         const float *b = a->b != NULL ? a->b + (size_t)g * a->b_step : NULL;
-        const float mean =
-            a->kind == TFM_NORM_LAYER ? row_sum(x, n, 0.0f, true) / (float)n : 0.0f;
+        const float mean = a->kind == TFM_NORM_LAYER ? row_sum(x, n, 0.0f, true) / (float)n : 0.0f;
         const float s = 1.0f / sqrtf(row_sum(x, n, mean, false) / (float)n + a->eps);
         size_t i = 0;
         for (; i + LANES <= n; i += LANES) {

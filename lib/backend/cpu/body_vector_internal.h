@@ -28,12 +28,24 @@ typedef int8_t mem_vc __attribute__((vector_size(LANES), aligned(1), may_alias))
 
 #define INLINE KERNEL __attribute__((always_inline)) static inline
 
-INLINE vf load(const void *p) { return *(const mem_vf *)p; }
-INLINE void store(void *p, vf v) { *(mem_vf *)p = v; }
-INLINE vu load_u(const void *p) { return *(const mem_vu *)p; }
-INLINE void store_u(void *p, vu v) { *(mem_vu *)p = v; }
-INLINE vf splat(float x) { return (vf){0} + x; }
-INLINE vu splat_u(uint32_t x) { return (vu){0} + x; }
+INLINE vf load(const void *p) {
+    return *(const mem_vf *)p;
+}
+INLINE void store(void *p, vf v) {
+    *(mem_vf *)p = v;
+}
+INLINE vu load_u(const void *p) {
+    return *(const mem_vu *)p;
+}
+INLINE void store_u(void *p, vu v) {
+    *(mem_vu *)p = v;
+}
+INLINE vf splat(float x) {
+    return (vf){0} + x;
+}
+INLINE vu splat_u(uint32_t x) {
+    return (vu){0} + x;
+}
 
 /* mask lanes are all ones or zero */
 INLINE vf pick(vi mask, vf yes, vf no) {

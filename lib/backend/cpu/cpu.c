@@ -29,8 +29,8 @@ static void find_values(cpu_plan *p) {
     const tfm_graph *g = r->graph;
     p->used[g->hidden] = true;
     p->logits_direct = r->end == g->n_steps && r->end > r->first &&
-                       g->block_start[g->n_blocks] < g->n_steps &&
-                       r->after_attend < r->end && g->logits != g->hidden;
+                       g->block_start[g->n_blocks] < g->n_steps && r->after_attend < r->end &&
+                       g->logits != g->hidden;
     for (size_t i = r->first; i < r->end; i++) {
         const tfm_step *s = &g->step[i];
         for (int j = 0; j < s->n_in; j++) {
@@ -113,8 +113,7 @@ tfm_status tfm_backend_cpu_new(tfm_backend **out, const char *instruction_set, u
     TFM_TRY(tfm_alloc(&mem, 1, sizeof(cpu_backend), err));
     cpu_backend *be = mem;
     be->kernels = kernels;
-    tfm_status st =
-        tfm_pool_new(&be->pool, threads > 0 ? threads : tfm_threads_default(), err);
+    tfm_status st = tfm_pool_new(&be->pool, threads > 0 ? threads : tfm_threads_default(), err);
     if (st != TFM_OK) {
         tfm_free(be);
         return st;

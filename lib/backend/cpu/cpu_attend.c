@@ -33,8 +33,10 @@ static uint32_t sequence_of(const tfm_batch *b, uint32_t row) {
     uint32_t lo = 0, hi = b->n_seqs; /* row_start[lo] <= row < row_start[hi] */
     while (hi - lo > 1) {
         const uint32_t mid = lo + (hi - lo) / 2;
-        if (b->row_start[mid] <= row) lo = mid;
-        else hi = mid;
+        if (b->row_start[mid] <= row)
+            lo = mid;
+        else
+            hi = mid;
     }
     return lo;
 }
@@ -56,8 +58,8 @@ static void write_row(const attend_job *j, uint32_t row) {
     for (size_t h = 0; h < s->u.attend.kv_heads; h++) {
         store_strided(kv->type, k + (h * TFM_KV_PAGE * k_dim + lane) * element, TFM_PANEL,
                       k_in + h * k_dim, k_dim);
-        store_strided(kv->type, v + (h * TFM_KV_PAGE + slot) * v_dim * element, 1,
-                      v_in + h * v_dim, v_dim);
+        store_strided(kv->type, v + (h * TFM_KV_PAGE + slot) * v_dim * element, 1, v_in + h * v_dim,
+                      v_dim);
     }
 }
 
@@ -155,8 +157,8 @@ tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) {
     size_t n_tiles;
     j.heads_each = group < TFM_ATTEND_QUERIES ? group : TFM_ATTEND_QUERIES;
     TFM_TRY(make_tiles(run, TFM_ATTEND_QUERIES / j.heads_each, &n_tiles, &last));
-    j.scratch_bytes = (p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last) +
-                       63) / 64 * 64;
+    j.scratch_bytes =
+        (p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last) + 63) / 64 * 64;
     TFM_TRY(reserve_scratch(p, j.scratch_bytes, run->err));
     tfm_pool_run(p->be->pool, (run->n_rows + WRITE_ROWS - 1) / WRITE_ROWS, write_piece, &j);
     tfm_pool_run(p->be->pool, n_tiles * s->u.attend.kv_heads, attend_piece, &j);

@@ -81,8 +81,8 @@ static inline const cpu_weights *cpu_step_weights(const cpu_plan *p, const tfm_s
 }
 
 /* cpu_weights.c */
-tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w, tfm_error *err)
-    TFM_MUST_CHECK;
+tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w,
+                                   tfm_error *err) TFM_MUST_CHECK;
 void tfm_cpu_weights_free(cpu_weights *w);
 
 /* cpu_run.c */
@@ -92,8 +92,8 @@ tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) 
 tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s); /* norm, split, concat, elementwise */
 tfm_status tfm_cpu_rope(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
-tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s, size_t n_steps)
-    TFM_MUST_CHECK;
+tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s,
+                                size_t n_steps) TFM_MUST_CHECK;
 /* cpu_attend.c */
 tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 

@@ -15,11 +15,17 @@ enum {
     GROUP_STEPS = 8         /* linears that share a job, at most */
 };
 
-static size_t pieces(size_t total, size_t each) { return (total + each - 1) / each; }
+static size_t pieces(size_t total, size_t each) {
+    return (total + each - 1) / each;
+}
 
-static const tfm_cpu_kernels *kernels(const cpu_run *run) { return run->plan->be->kernels; }
+static const tfm_cpu_kernels *kernels(const cpu_run *run) {
+    return run->plan->be->kernels;
+}
 
-static tfm_pool *pool(const cpu_run *run) { return run->plan->be->pool; }
+static tfm_pool *pool(const cpu_run *run) {
+    return run->plan->be->pool;
+}
 
 /* ---- gather ---- */
 
@@ -103,8 +109,7 @@ static tfm_cpu_norm norm_args(const cpu_plan *p, const tfm_step *s) {
 
 void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s) {
     row_job j = {.run = run, .step = s};
-    const size_t width =
-        cpu_width(run->plan, s->op == TFM_OP_SPLIT ? s->in[0] : s->out[0]);
+    const size_t width = cpu_width(run->plan, s->op == TFM_OP_SPLIT ? s->in[0] : s->out[0]);
     if (s->op == TFM_OP_NORM) j.norm = norm_args(run->plan, s);
     j.rows_each = width < ROW_WORK ? ROW_WORK / width : 1;
     tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), row_piece, &j);

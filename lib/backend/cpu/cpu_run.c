@@ -63,8 +63,10 @@ static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
     for (size_t i = from; i < to;) {
         const tfm_step *s = &g->step[i];
         const size_t n = s->op == TFM_OP_LINEAR ? linear_run(g, i, to) : 1;
-        if (s->op == TFM_OP_LINEAR) TFM_TRY(tfm_cpu_linear_group(run, s, n));
-        else TFM_TRY(run_step(run, s));
+        if (s->op == TFM_OP_LINEAR)
+            TFM_TRY(tfm_cpu_linear_group(run, s, n));
+        else
+            TFM_TRY(run_step(run, s));
         for (; n > 0 && s < &g->step[i + n]; s++) {
             for (int j = 0; j < s->n_out; j++) {
                 if (s->out[j] == p->act_value) p->act_value = -1;

@@ -22,8 +22,7 @@ static void pack_panel(void *arg, size_t panel, unsigned worker) {
     (void)st;
 }
 
-static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *w,
-                                 tfm_error *err) {
+static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *w, tfm_error *err) {
     uint64_t bytes, row_bytes;
     TFM_TRY(tfm_layout_bytes(t->dtype, TFM_LAYOUT_P16, 2, t->dims, &bytes, err));
     w->n_panels = (t->dims[0] + TFM_PANEL - 1) / TFM_PANEL;
@@ -62,8 +61,7 @@ static tfm_status find_rope_table(cpu_plan *p, const tfm_step *s, int *table, tf
     return TFM_OK;
 }
 
-tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w,
-                                   tfm_error *err) {
+tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w, tfm_error *err) {
     const tfm_graph *g = p->base.range.graph;
     TFM_TRY(tfm_step_supported(&p->be->base, g, s, err));
     switch (s->op) {

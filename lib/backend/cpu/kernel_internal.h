@@ -30,7 +30,7 @@ enum {
 /* A linear step on a batch. Activations are f32 rows as `prepare` left them. */
 typedef struct tfm_cpu_linear {
     tfm_dtype type;
-    const uint8_t *w;   /* p16 panels */
+    const uint8_t *w; /* p16 panels */
     size_t panel_bytes;
     uint32_t k, n_out;
     const float *bias;  /* [n_out] or NULL */
@@ -63,9 +63,9 @@ typedef struct tfm_cpu_attend {
 typedef struct tfm_cpu_norm {
     tfm_norm kind;
     float eps;
-    uint32_t n;           /* numbers of one group */
-    uint32_t groups;      /* of one row */
-    const float *w, *b;   /* NULL, [n], or [groups, n] with step n */
+    uint32_t n;         /* numbers of one group */
+    uint32_t groups;    /* of one row */
+    const float *w, *b; /* NULL, [n], or [groups, n] with step n */
     uint32_t w_step, b_step;
 } tfm_cpu_norm;
 

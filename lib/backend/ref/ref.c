@@ -171,7 +171,9 @@ static tfm_status plan_run(tfm_plan *base, const tfm_batch *b, tfm_error *err) {
     return TFM_OK;
 }
 
-static void ref_free(tfm_backend *be) { tfm_free(be); }
+static void ref_free(tfm_backend *be) {
+    tfm_free(be);
+}
 
 static const tfm_backend_ops ref_ops = {
     .name = "ref",

@@ -14,8 +14,10 @@
 #include "backend/ref/ref_internal.h"
 
 static void store(tfm_dtype t, unsigned char *base, size_t at, float v) {
-    if (t == TFM_F32) ((float *)(void *)base)[at] = v;
-    else ((uint16_t *)(void *)base)[at] = tfm_f32_to_f16(v);
+    if (t == TFM_F32)
+        ((float *)(void *)base)[at] = v;
+    else
+        ((uint16_t *)(void *)base)[at] = tfm_f32_to_f16(v);
 }
 
 static double load(tfm_dtype t, const unsigned char *base, size_t at) {
@@ -81,8 +83,7 @@ static void attend_head(const ref_call *c, uint32_t s, uint32_t row, uint32_t he
         for (uint32_t j = first; j <= position; j++) {
             const unsigned char *v =
                 kv->page[page[j / TFM_KV_PAGE]] + kv->v_at[st->u.attend.kv_layer];
-            sum += score[j] *
-                   load(kv->type, v, (j % TFM_KV_PAGE * kv_heads + kv_head) * v_dim + i);
+            sum += score[j] * load(kv->type, v, (j % TFM_KV_PAGE * kv_heads + kv_head) * v_dim + i);
         }
         out[i] = (float)(sum / total);
     }
