@@ -7,6 +7,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         tokenizer =
             fuzz_put_seed("tokenizer.bin", "tests/fuzz/corpus/tokenizer_bin/seed-tokenizer.bin");
     }
-    fuzz_use_source(fuzz_put("m.bin", data, size), NULL);
+    const char *path = fuzz_put("m.bin", data, size);
+    fuzz_use_source(path, NULL);
+    fuzz_convert(path, TFM_DTYPE_NONE, TFM_LAYOUT_P16);
     return 0;
 }

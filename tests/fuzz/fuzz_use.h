@@ -158,4 +158,43 @@ static inline void fuzz_use_source(const char *path, const char *tokenizer_path)
     tfm_source_free(s);
 }
 
+/* ---- conversion: what is accepted must give a file that opens ---- */
+
+static inline int fuzz_create(const char *path) {
+    const int fd = open(path, O_RDWR | O_TRUNC | O_CLOEXEC);
+    fuzz_must(fd >= 0, "open");
+    return fd;
+}
+
+static inline void fuzz_to_gguf(tfm_model *m) {
+    const char *path = fuzz_put("out.gguf", NULL, 0);
+    const int fd = fuzz_create(path);
+    tfm_source *s = NULL;
+    const tfm_status st = tfm_gguf_write(m, fd, "out.gguf", NULL);
+    close(fd);
+    if (st != TFM_OK) return;
+    fuzz_must(tfm_source_open(&s, path, NULL, NULL) == TFM_OK, "a written GGUF does not open");
+    tfm_source_free(s);
+}
+
+static inline void fuzz_convert(const char *from, tfm_dtype type, tfm_layout layout) {
+    const tfm_convert_options o = {.load = {.share_dir = "share"}, .type = type, .layout = layout};
+    const char *path = fuzz_put("out.tfms", NULL, 0);
+    const int fd = fuzz_create(path);
+    tfm_header *h = NULL;
+    tfm_writer *w = NULL;
+    tfm_model *m = NULL;
+    tfm_status st = tfm_header_new(&h, "model", NULL);
+    if (st == TFM_OK) st = tfm_writer_new(&w, fd, "out.tfms", NULL);
+    if (st == TFM_OK) st = tfm_convert(from, &o, h, w, NULL);
+    tfm_writer_free(w);
+    tfm_header_free(h);
+    close(fd);
+    if (st != TFM_OK) return;
+    fuzz_must(tfm_model_open(&m, path, NULL) == TFM_OK, "a converted model does not open");
+    fuzz_use_model(m);
+    fuzz_to_gguf(m);
+    tfm_model_free(m);
+}
+
 #endif

@@ -6,7 +6,8 @@ load ../helper
 
 @test "mutated files, tokenizers, models and streams under the sanitizers" {
     cd "$top"
-    make -s fuzzers BUILD=build-mutations SAN=address,undefined >"$tmp/make" 2>&1 ||
+    env -u MAKEFLAGS -u MFLAGS make -s -j2 fuzzers BUILD=build-mutations SAN=address,undefined \
+        >"$tmp/make" 2>&1 ||
         { cat "$tmp/make"; false; }
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
