@@ -1,8 +1,8 @@
 /* description.c - cuts one section out of a description.
  *
- * The description is YAML, but of a fixed shape (tfm-model(5)): top-level keys stand in column 0, and
- * the two sections that this layer reads are blocks of lines indented by two. So no YAML parser is
- * needed here, and opening a vocabulary does not pay for parsing the steps of a large model. */
+ * The description is YAML, but of a fixed shape (tfm-model(5)): top-level keys stand in column 0,
+ * and the two sections that this layer reads are blocks of lines indented by two. So no YAML parser
+ * is needed here, and opening a vocabulary does not pay for parsing the steps of a large model. */
 #include <string.h>
 
 #include "model/container_internal.h"

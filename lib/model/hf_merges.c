@@ -2,8 +2,8 @@
  *
  * They are most of the file: 280,000 of them in Llama 3's. As a jansson tree each is two or three
  * allocations, some 300 bytes for ten of text. So their array is found by a scan, parsed here into
- * one block, and cut out of the text that jansson gets, which halves the time and the memory of reading
- * a tokenizer.json.
+ * one block, and cut out of the text that jansson gets, which halves the memory that reading a
+ * tokenizer.json takes.
  *
  * The scan only finds the array; whether the text around it is JSON is still jansson's to say. */
 #include <string.h>

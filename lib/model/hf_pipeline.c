@@ -65,7 +65,7 @@ tfm_status tfm_hf_normalizer(tfm_draft *d, const json_t *j, tfm_error *err) {
     for (size_t i = 0; i < 4; i++)
         if (is_type(j, forms[i][0])) return unicode_form(d, j, forms[i][1], err);
     if (is_type(j, "Prepend") && text_is(j, "prepend", META_SPACE)) {
-        d->src.add_space_prefix = true;
+        d->src.add_space_prefix = d->prefix_always = true;
         return TFM_OK;
     }
     if (is_type(j, "Replace") && text_is(json_object_get(j, "pattern"), "String", " ") &&
@@ -101,9 +101,7 @@ static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     return TFM_OK;
 }
 
-/* Older files say add_prefix_space, newer ones prepend_scheme. "first" and "always" differ only for
- * text after an added token, where tfm adds no space: "always" is taken as older files meant it, since
- * tfm treats one text as one. */
+/* Older files say add_prefix_space, newer ones prepend_scheme. */
 static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     static const char parts[] = META_SPACE "?[^" META_SPACE "]+|" META_SPACE;
     size_t n;
@@ -113,6 +111,7 @@ static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     d->src.space_to_meta = true;
     d->src.add_space_prefix =
         scheme ? strcmp(scheme, "never") != 0 : tfm_json_bool(j, "add_prefix_space", true);
+    d->prefix_always = d->src.add_space_prefix && !(scheme && strcmp(scheme, "first") == 0);
     if (tfm_json_bool(j, "split", true)) return tfm_draft_pattern(d, parts, sizeof parts - 1, err);
     return TFM_OK;
 }
@@ -241,6 +240,10 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
     if (tfm_json_bool(token, "rstrip", false)) *flags |= TFM_TOKEN_RSTRIP;
     if (tfm_json_bool(token, "single_word", false))
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);
+    /* tfm puts a space before a text and after control tokens, not after other added ones. */
+    if (!special && d->prefix_always)
+        return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' behind which a space is put",
+                        content);
     /* Control tokens are matched only on request and then as they are written. */
     if (!special && changes && tfm_json_bool(token, "normalized", true))
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' is matched in the normalized text",
