@@ -97,7 +97,9 @@ typedef struct tfm_vocab_source {
     /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
     uint32_t n_patterns;
     const char *const *pattern;
-    bool add_prefix_space; /* ByteLevel(add_prefix_space) */
+    /* ByteLevel(add_prefix_space); over characters (Metaspace): a space before a text that does not
+     * begin with one, and behind control tokens only if add_space_prefix is set, too. */
+    bool add_prefix_space;
 } tfm_vocab_source;
 
 /* One tensor of the built vocabulary; data owned by the builder's result. */

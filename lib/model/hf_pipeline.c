@@ -65,12 +65,12 @@ tfm_status tfm_hf_normalizer(tfm_draft *d, const json_t *j, tfm_error *err) {
     for (size_t i = 0; i < 4; i++)
         if (is_type(j, forms[i][0])) return unicode_form(d, j, forms[i][1], err);
     if (is_type(j, "Prepend") && text_is(j, "prepend", META_SPACE)) {
-        d->src.add_space_prefix = d->prefix_always = true;
+        d->src.add_space_prefix = d->prefix_always = d->normalises_spaces = true;
         return TFM_OK;
     }
     if (is_type(j, "Replace") && text_is(json_object_get(j, "pattern"), "String", " ") &&
         text_is(j, "content", META_SPACE)) {
-        d->src.space_to_meta = true;
+        d->src.space_to_meta = d->normalises_spaces = true;
         return TFM_OK;
     }
     return refuse(err, "normalizer", j);
@@ -101,7 +101,8 @@ static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     return TFM_OK;
 }
 
-/* Older files say add_prefix_space, newer ones prepend_scheme. */
+/* Older files say add_prefix_space, newer ones prepend_scheme. Unlike Prepend this puts no space
+ * before a stretch of text that begins with one. */
 static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     static const char parts[] = META_SPACE "?[^" META_SPACE "]+|" META_SPACE;
     size_t n;
@@ -109,9 +110,10 @@ static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     if (!text_is(j, "replacement", META_SPACE) || d->src.space_to_meta)
         return refuse(err, "pre_tokenizer", j);
     d->src.space_to_meta = true;
-    d->src.add_space_prefix =
+    d->src.add_prefix_space =
         scheme ? strcmp(scheme, "never") != 0 : tfm_json_bool(j, "add_prefix_space", true);
-    d->prefix_always = d->src.add_space_prefix && !(scheme && strcmp(scheme, "first") == 0);
+    d->prefix_always = d->src.add_prefix_space && !(scheme && strcmp(scheme, "first") == 0);
+    d->src.add_space_prefix = d->prefix_always;
     if (tfm_json_bool(j, "split", true)) return tfm_draft_pattern(d, parts, sizeof parts - 1, err);
     return TFM_OK;
 }

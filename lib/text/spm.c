@@ -84,10 +84,16 @@ static tfm_status add_char(tfm_tok_run *r, const unsigned char *s, size_t i, siz
     return TFM_OK;
 }
 
+/* Is the text given a space? With add_prefix_space not if it begins with one. */
+static bool wants_space(const tfm_vocab_settings *s, const unsigned char *text, size_t n) {
+    if (!s->add_prefix_space) return s->add_space_prefix;
+    return text[0] != ' ' && (n < TFM_META_LEN || memcmp(text, TFM_META, TFM_META_LEN) != 0);
+}
+
 tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
     TFM_TRY(tfm_normalise(r, &text, &n));
     tfm_buf_clear(&r->text);
-    if (n > 0 && first && r->v->set.add_space_prefix) TFM_TRY(add_space(r));
+    if (n > 0 && first && wants_space(&r->v->set, text, n)) TFM_TRY(add_space(r));
     for (size_t i = 0, len; i < n; i += len) TFM_TRY(add_char(r, text, i, n, &len));
     return flush(r);
 }

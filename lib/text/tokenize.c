@@ -153,8 +153,9 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
         TFM_TRY(fragment(r, s + done, end - done, first));
         TFM_TRY(tfm_ids_push(r->ids, id, r->err));
         /* SentencePiece puts its space prefix before the text and, as the models' own templates
-         * expect, behind control tokens; not behind added tokens, which are text themselves. */
-        first = (flags & TFM_TOKEN_CONTROL) != 0;
+         * expect, behind control tokens; not behind added tokens, which are text themselves.
+         * Metaspace of scheme "first" (add_prefix_space alone) means the text only. */
+        first = (flags & TFM_TOKEN_CONTROL) != 0 && r->v->set.add_space_prefix;
         i += len;
         if (flags & TFM_TOKEN_RSTRIP) i = strip_left(s, i, n);
         done = i;

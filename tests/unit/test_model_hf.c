@@ -341,6 +341,44 @@ static void special_tokens(void) {
     remove_file("tokenizer_config.json");
 }
 
+/* Metaspace of scheme "first": a space before a text without one, and nowhere else. */
+static void metaspace_prefix(void) {
+    static const struct {
+        const char *text;
+        int ids[3], n;
+    } cases[] = {{"a", {1, 2}, 2}, {" a", {1, 2}, 2}, {"  a", {1, 1, 2}, 3}, {"<c>a", {3, 2}, 2}};
+    tfm_error err = {0};
+    tfm_source *s = NULL;
+    tfm_model *m = NULL;
+    const tfm_vocab *v;
+    tfm_tokenizer *t = NULL;
+    put_text("tokenizer.json",
+             "{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"\\u2581\","
+             "\"prepend_scheme\": \"first\", \"split\": false}, \"decoder\": {\"type\":"
+             "\"Metaspace\"}, \"added_tokens\": [{\"id\": 3, \"content\": \"<c>\", \"special\":"
+             "true}], \"model\": {\"type\": \"BPE\", \"fuse_unk\": true, \"unk_token\": \"u\","
+             "\"vocab\": {\"u\": 0, \"\\u2581\": 1, \"a\": 2}, \"merges\": []}}");
+    CHECK_INT(tfm_source_open(&s, in_dir("tokenizer.json"), NULL, &err), TFM_OK);
+    if (CHECK_INT(model_of(&m, s, "", &err), TFM_OK) &&
+        CHECK_INT(tfm_model_vocab(m, &v, &err), TFM_OK) &&
+        CHECK_INT(tfm_tokenizer_new(&t, v, &err), TFM_OK)) {
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            tfm_ids ids = {0};
+            size_t n = strlen(cases[i].text);
+            CHECK_INT(tfm_tokenize(t, cases[i].text, n, TFM_TOK_PARSE_SPECIAL, &ids, NULL, &err),
+                      TFM_OK);
+            CHECK_INT(ids.len, cases[i].n);
+            for (int k = 0; k < cases[i].n && (size_t)k < ids.len; k++)
+                CHECK_INT(ids.data[k], cases[i].ids[k]);
+            tfm_ids_free(&ids);
+        }
+    }
+    tfm_tokenizer_free(t);
+    tfm_model_free(m);
+    tfm_source_free(s);
+    remove_file("tokenizer.json");
+}
+
 static void bare_lists(void) {
     tfm_error err = {0};
     tfm_source *s = NULL;
@@ -471,6 +509,7 @@ int main(void) {
     UNIT_RUN(takes_tokenizers);
     UNIT_RUN(refuses_tokenizers);
     UNIT_RUN(special_tokens);
+    UNIT_RUN(metaspace_prefix);
     UNIT_RUN(bare_lists);
     UNIT_RUN(sentencepiece);
     UNIT_RUN(same_ids);
