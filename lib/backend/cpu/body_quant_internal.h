@@ -67,7 +67,8 @@ INLINE void decode_codes(const uint8_t *part, int low_bits, int high_bits, unsig
             vu codes = (load_u(at) >> (j % low_per * low_bits)) & mask;
             if (high_bits == 1) { /* bits 4j..4j+3 to the 4 bytes */
                 const vu b = (h1 >> (4 * j)) & 0xfu;
-                codes |= ((b & 1u) | (b & 2u) << 7 | (b & 4u) << 14 | (b & 8u) << 21) << low_bits;
+                const vu two = b | b << 7;
+                codes |= ((two | two << 14) & 0x01010101u) << low_bits;
             } else if (high_bits == 2) {
                 const uint8_t *ht = high + (j / 4 * TFM_PANEL + v * LANES) * 4;
                 codes |= ((load_u(ht) >> (j % 4 * 2)) & 0x03030303u) << low_bits;

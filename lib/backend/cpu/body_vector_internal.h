@@ -52,16 +52,19 @@ INLINE vf pick(vi mask, vf yes, vf no) {
     return (vf)(((vu)mask & (vu)yes) | (~(vu)mask & (vu)no));
 }
 
-/* The same bits as tfm_inline_f16_to_f32, for every input. */
+/* LANES halves to f32: the same bits as tfm_inline_f16_to_f32, but that a signalling NaN may stay
+ * one until the next operation. FROM_F16 is the processor's own instruction, if it has one. */
 INLINE vf from_f16(const void *p) {
-    const vu h = __builtin_convertvector(*(const mem_vh *)p, vu);
-    const vu sign = (h & 0x8000u) << 16, mag = h & 0x7fffu;
-    const vu subnormal = (vu)(__builtin_convertvector((vi)mag, vf) * 0x1p-24f);
-    const vu normal = (mag << 13) + (112u << 23);
-    const vu nan = (vu)(mag > 0x7c00u) & 0x400000u;
-    const vu special = (mag << 13) | 0x7f800000u | nan;
-    const vu small = (vu)(mag < 0x400u), huge = (vu)(mag >= 0x7c00u);
-    return (vf)(sign | (huge & special) | (~huge & ((small & subnormal) | (~small & normal))));
+#if defined(FROM_F16)
+    return (vf)FROM_F16(p);
+#else
+    const vu h = __builtin_convertvector(*(const mem_vh *)p, vu), mag = h & 0x7fffu;
+    const vu huge = (vu)((vi)mag >= 0x7c00) & (112u << 23); /* infinity, NaN: exponent 255 */
+    const vu normal = (mag << 13) + (112u << 23) + huge;
+    /* As if it had an implicit one, and that taken off: no f32 subnormal arises. */
+    const vf subnormal = (vf)(normal + (1u << 23)) - 0x1p-14f;
+    return (vf)((vu)pick((vi)mag < 0x400, subnormal, (vf)normal) | (h ^ mag) << 16);
+#endif
 }
 
 /* n floats (f32 or f16 at src) to dst; n is a multiple of 16. */
