@@ -9,6 +9,10 @@ setup_file() {
     tfm-convert "$top/tests/golden/hf/llama-tied" -o m.tfms
     seq 1 2000 >lines.txt
     tfm-tokenize -l -m m.tfms lines.txt -o tokens.tfms
+    if [ -x "$build/bin/tfm-embed" ]; then
+        tfm-embed -m m.tfms tokens.tfms -o hidden.tfms
+        tfm-attend -m m.tfms hidden.tfms -o attended.tfms
+    fi
     head -c 5000 /dev/zero | tr '\0' '\377' >garbage
     : >empty
     TOOLS=$(make -s -C "$top" print-tools)
@@ -29,16 +33,19 @@ setup() {
 use_of() {
     from=tokens.tfms takes=stream writes=stream
     case $1 in
+    tfm-attend) args=(-m m.tfms) from=hidden.tfms ;;
     tfm-cat) args=() ;;
     tfm-check) args=() takes=answer writes=nothing ;;
     tfm-cmp) args=(- tokens.tfms) writes=nothing ;;
     tfm-convert) args=(m.tfms) from=empty takes=file ;;
     tfm-detok) args=(-m m.tfms) writes=text ;;
+    tfm-embed) args=(-m m.tfms) ;;
     tfm-head) args=(-g 1500) ;;
     tfm-run) args=(-m m.tfms -n 3) ;;
     tfm-sample) args=() from=logits.tfms ;;
     tfm-select) args=(-g 0-1500) ;;
     tfm-show) args=() writes=text ;;
+    tfm-unembed) args=(-m m.tfms) from=attended.tfms ;;
     tfm-tokenize) args=(-l -m m.tfms) from=lines.txt takes=text ;;
     *)
         echo "$1 is not in the table of tests/contract.bats"
@@ -186,17 +193,16 @@ one_message() {
 }
 
 @test "a cut stream: exit 3, never less" {
-    head -c 40000 tokens.tfms >cut.tfms
-    head -c 300 "$(readlink -f logits.tfms)" >cut-logits.tfms
     cut_short() {
         case $takes in
         stream)
-            if [ "$from" = logits.tfms ]; then from=cut-logits.tfms; else from=cut.tfms; fi
+            head -c 12000 "$from" >cut.tfms
+            from=cut.tfms
             [ "$tool" != tfm-head ] && [ "$tool" != tfm-select ] || args=(-g 0-4294967294)
             [ "$tool" != tfm-head ] || args=(-g 4294967295)
             call 3 "${args[@]}" && one_message
             ;;
-        answer) from=cut.tfms && call 1 "${args[@]}" ;;
+        answer) head -c 12000 "$from" >cut.tfms && from=cut.tfms && call 1 "${args[@]}" ;;
         file) head -c 3000 m.tfms >cut-model && call 3 cut-model && one_message ;;
         esac
     }
