@@ -3,6 +3,7 @@
 #
 # Owns no test: a .bats file sets fault_args (how many calls to fail) and calls the functions.
 
+# shellcheck disable=SC2154 # top, tmp, build are of helper.bash, fault_args of the .bats file
 seeds=$top/tests/fuzz/corpus
 
 setup_file() {
@@ -17,7 +18,7 @@ setup_file() {
 # fault [drive's options] -- PROGRAM [ARG...]: in an empty folder that holds the model.
 fault() {
     mkdir -p "$tmp/work"
-    cd "$tmp/work"
+    cd "$tmp/work" || return
     cp "$BATS_FILE_TMPDIR"/{m.tfms,prompt,prompt.tfms,run.tfms,lines} .
     "$build/tests/fault/drive" -l "$build/tests/fault/faultlib.so" "${fault_args[@]}" "$@"
 }
@@ -25,7 +26,7 @@ fault() {
 # The driver must see what is wrong, or everything below passes for nothing.
 driver_complains() {
     mkdir -p "$tmp/self"
-    cd "$tmp/self"
+    cd "$tmp/self" || return
     printf 'x\n' >input
     local drive=("$build/tests/fault/drive" -l "$build/tests/fault/faultlib.so")
     run -1 "${drive[@]}" -k open -- cat input

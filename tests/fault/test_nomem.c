@@ -226,7 +226,7 @@ static tfm_status spm_scenario(tfm_error *err) {
 }
 
 /* A folder of links to seeds, under the names that such folders have. */
-static char folder[] = "/tmp/tfm-nomem-XXXXXX";
+static char folder[] = "/tmp/nomem-XXXXXX";
 static const char *const links[3][2] = {
     {"config.json", SEEDS "config_json/seed-llama.json"},
     {"model.safetensors", SEEDS "safetensors/seed-llama.safetensors"},

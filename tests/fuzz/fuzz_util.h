@@ -55,9 +55,9 @@ static inline void fuzz_remove_files(void) {
 
 static inline const char *fuzz_dir(void) {
     if (fuzz_folder[0] != '\0') return fuzz_folder;
-    snprintf(fuzz_folder, sizeof fuzz_folder, "/dev/shm/tfm-fuzz-XXXXXX");
+    snprintf(fuzz_folder, sizeof fuzz_folder, "/dev/shm/fuzz-tfm-XXXXXX");
     if (mkdtemp(fuzz_folder) == NULL) { /* no shared memory folder here */
-        snprintf(fuzz_folder, sizeof fuzz_folder, "/tmp/tfm-fuzz-XXXXXX");
+        snprintf(fuzz_folder, sizeof fuzz_folder, "/tmp/fuzz-tfm-XXXXXX");
         fuzz_must(mkdtemp(fuzz_folder) != NULL, "mkdtemp");
     }
     atexit(fuzz_remove_files);
