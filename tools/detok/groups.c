@@ -62,7 +62,8 @@ static tfm_status find(groups *g, uint32_t number, group **out, tfm_error *err) 
         return TFM_OK;
     }
     if (number < g->next)
-        return tfm_fail(err, TFM_FORMAT, "group %u: a record after its end", number);
+        return tfm_fail(err, TFM_FORMAT,
+                        "group %u: a record after its end, or before the first group", number);
     size_t from_head = lo - g->head;
     TFM_TRY(make_room(g, err));
     lo = g->head + from_head;
