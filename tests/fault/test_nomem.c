@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "arch/arch_internal.h"
+#include "tfm/infer.h"
 #include "tfm/load.h"
 #include "tfm/model.h"
 #include "tfm/stream.h"
@@ -283,6 +284,70 @@ static tfm_status model_scenario(tfm_error *err) {
     return st;
 }
 
+static tfm_status generate(tfm_engine *e, tfm_error *err) {
+    static const char *const stop[] = {"zzz"};
+    static const int32_t prompt[3] = {1, 261, 267};
+    const tfm_generate_options o = {.has_max_tokens = true,
+                                    .max_tokens = 3,
+                                    .n_samples = 2,
+                                    .sampling = {.temperature = 1, .top_k = 5, .top_p = 0.9f},
+                                    .stop = stop,
+                                    .n_stop = 1};
+    tfm_generator *g;
+    tfm_event event;
+    TFM_TRY(tfm_generator_new(&g, e, &o, err));
+    tfm_status st = tfm_generator_add(g, 0, prompt, 3, err);
+    if (st == TFM_OK) st = tfm_generator_add(g, 1, prompt, 2, err);
+    while (st == TFM_OK) st = tfm_generator_next(g, &event, err);
+    tfm_generator_free(g);
+    return st == TFM_DONE ? TFM_OK : st;
+}
+
+static tfm_status generate_on(const char *device, tfm_error *err) {
+    const tfm_engine_options o = {.device = device, .threads = 1};
+    tfm_engine *e = NULL;
+    tfm_model *m;
+    TFM_TRY(tfm_model_open(&m, SEEDS "model/seed-p16.tfms", err));
+    tfm_status st = tfm_engine_new(&e, m, &o, err);
+    if (st == TFM_OK) st = generate(e, err);
+    tfm_engine_free(e);
+    tfm_model_free(m);
+    return st;
+}
+
+static tfm_status ref_scenario(tfm_error *err) {
+    return generate_on("ref", err);
+}
+
+static tfm_status cpu_scenario(tfm_error *err) {
+    return generate_on("cpu", err);
+}
+
+static tfm_status convert_scenario(tfm_error *err) {
+    const tfm_convert_options o = {
+        .load = {.share_dir = "share"}, .type = TFM_Q4_0, .layout = TFM_LAYOUT_P16};
+    const int fd = memfd_create("model", MFD_CLOEXEC);
+    tfm_header *h = NULL;
+    tfm_writer *w = NULL;
+    tfm_status st = tfm_header_new(&h, "model", err);
+    if (st == TFM_OK) st = tfm_writer_new(&w, fd, "memory", err);
+    if (st == TFM_OK) st = tfm_convert(SEEDS "gguf/seed-llama-f16.gguf", &o, h, w, err);
+    tfm_writer_free(w);
+    tfm_header_free(h);
+    close(fd);
+    return st;
+}
+
+static tfm_status to_gguf_scenario(tfm_error *err) {
+    const int fd = memfd_create("gguf", MFD_CLOEXEC);
+    tfm_model *m = NULL;
+    tfm_status st = tfm_model_open(&m, SEEDS "model/seed-p16.tfms", err);
+    if (st == TFM_OK) st = tfm_gguf_write(m, fd, "memory", err);
+    tfm_model_free(m);
+    close(fd);
+    return st;
+}
+
 /* ---- running them ---- */
 
 static tfm_status run_scenario(scenario *s, unsigned long n) {
@@ -366,6 +431,22 @@ static void model(void) {
     exhaust(model_scenario);
 }
 
+static void run_ref(void) {
+    exhaust(ref_scenario);
+}
+
+static void run_cpu(void) {
+    exhaust(cpu_scenario);
+}
+
+static void convert(void) {
+    exhaust(convert_scenario);
+}
+
+static void to_gguf(void) {
+    exhaust(to_gguf_scenario);
+}
+
 int main(void) {
     UNIT_RUN(stream);
     UNIT_RUN(gguf);
@@ -376,5 +457,9 @@ int main(void) {
     UNIT_RUN(hugging_face);
     UNIT_RUN(load);
     UNIT_RUN(model);
+    UNIT_RUN(run_ref);
+    UNIT_RUN(run_cpu);
+    UNIT_RUN(convert);
+    UNIT_RUN(to_gguf);
     return unit_done();
 }
