@@ -49,6 +49,11 @@ static tfm_status all_steps(tfm_resolver *r, tfm_error *err) {
     TFM_TRY(section_steps(r, "embed", &embed, err));
     TFM_TRY(section_steps(r, "block", &block, err));
     TFM_TRY(section_steps(r, "head", &head, err));
+    if (r->n_layers * block->n > TFM_MAX_STEPS)
+        return tfm_yaml_fail(block, err, TFM_LIMIT,
+                             "%u layers of %zu steps; at most %u steps are "
+                             "possible",
+                             r->n_layers, block->n, TFM_MAX_STEPS);
     TFM_TRY(tfm_arena_alloc(r->arena, &p, r->n_layers * sizeof *r->block, err));
     r->block = p;
     r->scope.has = has_recipe;

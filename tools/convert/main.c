@@ -74,7 +74,10 @@ static void report(void *ctx, const char *line) {
 static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error *err) {
     tfm_model *m;
     tfm_status st;
-    TFM_TRY(tfm_convert_load(&m, o->in, &o->convert, err));
+    if (o->convert.type == TFM_DTYPE_NONE)
+        TFM_TRY(tfm_load(&m, o->in, &o->convert.load, err));
+    else
+        TFM_TRY(tfm_convert_load(&m, o->in, &o->convert, err));
     st = tfm_gguf_write(m, fd, name, err);
     tfm_model_free(m);
     return st;
