@@ -106,6 +106,10 @@ static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *er
                      "%llu characters are not in the vocabulary: the unknown token "
                      "stands for them",
                      (unsigned long long)out->unknown);
+    tfm_cli_say(
+        in->cli, "%llu records, vocabulary %s",
+        (unsigned long long)(out->record > out->opt->first ? out->record - out->opt->first : 0),
+        tfm_vocab_id(tfm_tokenizer_vocab(out->tok)));
     return tfm_writer_end(out->w, err);
 }
 
