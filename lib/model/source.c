@@ -146,6 +146,9 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
     }
     if (m->size >= 4 && memcmp(p, "FUGG", 4) == 0)
         return tfm_fail(err, TFM_UNSUPPORTED, "a big-endian GGUF file");
+    if (m->size >= 2 && p[0] == 0x1f && p[1] == 0x8b)
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "is gzipped, and a model is used in place: gunzip it first");
     if (is_safetensors(p, m->size)) {
         s->format = TFM_SOURCE_HF;
         tfm_map_close(&s->file[--s->n_files].map); /* its reader maps it, after config.json */
