@@ -54,11 +54,19 @@ TFM_API tfm_status tfm_sample(tfm_sampler *s, const float *logits, const int32_t
 
 /* ---- engine: a model on a device ---- */
 
+/* What of the model runs: a range of the steps. Zeroes: all of it. */
+typedef struct tfm_model_range {
+    bool is_part;
+    bool has_embed, has_head;        /* the steps before the blocks, those behind */
+    uint32_t first_block, end_block; /* [first, end) */
+} tfm_model_range;
+
 typedef struct tfm_engine_options {
     const char *device; /* NULL: "auto" */
     unsigned threads;   /* 0: what the process may use */
     uint32_t ctx;       /* 0: min(the model's, 4096) */
     tfm_dtype kv_type;  /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
+    tfm_model_range range;
     uint64_t kv_bytes;  /* budget of the cache; 0: no limit but memory */
 } tfm_engine_options;
 
@@ -69,6 +77,8 @@ TFM_API tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_
 TFM_API void tfm_engine_free(tfm_engine *e);
 TFM_API uint32_t tfm_engine_ctx(const tfm_engine *e);
 TFM_API uint32_t tfm_engine_n_vocab(const tfm_engine *e);
+TFM_API uint32_t tfm_engine_width(const tfm_engine *e);    /* of the residual stream */
+TFM_API uint32_t tfm_engine_n_blocks(const tfm_engine *e); /* of the whole model */
 /* For the header's `numerics` key: "cpu generic kv=f16 ctx=512". */
 TFM_API const char *tfm_engine_numerics(const tfm_engine *e);
 /* One pass over one sequence from an empty cache; logits of every row: [n, n_vocab]. */

@@ -29,6 +29,8 @@
 #include <stdio.h>
 
 #include "tfm/infer.h"
+#include "tfm/load.h"
+#include "tfm/stage.h"
 #include "tfm/status.h"
 #include "tfm/stream.h"
 
@@ -151,6 +153,21 @@ void tfm_cli_answer_no(tfm_cli *c);
  * ERROR is written first so that the next stage can name us (or the stage before us, when it was
  * that one that failed). A reader that left ends the program quietly by SIGPIPE. */
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err);
+
+/* ---- options about a model ---- */
+
+enum { TFM_OPTION_KV = 0x900 };
+#define TFM_OPT_KV                                                                                \
+    {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16 or f32 (default: f32 for f32 weights, else f16)"}
+tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
+/* "A-B", both included, or "A": *end is one past B. */
+void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);
+
+/* ---- one stage of the model as a program: embed, attend, unembed ---- */
+
+/* The rest of main, once the options are parsed: every stream of every operand through the stage.
+ * Returns the exit status. */
+int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o);
 
 /* ---- sampling: the same options in every tool that draws ---- */
 

@@ -20,6 +20,7 @@ struct tfm_engine {
     tfm_kv *kv;
     tfm_plan *plan;
     tfm_pages *pages;
+    tfm_model_range range;
     uint32_t ctx;
     char numerics[96];
 };
@@ -47,11 +48,29 @@ static tfm_dtype default_kv_type(const tfm_graph *g) {
     return TFM_F32;
 }
 
+/* The steps [*first, *end) of the range, whose block numbers are checked. */
+static tfm_status settle_range(tfm_engine *e, const tfm_model_range *o, size_t *first, size_t *end,
+                               tfm_error *err) {
+    const tfm_graph *g = e->graph;
+    tfm_model_range r = *o;
+
+    if (!r.is_part)
+        r = (tfm_model_range){.has_embed = true, .has_head = true, .end_block = g->n_blocks};
+    if (r.first_block > r.end_block || r.end_block > g->n_blocks)
+        return tfm_fail(err, TFM_USAGE, "%s has blocks 0-%u, not %u-%u", tfm_model_path(e->model),
+                        g->n_blocks - 1, r.first_block, r.end_block - 1);
+    *first = r.has_embed ? 0 : g->block_start[r.first_block];
+    *end = r.has_head ? g->n_steps : g->block_start[r.end_block];
+    e->range = r;
+    return TFM_OK;
+}
+
 tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_options *o,
                           tfm_error *err) {
     tfm_engine *e = NULL;
     tfm_status st;
     tfm_dtype kv_type = o->kv_type;
+    size_t first = 0, end = 0;
 
     *out = NULL;
     if (kv_type != TFM_DTYPE_NONE && kv_type != TFM_F16 && kv_type != TFM_F32)
@@ -65,11 +84,13 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     if (st != TFM_OK) goto fail;
     const tfm_backend_ops *ops = e->be->ops;
     if (kv_type == TFM_DTYPE_NONE) kv_type = default_kv_type(e->graph);
-    if (e->graph->n_kv) {
-        st = ops->kv_new(e->be, e->graph, 0, e->graph->n_blocks, kv_type, &e->kv, err);
+    if ((st = settle_range(e, &o->range, &first, &end, err)) != TFM_OK) goto fail;
+    if (e->graph->n_kv && e->range.first_block < e->range.end_block) {
+        st = ops->kv_new(e->be, e->graph, e->range.first_block, e->range.end_block, kv_type, &e->kv,
+                         err);
         if (st != TFM_OK) goto fail;
     }
-    st = ops->plan_new(e->be, e->graph, 0, e->graph->n_steps, e->kv, &e->plan, err);
+    st = ops->plan_new(e->be, e->graph, first, end, e->kv, &e->plan, err);
     if (st != TFM_OK) goto fail;
     st = tfm_pages_new(&e->pages, e->be, e->kv, o->kv_bytes, err);
     if (st != TFM_OK) goto fail;
@@ -98,11 +119,20 @@ uint32_t tfm_engine_ctx(const tfm_engine *e) {
 uint32_t tfm_engine_n_vocab(const tfm_engine *e) {
     return e->graph->n_vocab;
 }
+uint32_t tfm_engine_width(const tfm_engine *e) {
+    return e->graph->width;
+}
+uint32_t tfm_engine_n_blocks(const tfm_engine *e) {
+    return e->graph->n_blocks;
+}
 const char *tfm_engine_numerics(const tfm_engine *e) {
     return e->numerics;
 }
 tfm_pages *tfm_engine_pages(tfm_engine *e) {
     return e->pages;
+}
+bool tfm_engine_has_cache(const tfm_engine *e) {
+    return e->kv != NULL;
 }
 tfm_model *tfm_engine_model(tfm_engine *e) {
     return e->model;

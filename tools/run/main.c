@@ -14,28 +14,29 @@
 #define GROUPS_AHEAD 4u /* times -b: groups read ahead, so that slots never wait for their turn */
 #define MAX_STOPS 64
 
-enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_KV, OPT_UNORDERED, OPT_IGNORE_END, OPT_KV_BYTES };
+enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_UNORDERED, OPT_IGNORE_END, OPT_KV_BYTES };
 
-static const tfm_option options[] = {
-    TFM_OPT_COMMON,
-    TFM_OPT_MODEL,
-    TFM_OPT_DEVICE,
-    TFM_OPT_THREADS,
-    {'n', "max-tokens", "N", "stop after N new tokens (default: at an end token or the context)"},
-    {'N', "samples", "K", "samples of each record: group g becomes g*K .. g*K+K-1 (default: 1)"},
-    {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
-    {'c', "ctx", "N",
-     "context: prompt and new tokens together (default: the model's, 4096 at most)"},
-    TFM_OPT_SAMPLING,
-    {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
-    {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
-    {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
-    {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
-    {OPT_KV, "kv", "TYPE",
-     "type of the cache: f16 or f32 (default: f32 for f32 weights, else f16)"},
+static const tfm_option options[] =
+    {TFM_OPT_COMMON,
+     TFM_OPT_MODEL,
+     TFM_OPT_DEVICE,
+     TFM_OPT_THREADS,
+     {'n', "max-tokens", "N", "stop after N new tokens (default: at an end token or the context)"},
+     {'N', "samples", "K", "samples of each record: group g becomes g*K .. g*K+K-1 (default: 1)"},
+     {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
+     {'c', "ctx", "N",
+      "context: prompt and new tokens together (default: the model's, 4096 at most)"},
+     TFM_OPT_SAMPLING,
+     {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
+     {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
+     {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
+     {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
+     TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
-     "budget of the cache in bytes (default: 0, what memory allows)"},
-    TFM_OPT_END};
+                         "budget of the cache in bytes (default: 0, what memory allows)"},
+                        TFM_OPT_END
+}
+;
 
 static const tfm_program program = {"tfm-run", "[options] [FILE...]",
                                     "generate: the whole model, tokens to tokens", options};
@@ -67,11 +68,7 @@ static void parse(tfm_cli *c, run_options *o) {
             if (g->n_stop == MAX_STOPS) tfm_cli_usage(c, "--stop: %d at most", MAX_STOPS);
             stops[g->n_stop++] = c->arg;
             break;
-        case OPT_KV:
-            o->engine.kv_type = tfm_dtype_parse(c->arg);
-            if (o->engine.kv_type != TFM_F16 && o->engine.kv_type != TFM_F32)
-                tfm_cli_usage(c, "--kv: '%s' is no type of the cache: give f16 or f32", c->arg);
-            break;
+        case TFM_OPTION_KV: o->engine.kv_type = tfm_cli_kv(c); break;
         }
     }
     g->sampling = tfm_cli_sampling_end(&sampling);

@@ -1,0 +1,71 @@
+/* stage.c - the run of a tool that is one stage of the model: embed, attend, unembed.
+ *
+ * Each stream of each file goes through one tfm_stage; the stage is made when the first header is
+ * there, because the context comes from it. */
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+typedef struct stage_run {
+    tfm_cli *cli;
+    tfm_stage_options *opt;
+    tfm_model *model;
+    tfm_stage *stage;
+    tfm_writer *w;
+} stage_run;
+
+static tfm_status run_stream(stage_run *run, tfm_reader *r, tfm_error *err) {
+    const tfm_header *in = tfm_reader_header(r);
+    tfm_header *h;
+
+    if (!run->stage)
+        TFM_TRY(tfm_stage_new(&run->stage, run->model, run->opt, in, err));
+    else
+        TFM_TRY(tfm_stage_restart(run->stage, in, err));
+    TFM_TRY(tfm_header_copy(&h, in, err));
+    tfm_status st = tfm_stage_header(run->stage, h, err);
+    if (st == TFM_OK) st = tfm_header_set(h, "model-hint", run->cli->model, err);
+    if (st == TFM_OK) st = tfm_cli_provenance(run->cli, h, err);
+    if (st == TFM_OK) st = tfm_writer_header(run->w, h, err);
+    tfm_header_free(h);
+    if (st == TFM_OK) st = tfm_stage_run(run->stage, r, run->w, err);
+    return st;
+}
+
+static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
+    tfm_reader *r = NULL;
+    const char *name;
+    int fd;
+
+    TFM_TRY(tfm_cli_open_input(run->cli, path, &fd, &name, err));
+    tfm_status st = tfm_reader_new(&r, fd, name, err);
+    while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK) st = run_stream(run, r, err);
+    tfm_reader_free(r);
+    if (fd > 0) close(fd);
+    return st == TFM_DONE ? TFM_OK : st;
+}
+
+int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o) {
+    tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
+    stage_run run = {.cli = c, .opt = o};
+    tfm_error err = {0};
+    const char *name;
+    char **files;
+    int fd, n_files = tfm_cli_operands(c, &files);
+
+    if (!c->model) tfm_cli_usage(c, "no model: give -m FILE or set TFM_MODEL");
+    o->program = c->program->name;
+    o->engine.device = c->device;
+    o->engine.threads = c->threads;
+    tfm_status st = tfm_cli_open_output(c, true, &fd, &name, &err);
+    if (st == TFM_OK) st = tfm_writer_new(&run.w, fd, name, &err);
+    if (st == TFM_OK) st = tfm_load(&run.model, c->model, &lo, &err);
+    if (st == TFM_OK && n_files == 0) st = run_file(&run, NULL, &err);
+    for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&run, files[i], &err);
+    if (run.stage && tfm_stage_n_failed(run.stage)) tfm_cli_record_failed(c);
+    int status = tfm_cli_finish(c, st, run.w, &err);
+    tfm_stage_free(run.stage);
+    tfm_writer_free(run.w);
+    tfm_model_free(run.model);
+    return status;
+}
