@@ -33,6 +33,7 @@ typedef struct tfm_stage_options {
     tfm_part part;
     uint32_t first_block, end_block; /* BLOCKS: [first, end); end 0: to the last */
     bool all_rows;                   /* HEAD: logits of every row */
+    bool any_block;                  /* HEAD: a stream before any block will do (logit lens) */
     tfm_engine_options engine;       /* ctx 0: that of the input's `numerics`, else the default */
     uint32_t row_budget;             /* rows that end a batch; 0: 512 */
     const char *program;             /* name for ERROR records */

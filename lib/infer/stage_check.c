@@ -67,7 +67,7 @@ static tfm_status check_hidden(const tfm_stage *s, const tfm_header *in, tfm_err
     if (!next || !tfm_parse_u64(next, 0, UINT32_MAX, &at))
         return tfm_fail(err, TFM_MISMATCH, "the hidden stream of %s has no key next-block",
                         source(in));
-    if (at != first)
+    if (at != first && !s->opt.any_block)
         return tfm_fail(err, TFM_MISMATCH,
                         "the hidden stream of %s stands before block %" PRIu64
                         ", this stage begins at block %u",

@@ -1,7 +1,7 @@
 /* main.c - tfm-unembed: hidden in, logits out, the final norm and the output projection. */
 #include "cli/cli.h"
 
-enum { OPT_ALL = TFM_LONG };
+enum { OPT_ALL = TFM_LONG, OPT_LENS };
 
 static const tfm_option options[] = {
     TFM_OPT_COMMON,
@@ -9,6 +9,7 @@ static const tfm_option options[] = {
     TFM_OPT_DEVICE,
     TFM_OPT_THREADS,
     {OPT_ALL, "all", NULL, "logits of every row, not only of the last of a turn"},
+    {OPT_LENS, "lens", NULL, "take the stream before any block, as if it were the last"},
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-unembed", "[options] [FILE...]",
@@ -19,7 +20,9 @@ int main(int argc, char **argv) {
     tfm_cli cli;
 
     tfm_cli_start(&cli, &program, argc, argv);
-    for (int opt; (opt = tfm_cli_next(&cli)) != 0;)
+    for (int opt; (opt = tfm_cli_next(&cli)) != 0;) {
         if (opt == OPT_ALL) o.all_rows = true;
+        if (opt == OPT_LENS) o.any_block = true;
+    }
     return tfm_cli_stage(&cli, &o);
 }
