@@ -67,7 +67,7 @@ typedef struct tfm_engine_options {
     uint32_t ctx;       /* 0: min(the model's, 4096) */
     tfm_dtype kv_type;  /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
     tfm_model_range range;
-    uint64_t kv_bytes;  /* budget of the cache; 0: no limit but memory */
+    uint64_t kv_bytes; /* budget of the cache; 0: no limit but memory */
 } tfm_engine_options;
 
 typedef struct tfm_engine tfm_engine;
