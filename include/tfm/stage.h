@@ -55,7 +55,7 @@ TFM_API tfm_status tfm_stage_header(const tfm_stage *s, tfm_header *h,
 /* The present stream of r to its END; everything goes to w, END included. */
 TFM_API tfm_status tfm_stage_run(tfm_stage *s, tfm_reader *r, tfm_writer *w,
                                  tfm_error *err) TFM_MUST_CHECK;
-/* Groups that failed here so far. */
+/* Groups that failed so far, here or before. */
 TFM_API uint64_t tfm_stage_n_failed(const tfm_stage *s);
 TFM_API uint32_t tfm_stage_ctx(const tfm_stage *s);
 

@@ -387,6 +387,7 @@ tfm_status tfm_stage_take(tfm_stage *s, const tfm_record *rec, const void *paylo
         if (rec->type == TFM_REC_ERROR) {
             TFM_TRY(group_get(s, rec->group, &g, err));
             g->has_failed = true;
+            s->n_failed++;
         } else if (rec->type == TFM_REC_GROUP_END && g && g->has_failed) {
             passed.status = TFM_END_ERROR;
         }
