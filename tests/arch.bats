@@ -44,6 +44,27 @@ setup() { cd "$tmp"; }
     same m.ids n.ids
 }
 
+@test "generation: an end token of the file ends a text, others are refused until they work" {
+    local end
+    tfm-convert "$golden/hf/llama-tied" -o m.tfms
+    printf '3 5 8' | tfm-tokenize -m m.tfms --from-ids --no-special >p.tfms
+    tfm-run -m m.tfms -n 8 --ignore-end p.tfms | tfm-show --ids >ids
+    end=$(awk '{print $5}' ids)
+    sed "s/^generation: .*/generation: {end: $end}/" "$top/share/arch/llama.yaml" >own.yaml
+    tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o e.tfms
+    tfm-run -m e.tfms -n 8 p.tfms | tfm-show --ids >ended
+    [ "$(wc -w <ids)" -eq 8 ]
+    awk -v end="$end" '{for (i = 1; $i != end; i++) printf "%s%s", i > 1 ? " " : "", $i; print ""}' \
+        ids >want
+    [ -s want ]
+    same ended want
+    sed "s/^generation: .*/generation: {start: 1}/" "$top/share/arch/llama.yaml" >own.yaml
+    tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o s.tfms
+    pipe 'tfm-run -m s.tfms -n 8 p.tfms'
+    status_is 3
+    err_has 'start, forced or suppressed'
+}
+
 @test "a mistake in a file: exit 3, one line with file, line and what is wrong" {
     sed 's/^  rope_mode:.*/  rope_mode: nobody/' "$top/share/arch/llama.yaml" >own.yaml
     pipe 'tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o m.tfms'

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/arch_internal.h"
 #include "infer/infer_internal.h"
 
 #define DEFAULT_SEQUENCES 64u
@@ -50,7 +51,8 @@ typedef struct job {
 
 struct tfm_generator {
     tfm_engine *engine;
-    const tfm_vocab *vocab; /* or NULL */
+    const tfm_vocab *vocab;    /* or NULL */
+    tfm_generation generation; /* what the description says of begin and end */
     tfm_generate_options opt;
     tfm_sampler *sampler;
     tfm_stop_set *stops;
@@ -97,6 +99,7 @@ void tfm_generator_free(tfm_generator *g) {
     tfm_free(g->jobs);
     tfm_sampler_free(g->sampler);
     tfm_stop_set_free(g->stops);
+    tfm_generation_free(&g->generation);
     tfm_free(g->token);
     tfm_free(g->position);
     tfm_free(g->row_start);
@@ -119,6 +122,17 @@ static tfm_status alloc_batch(tfm_generator *g, tfm_error *err) {
     return tfm_alloc((void **)&g->out_owner, n, sizeof *g->out_owner, err);
 }
 
+static tfm_status read_generation(tfm_generator *g, tfm_error *err) {
+    const tfm_model *m = tfm_engine_model(g->engine);
+    TFM_TRY(tfm_generation_read(&g->generation, m, err));
+    if (g->generation.n_start + g->generation.n_forced + g->generation.n_suppressed == 0)
+        return TFM_OK;
+    return tfm_fail(
+        err, TFM_UNSUPPORTED,
+        "%s: asks for start, forced or suppressed tokens, which this version does not do",
+        tfm_model_path(m));
+}
+
 tfm_status tfm_generator_new(tfm_generator **out, tfm_engine *e, const tfm_generate_options *o,
                              tfm_error *err) {
     tfm_generator *g = NULL;
@@ -139,6 +153,7 @@ tfm_status tfm_generator_new(tfm_generator **out, tfm_engine *e, const tfm_gener
     g->ctx = tfm_engine_ctx(e);
     g->n_vocab = tfm_engine_n_vocab(e);
     if ((st = tfm_model_vocab(tfm_engine_model(e), &g->vocab, err)) != TFM_OK) goto fail;
+    if ((st = read_generation(g, err)) != TFM_OK) goto fail;
     if ((st = tfm_sampler_new(&g->sampler, &o->sampling, g->n_vocab, err)) != TFM_OK) goto fail;
     if (o->n_stop) {
         st = tfm_stop_set_new(&g->stops, g->vocab, o->stop, o->n_stop, err);
@@ -347,6 +362,14 @@ static tfm_status gather_rows(tfm_generator *g, tfm_batch *b, tfm_error *err) {
     return TFM_OK;
 }
 
+/* The vocabulary's ends, and those that the checkpoint's configuration names. */
+static bool is_end(const tfm_generator *g, int32_t id) {
+    for (size_t i = 0; i < g->generation.n_end; i++)
+        if (g->generation.end[i] == id) return true;
+    return g->vocab && (uint32_t)id < tfm_vocab_size(g->vocab) &&
+           (tfm_vocab_flags(g->vocab, (uint32_t)id) & TFM_TOKEN_EOG);
+}
+
 /* Draws the next id of sample k from one row of logits and settles what follows from it. */
 static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits, tfm_error *err) {
     sample_run *s = &j->sample[k];
@@ -362,9 +385,7 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
         if (err) *err = why;
         return st;
     }
-    if (g->vocab && !g->opt.ignore_eog && (uint32_t)id < tfm_vocab_size(g->vocab) &&
-        (tfm_vocab_flags(g->vocab, (uint32_t)id) & TFM_TOKEN_EOG))
-        return sample_finish(g, j, s, TFM_END_TOKEN, err);
+    if (!g->opt.ignore_eog && is_end(g, id)) return sample_finish(g, j, s, TFM_END_TOKEN, err);
     TFM_TRY(tfm_seq_ids_add(&s->ids, id, err));
     s->n_new++;
     s->state = SAMPLE_DECODE;
