@@ -138,8 +138,10 @@ tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_er
         v->byte_level = true;
         TFM_TRY(take_merges(s, d, err));
         if (!pre || pre->type != TFM_META_STRING)
-            return tfm_fail(err, TFM_UNSUPPORTED,
-                            "no " KEY "pre: the file does not say how its text is split");
+            return tfm_fail(
+                err, TFM_UNSUPPORTED,
+                "no " KEY
+                "pre: the file does not say how text is split; give a tokenizer with --tokenizer");
         TFM_TRY(tfm_pretokenizer_named(v, pre->s, err));
         take_bool(s, KEY "add_space_prefix", &v->add_prefix_space);
     }

@@ -75,6 +75,8 @@ static tfm_status read_shards(tfm_source *s, bool is_dir, json_t *index, tfm_err
     tfm_status st = shard_names(map, names, &n, err);
     for (size_t i = 0; i < n && st == TFM_OK; i++) {
         st = tfm_source_beside(s, s->path, is_dir, names[i], &path, err);
+        if (st == TFM_OK && !tfm_path_is_file(path))
+            st = tfm_fail(err, TFM_NOTFOUND, "shard %s is not there", names[i]);
         if (st == TFM_OK) st = tfm_safetensors_read(s, path, err);
     }
     tfm_free(p);

@@ -91,9 +91,11 @@ tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t 
     return TFM_OK;
 }
 
-/* "tok*.bin" */
-static bool is_tokenizer_name(const char *name) {
+/* "tok*.bin", and not the checkpoint itself */
+static bool is_tokenizer_name(const char *name, const char *checkpoint) {
+    const char *slash = strrchr(checkpoint, '/');
     size_t n = strlen(name);
+    if (strcmp(name, slash ? slash + 1 : checkpoint) == 0) return false;
     return n > 7 && memcmp(name, "tok", 3) == 0 && strcmp(name + n - 4, ".bin") == 0;
 }
 
@@ -111,7 +113,7 @@ tfm_status tfm_llama2c_find_tokenizer(tfm_source *s, const char **path, tfm_erro
     DIR *dir = opendir(folder);
     if (!dir) return tfm_fail_errno(err, TFM_IO, "%s", folder);
     for (struct dirent *e; st == TFM_OK && (e = readdir(dir)) != NULL;) {
-        if (!is_tokenizer_name(e->d_name)) continue;
+        if (!is_tokenizer_name(e->d_name, s->path)) continue;
         n++;
         st = tfm_source_beside(s, s->path, false, e->d_name, path, err);
     }

@@ -66,6 +66,9 @@ static tfm_status read_list(tfm_source *s, const char *path, const tfm_map *file
         TFM_TRY(tfm_hf_take_added(d, added, err));
     } else {
         TFM_TRY(tfm_source_beside(s, path, false, merges_of(path), &name, err));
+        if (!tfm_path_is_file(name))
+            return tfm_fail(err, TFM_NOTFOUND, "its merges, %s, are not beside it",
+                            merges_of(path));
         TFM_TRY(tfm_source_map(s, name, &f, err));
         TFM_TRY(tfm_bpe_files(d, file, &f->map, added, kind, err));
     }

@@ -92,7 +92,7 @@ static void reads_shards(void) {
     put_text("model.safetensors.index.json", "{\"weight_map\": {\"b\": \"../m2.safetensors\"}}");
     CHECK_INT(try_source("", &err), TFM_FORMAT);
     put_text("model.safetensors.index.json", "{\"weight_map\": {\"b\": \"m3.safetensors\"}}");
-    CHECK_INT(try_source("", &err), TFM_IO);
+    CHECK_INT(try_source("", &err), TFM_NOTFOUND);
     put_safetensors("m2.safetensors", "{" T("a", "F32", "[1]", "0", "4") "}", 4);
     put_text("model.safetensors.index.json",
              "{\"weight_map\": {\"b\": \"m2.safetensors\", \"a\": \"m1.safetensors\"}}");
@@ -402,7 +402,7 @@ static void bare_lists(void) {
     put_text("merges.txt", "ab\n");
     CHECK_INT(try_source("", &err), TFM_FORMAT);
     remove_file("merges.txt");
-    CHECK_INT(try_source("", &err), TFM_IO);
+    CHECK_INT(try_source("", &err), TFM_NOTFOUND);
     remove_file("vocab.json");
 }
 

@@ -153,6 +153,9 @@ static void finds_the_tokenizer(void) {
     CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);
     CHECK(v == NULL);
     tfm_source_free(s);
+    CHECK(rename(in_dir("m.bin"), in_dir("tokm.bin")) == 0); /* not its own tokenizer */
+    CHECK_INT(try_source("tokm.bin", &err), TFM_OK);
+    CHECK(rename(in_dir("tokm.bin"), in_dir("m.bin")) == 0);
     put_tokenizer("tok5.bin", 5); /* the only tok*.bin */
     CHECK_INT(tfm_source_open(&s, in_dir("m.bin"), NULL, &err), TFM_OK);
     CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);
