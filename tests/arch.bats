@@ -54,8 +54,8 @@ setup() { cd "$tmp"; }
     tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o e.tfms
     tfm-run -m e.tfms -n 8 p.tfms | tfm-show --ids >ended
     [ "$(wc -w <ids)" -eq 8 ]
-    awk -v end="$end" '{for (i = 1; $i != end; i++) printf "%s%s", i > 1 ? " " : "", $i; print ""}' \
-        ids >want
+    awk -v last="$end" '{for (i = 1; $i != last; i++) printf "%s%s", (i == 1 ? "" : " "), $i}
+        END {print ""}' ids >want
     [ -s want ]
     same ended want
     sed "s/^generation: .*/generation: {start: 1}/" "$top/share/arch/llama.yaml" >own.yaml
