@@ -9,9 +9,8 @@
  * The integer sums are exact, so their order is free; scale[j] and min[j] are the f32 numbers that
  * tfm_block_decode gives. The bias is added last.
  *
- * Products are made in 16 bits: a 32-bit lane of weights holds 4 columns of one output, its even
- * bytes meet x[0], x[2], its odd ones x[1], x[3]. Two products of int8 fit (128 * 127 * 2 < 2^15);
- * of 6-bit codes eight fit (32 * 127 * 8 < 2^15). */
+ * A 32-bit lane of weights holds 4 columns of one output; as int16 its even bytes meet x[0], x[2],
+ * its odd ones x[1], x[3], two products and their sum a lane. */
 
 /* One row of activations: [k] int16 with every 4 columns in the order 0 2 1 3, then [k/32] f32
  * scales, then [k/16] int32 sums of 16. */
@@ -78,22 +77,17 @@ INLINE void decode_codes(const uint8_t *part, int low_bits, int high_bits, unsig
     }
 }
 
-/* dot[g][16] of the quads first..first+count with one row. */
-INLINE void dot_quads(const quads *w, const int16_t *x, int first, int count, bool wide,
-                      vi dot[NV]) {
+/* dot[16] of the quads [first, first + count) with one row. */
+INLINE void dot_quads(const quads *w, const int16_t *x, int first, int count, vi dot[NV]) {
     UNROLL for (int v = 0; v < NV; v++) {
-        vs part = {0};
         dot[v] = (vi){0};
         UNROLL for (int j = first; j < first + count; j++) {
             int32_t pair[2];
             memcpy(pair, x + 4 * j, sizeof pair);
             const vs even = (vs)load(&w->even[j][v * LANES * 2]);
             const vs odd = (vs)load(&w->odd[j][v * LANES * 2]);
-            part = part + even * (vs)((vi){0} + pair[0]) + odd * (vs)((vi){0} + pair[1]);
-            if (wide || j % 4 == 3) {
-                dot[v] += (((vi)part << 16) >> 16) + ((vi)part >> 16);
-                part = (vs){0};
-            }
+            dot[v] += add_pairs(even, (vs)((vi){0} + pair[0]));
+            dot[v] += add_pairs(odd, (vs)((vi){0} + pair[1]));
         }
     }
 }
@@ -105,9 +99,9 @@ typedef struct group_scales {
 
 /* acc[16] += the group g of a part, `group` columns wide: dot * (scale * sx) - sum * (min * sx). */
 INLINE void add_group(const quads *w, const int16_t *x, const group_scales *gs, int g, int group,
-                      float sx, int32_t sum, bool has_min, bool wide, float *acc) {
+                      float sx, int32_t sum, bool has_min, float *acc) {
     vi dot[NV];
-    dot_quads(w, x, g * group / 4, group / 4, wide, dot);
+    dot_quads(w, x, g * group / 4, group / 4, dot);
     UNROLL for (int v = 0; v < NV; v++) {
         const vf scaled = load(&gs->scale[g][v * LANES]) * sx;
         vf y = load(acc + v * LANES) + __builtin_convertvector(dot[v], vf) * scaled;
@@ -118,7 +112,7 @@ INLINE void add_group(const quads *w, const int16_t *x, const group_scales *gs, 
 
 /* acc[rows][16] += one 32-column part. group: 16 or 32. */
 INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const group_scales *gs, size_t k,
-                     int group, bool has_min, bool wide, uint32_t row, size_t rows, float *acc) {
+                     int group, bool has_min, uint32_t row, size_t rows, float *acc) {
     for (size_t r = 0; r < rows; r++, acc += TFM_PANEL) {
         const uint8_t *act = a->act + (row + r) * a->act_stride;
         const int16_t *x = (const int16_t *)(const void *)act + k;
@@ -126,10 +120,10 @@ INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const group_scales
         const int32_t *sums = (const int32_t *)(const void *)(scales + a->k / 32) + k / 16;
         const float sx = scales[k / 32];
         if (group == 32) {
-            add_group(w, x, gs, 0, 32, sx, sums[0] + sums[1], has_min, wide, acc);
+            add_group(w, x, gs, 0, 32, sx, sums[0] + sums[1], has_min, acc);
         } else {
-            add_group(w, x, gs, 0, 16, sx, sums[0], has_min, wide, acc);
-            add_group(w, x, gs, 1, 16, sx, sums[1], has_min, wide, acc);
+            add_group(w, x, gs, 0, 16, sx, sums[0], has_min, acc);
+            add_group(w, x, gs, 1, 16, sx, sums[1], has_min, acc);
         }
     }
 }
@@ -158,7 +152,7 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
             if (has_min) store(&gs.min[0][v * LANES], -from_f16(piece + 32 + v * LANES * 2));
         }
         piece += has_min ? 64 : 32;
-        add_part(a, &w, &gs, k, 32, has_min, low_bits == 8, row, rows, acc);
+        add_part(a, &w, &gs, k, 32, has_min, row, rows, acc);
     }
 }
 
@@ -214,7 +208,7 @@ INLINE void linear_256(const tfm_cpu_linear *a, const uint8_t *piece, const tfm_
                     store(&gs.min[g][v * LANES], from_f16(d + 32 + v * LANES * 2) * min);
                 }
             }
-            add_part(a, &w, &gs, k + (size_t)i * 32, group, has_min, false, row, rows, acc);
+            add_part(a, &w, &gs, k + (size_t)i * 32, group, has_min, row, rows, acc);
         }
         piece = d + (has_min ? 64 : 32);
     }

@@ -67,6 +67,17 @@ INLINE vf from_f16(const void *p) {
 #endif
 }
 
+/* Each 32-bit lane: the two int16 products of that lane, added. Exact, except for four times -2^15.
+ * ADD_PAIRS is the processor's own instruction, if it has one. */
+INLINE vi add_pairs(vs a, vs b) {
+#if defined(ADD_PAIRS)
+    return (vi)ADD_PAIRS(a, b);
+#else
+    const vi low = (((vi)a << 16) >> 16) * (((vi)b << 16) >> 16);
+    return low + ((vi)a >> 16) * ((vi)b >> 16);
+#endif
+}
+
 /* n floats (f32 or f16 at src) to dst; n is a multiple of 16. */
 INLINE void decode_floats(tfm_dtype t, const unsigned char *src, size_t n, float *dst) {
     for (size_t i = 0; i < n; i += LANES) {

@@ -8,7 +8,10 @@
 #include "backend/cpu/cpu_internal.h"
 #include "tensor/float16_internal.h"
 
-enum { WRITE_ROWS = 8 };
+enum {
+    WRITE_WORK = 8192,     /* numbers that one piece writes to the cache */
+    ATTEND_WORK = 1 << 16  /* multiplications of one piece, at least */
+};
 
 typedef struct attend_job {
     const cpu_run *run;
@@ -16,6 +19,8 @@ typedef struct attend_job {
     const float *sink;
     size_t scratch_bytes;
     uint32_t heads_each; /* query heads of one call */
+    size_t rows_each;    /* rows of one piece of writing */
+    size_t calls, calls_each; /* (tile, kv head) pairs, and those of one piece of attention */
 } attend_job;
 
 static void store_strided(tfm_dtype t, unsigned char *to, size_t stride, const float *from,
@@ -65,7 +70,7 @@ static void write_row(const attend_job *j, uint32_t row) {
 
 static void write_piece(void *arg, size_t piece, unsigned worker) {
     const attend_job *j = arg;
-    const size_t first = piece * WRITE_ROWS, end = first + WRITE_ROWS;
+    const size_t first = piece * j->rows_each, end = first + j->rows_each;
     (void)worker;
     for (size_t r = first; r < end && r < j->run->n_rows; r++) write_row(j, (uint32_t)r);
 }
@@ -110,11 +115,14 @@ static void attend_piece(void *arg, size_t piece, unsigned worker) {
     const cpu_plan *p = j->run->plan;
     const uint32_t kv_heads = j->step->u.attend.kv_heads;
     const uint32_t group = j->step->u.attend.heads / kv_heads;
-    const uint32_t kv_head = (uint32_t)(piece % kv_heads);
-    for (uint32_t h = 0; h < group; h += j->heads_each) {
-        const uint32_t n = group - h < j->heads_each ? group - h : j->heads_each;
-        attend_heads(j, &p->tile[piece / kv_heads], kv_head, kv_head * group + h, n,
-                     p->scratch + worker * j->scratch_bytes);
+    const size_t first = piece * j->calls_each, end = first + j->calls_each;
+    for (size_t call = first; call < end && call < j->calls; call++) {
+        const uint32_t kv_head = (uint32_t)(call % kv_heads);
+        for (uint32_t h = 0; h < group; h += j->heads_each) {
+            const uint32_t n = group - h < j->heads_each ? group - h : j->heads_each;
+            attend_heads(j, &p->tile[call / kv_heads], kv_head, kv_head * group + h, n,
+                         p->scratch + worker * j->scratch_bytes);
+        }
     }
 }
 
@@ -160,7 +168,13 @@ tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) {
     j.scratch_bytes =
         (p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last) + 63) / 64 * 64;
     TFM_TRY(reserve_scratch(p, j.scratch_bytes, run->err));
-    tfm_pool_run(p->be->pool, (run->n_rows + WRITE_ROWS - 1) / WRITE_ROWS, write_piece, &j);
-    tfm_pool_run(p->be->pool, n_tiles * s->u.attend.kv_heads, attend_piece, &j);
+    const size_t width = cpu_width(p, s->in[1]) + (size_t)cpu_width(p, s->in[2]);
+    j.rows_each = width < WRITE_WORK ? WRITE_WORK / width : 1;
+    tfm_pool_run(p->be->pool, (run->n_rows + j.rows_each - 1) / j.rows_each, write_piece, &j);
+    /* Small ones together: waking a thread costs as much as some ten thousand multiplications. */
+    const size_t work = ((size_t)last + 1) * group * (s->u.attend.k_dim + s->u.attend.v_dim);
+    j.calls = n_tiles * s->u.attend.kv_heads;
+    j.calls_each = ATTEND_WORK / work + 1;
+    tfm_pool_run(p->be->pool, (j.calls + j.calls_each - 1) / j.calls_each, attend_piece, &j);
     return TFM_OK;
 }

@@ -154,7 +154,8 @@ static void rope_piece(void *arg, size_t piece, unsigned worker) {
 
 tfm_status tfm_cpu_rope(const cpu_run *run, const tfm_step *s) {
     cpu_rope_table *t = &run->plan->rope[cpu_step_weights(run->plan, s)->rope_table];
-    row_job j = {.run = run, .step = s, .rows_each = 16};
+    const size_t width = cpu_width(run->plan, s->in[0]);
+    row_job j = {.run = run, .step = s, .rows_each = width < ROW_WORK ? ROW_WORK / width : 1};
     if (!t->ready) tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), table_piece, &j);
     t->ready = true;
     tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), rope_piece, &j);

@@ -37,15 +37,17 @@ static tfm_status reserve_rows(cpu_plan *p, uint32_t n_rows, tfm_error *err) {
     return TFM_OK;
 }
 
-/* How many steps from i on are linears of one value, none of which writes it. */
+/* How many steps from i on are linears of one value that can run side by side: no output is that
+ * value or another's output. */
 static size_t linear_run(const tfm_graph *g, size_t i, size_t to) {
-    size_t n = 1;
-    while (i + n < to && g->step[i + n].op == TFM_OP_LINEAR &&
-           g->step[i + n].in[0] == g->step[i].in[0] &&
-           g->step[i + n - 1].out[0] != g->step[i].in[0]) {
-        n++;
+    for (size_t n = 1; i + n < to; n++) {
+        const tfm_step *s = &g->step[i + n];
+        if (s->op != TFM_OP_LINEAR || s->in[0] != g->step[i].in[0]) return n;
+        for (size_t j = 0; j < n; j++) {
+            if (g->step[i + j].out[0] == s->out[0]) return n;
+        }
     }
-    return n;
+    return to - i;
 }
 
 static tfm_status run_step(const cpu_run *run, const tfm_step *s) {

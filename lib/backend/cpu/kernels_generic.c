@@ -4,6 +4,11 @@
 #include <cpuid.h>
 #endif
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#define ADD_PAIRS(a, b) _mm_madd_epi16((__m128i)(a), (__m128i)(b))
+#endif
+
 #define LANES 4
 #define KERNEL
 #define TABLE tfm_cpu_kernels_generic
