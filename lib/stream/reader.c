@@ -22,7 +22,6 @@ struct tfm_reader {
     bool is_model, any_stream;
     uint32_t next_seq;
     uint64_t n_records, n_group_ends; /* of this stream */
-    tfm_groups groups;
     /* the payload of the present record */
     uint64_t left;        /* bytes not taken yet */
     bool trailer_pending; /* its CRC was not checked yet */
@@ -55,7 +54,6 @@ void tfm_reader_free(tfm_reader *r) {
     if (!r) return;
     tfm_input_free(r->in);
     tfm_header_free(r->header);
-    tfm_groups_free(&r->groups);
     tfm_free(r->message);
     tfm_free(r->raw);
     tfm_free(r);
@@ -300,7 +298,6 @@ tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) {
     r->left = 0;
     r->trailer_pending = r->taken_in_pieces = false;
     r->payload = NULL;
-    tfm_groups_clear(&r->groups);
     return TFM_OK;
 }
 
@@ -320,7 +317,6 @@ static tfm_status read_head(tfm_reader *r, tfm_error *e) {
     if (st == TFM_OK && r->rec.seq != r->next_seq)
         st = tfm_fail(e, TFM_FORMAT, "has sequence number %u: records before it are missing",
                       r->rec.seq);
-    if (st == TFM_OK) st = tfm_groups_note(&r->groups, &r->rec, e);
     if (st != TFM_OK) return in_record(r, st, e);
     tfm_input_take(r->in, (size_t)payload_at);
     r->left = r->rec.bytes;

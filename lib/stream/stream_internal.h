@@ -45,22 +45,6 @@ tfm_status tfm_record_check(const tfm_record *rec, bool is_model, uint64_t *byte
 size_t tfm_record_format(const tfm_record *rec, unsigned char *out);
 const char *tfm_rec_type_name(unsigned type); /* "tensor", ..., "unknown" */
 
-/* ---- groups.c: the groups that are open, and the position each has reached ---- */
-
-typedef struct tfm_groups {
-    struct tfm_group_slot {
-        uint32_t group, position;
-    } * slot; /* [cap], cap 0 or a power of two; empty where group = TFM_GROUP_ALL */
-    size_t cap, used;
-    uint32_t seed;
-} tfm_groups;
-
-/* Notes a record that passed tfm_record_check: opens or closes its group; a TENSOR must not go back
- * (TFM_FORMAT). */
-tfm_status tfm_groups_note(tfm_groups *g, const tfm_record *rec, tfm_error *err) TFM_MUST_CHECK;
-void tfm_groups_clear(tfm_groups *g);
-void tfm_groups_free(tfm_groups *g);
-
 /* ---- input.c ---- */
 
 /* buf is 64-byte aligned and the stream's byte i always lies at an address that is i modulo 64, so a

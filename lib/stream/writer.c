@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "stream/stream_internal.h"
+#include "tfm/group_map.h"
 
 enum { WRITER_BUFFER = 64 * 1024 };
 
@@ -18,7 +19,7 @@ struct tfm_writer {
     uint64_t offset; /* of everything, the buffered bytes included */
     bool is_open, is_model;
     uint64_t n_records, n_group_ends;
-    tfm_groups groups;
+    tfm_group_map *open; /* groups with records and no GROUP-END; the value is number + 1 */
     /* the record being written in pieces */
     bool in_record, flush_after;
     uint64_t left, bytes;
@@ -44,7 +45,7 @@ tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error 
 
 void tfm_writer_free(tfm_writer *w) {
     if (!w) return;
-    tfm_groups_free(&w->groups);
+    tfm_group_map_free(w->open);
     tfm_free(w->buf);
     tfm_free(w->name);
     tfm_free(w);
@@ -87,8 +88,8 @@ tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err)
     w->is_open = true;
     w->is_model = strcmp(tfm_header_kind(h), "model") == 0;
     w->n_records = w->n_group_ends = 0;
-    tfm_groups_clear(&w->groups);
-    return TFM_OK;
+    tfm_group_map_free(w->open);
+    return tfm_group_map_new(&w->open, err);
 }
 
 /* "stdout: record 3 'tokens' of group 0: what" */
@@ -96,6 +97,19 @@ static tfm_status bad_record(const tfm_writer *w, const tfm_record *rec, tfm_sta
                              tfm_error *err) {
     return tfm_error_prefix(err, st, "%s: record %llu '%.64s' of group %u", w->name,
                             (unsigned long long)w->n_records, rec->name, rec->group);
+}
+
+/* Keeps count of the groups that are open. */
+static tfm_status note_group(tfm_writer *w, const tfm_record *rec, tfm_error *err) {
+    void **slot;
+    bool opens = rec->type == TFM_REC_TENSOR || rec->type == TFM_REC_TEXT ||
+                 rec->type == TFM_REC_FORK || rec->type == TFM_REC_ERROR;
+
+    if (rec->type == TFM_REC_GROUP_END) tfm_group_map_remove(w->open, rec->group);
+    if (!opens || rec->group == TFM_GROUP_ALL) return TFM_OK;
+    TFM_TRY(tfm_group_map_slot(w->open, rec->group, &slot, err));
+    *slot = (void *)((uintptr_t)rec->group + 1);
+    return TFM_OK;
 }
 
 /* Checks the record and writes its head. The END record is counted by nobody. */
@@ -109,7 +123,7 @@ static tfm_status put_head(tfm_writer *w, const tfm_record *given, tfm_error *er
     tfm_status st = tfm_record_check(&rec, w->is_model, &rec.bytes, err);
     if (st == TFM_OK && w->n_records == UINT32_MAX)
         st = tfm_fail(err, TFM_LIMIT, "more than %u records in one stream", UINT32_MAX);
-    if (st == TFM_OK) st = tfm_groups_note(&w->groups, &rec, err);
+    if (st == TFM_OK) st = note_group(w, &rec, err);
     if (st != TFM_OK) return bad_record(w, given, st, err);
     rec.seq = (uint32_t)w->n_records;
     TFM_TRY(put(w, head, tfm_record_format(&rec, head), err));
@@ -217,14 +231,13 @@ static int by_number(const void *a, const void *b) {
 
 tfm_status tfm_writer_fail_groups(tfm_writer *w, const char *program, const char *message,
                                   size_t *n, tfm_error *err) {
-    void *p;
-    size_t count = 0;
+    uint32_t *group = NULL; /* [count]: closing changes the map, so they are listed before */
+    size_t count = 0, at = 0;
     tfm_status st = TFM_OK;
     if (n) *n = 0;
-    TFM_TRY(tfm_alloc(&p, w->groups.used, sizeof(uint32_t), err));
-    uint32_t *group = p; /* [groups.used]: closing changes the table, so it is listed before */
-    for (size_t i = 0; i < w->groups.cap; i++)
-        if (w->groups.slot[i].group != TFM_GROUP_ALL) group[count++] = w->groups.slot[i].group;
+    TFM_TRY(tfm_alloc((void **)&group, tfm_group_map_count(w->open), sizeof *group, err));
+    for (void *v; (v = tfm_group_map_next(w->open, &at)) != NULL;)
+        group[count++] = (uint32_t)((uintptr_t)v - 1);
     qsort(group, count, sizeof *group, by_number);
     for (size_t i = 0; i < count && st == TFM_OK; i++) {
         st = tfm_writer_error(w, group[i], program, message, err);

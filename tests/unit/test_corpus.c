@@ -537,7 +537,7 @@ static void bad_position_range(stream *s) {
     with_record(s, tokens_record(0, UINT32_MAX, 2), "abcdefgh", 8);
 }
 
-static void bad_position_back(stream *s) {
+static void good_truncation(stream *s) {
     header(s, TOKENS);
     tokens(s, 0, 3);
     tokens(s, 1, 0);
@@ -629,6 +629,8 @@ static const struct {
     {"good-names", good_names, NULL, "names of 1, 63, 64, 65, 255 bytes, and UTF-8"},
     {"good-full-header", good_full_header, NULL, "a header that needs no padding"},
     {"good-model", good_model, NULL, "kind model: META, INDEX, a tensor"},
+    {"good-truncation", good_truncation, NULL,
+     "a group that goes back: what is kept from there on is forgotten"},
     {"good-gzip", good_gzip, NULL, "good-groups, gzipped"},
     {"bad-nothing", bad_nothing, "no stream at all", "an empty file"},
     {"bad-text", bad_text, "not a tfm stream", "plain text"},
@@ -683,7 +685,6 @@ static const struct {
     {"bad-index", bad_index, "no model", "an INDEX in a stream of tokens"},
     {"bad-group-all", bad_group_all, "for errors only", "a TENSOR of group 0xFFFFFFFF"},
     {"bad-position-range", bad_position_range, "position", "rows beyond position 0xFFFFFFFF"},
-    {"bad-position-back", bad_position_back, "goes back", "a group whose positions go down"},
     {"bad-end-records", bad_end_records, "END counts", "END counts a record too many"},
     {"bad-end-groups", bad_end_groups, "END counts", "END counts a group too many"},
     {"bad-end-shape", bad_end_shape, "i64 [2]", "an END of one number"},

@@ -321,7 +321,7 @@ static void the_writer_refuses_what_a_reader_must(void) {
     r = t, memset(r.name, 'a', sizeof r.name), refuses("tokens", r, TFM_FORMAT, "name");
 }
 
-static void positions_of_a_group_ascend(void) {
+static void open_groups_are_known(void) {
     int fd = memory_file("", 0);
     tfm_writer *w = NULL;
     tfm_header *h = NULL;
@@ -337,15 +337,13 @@ static void positions_of_a_group_ascend(void) {
     }
     for (uint32_t g = 0; g < 10000; g += 2)
         CHECK_INT(tfm_writer_group_end(w, g, 0, TFM_END_OPEN, NULL), TFM_OK);
-    for (rec.group = 0; rec.group < 10000; rec.group++) {
+    for (rec.group = 0; rec.group < 10000; rec.group += 4) { /* opened again, further back */
         rec.position = rec.group + 4;
-        CHECK_INT(tfm_writer_record(w, &rec, &id, NULL), rec.group % 2 ? TFM_FORMAT : TFM_OK);
-        rec.position = rec.group + 5;
         CHECK_INT(tfm_writer_record(w, &rec, &id, NULL), TFM_OK);
     }
     size_t n = 0;
     CHECK_INT(tfm_writer_fail_groups(w, "tfm-cat", "cut", &n, NULL), TFM_OK);
-    CHECK_INT(n, 10000);
+    CHECK_INT(n, 7500);
     CHECK_INT(tfm_writer_end(w, NULL), TFM_OK);
     lseek(fd, 0, SEEK_SET);
     CHECK_INT(read_all(fd, SKIP, &n, NULL), TFM_DONE);
@@ -526,7 +524,7 @@ int main(void) {
     UNIT_RUN(a_slow_pipe_is_read);
     UNIT_RUN(a_lying_length_costs_nothing);
     UNIT_RUN(the_writer_refuses_what_a_reader_must);
-    UNIT_RUN(positions_of_a_group_ascend);
+    UNIT_RUN(open_groups_are_known);
     UNIT_RUN(an_upstream_error_is_told);
     UNIT_RUN(headers_are_checked);
     UNIT_RUN(flush_lets_the_next_stage_work);
