@@ -1,4 +1,4 @@
-# golden.bats - greedy ids of the golden models through the programs, against
+# golden.bats - greedy ids of the golden models and of the story model through the programs, against
 # Hugging Face transformers. The logits themselves are for tests/unit/test_golden.c.
 
 load helper
@@ -45,4 +45,30 @@ every_model() {
         read -r -a ids <"$golden/expected/${name%.gguf}/greedy.txt"
         greedy "$golden/$file" "${ids[*]:0:10}" "${ids[*]:10}" cpu
     done
+}
+
+@test "the story model says what transformers makes of it" {
+    export TFM_MODEL=$top/share/models/story.tfms
+    n=0
+    while IFS=$'\t' read -r prompt line; do
+        prompt=${prompt#\"}
+        printf '%b' "${prompt%\"}" >"$in"
+        want=${line/| /}
+        read -r -a new <<<"${line#*|}"
+        for device in ref cpu; do
+            pipe "tfm-tokenize | tfm-run -d $device --kv f32 --ignore-end -n ${#new[@]} --echo |
+                tfm-show --ids"
+            status_is 0 0 0
+            out_is "$want"
+        done
+        n=$((n + 1))
+    done <"$golden/story.txt"
+    [ "$n" -eq 5 ]
+}
+
+@test "the story model is whole and small" {
+    story=$top/share/models/story.tfms
+    [ "$(stat -c %s "$story")" -le 4000000 ]
+    pipe "tfm-check '$story'"
+    status_is 0
 }

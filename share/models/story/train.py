@@ -182,7 +182,8 @@ def main():
         # The figures are those of the weights as they ship: rounded to f16.
         model.half().float()
         note(final={n: held_out_loss(model, d) for n, d in data.held_out.items()},
-             all=held_out_loss(model, sum(data.held_out.values(), [])), seconds=round(seconds))
+             all=held_out_loss(model, sum(data.held_out.values(), [])),
+             seconds=round(seconds + time.monotonic() - began))
         model.generation_config.eos_token_id = 1
         model.half().save_pretrained(options.out)
 
