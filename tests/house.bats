@@ -227,3 +227,16 @@ END
     [ -z "$(complete_words tfm-cat --no-such)" ]
     complete_words tfm-head - | grep -qx -e -g
 }
+
+@test "the demo writes text and shows the pipeline that did it" {
+    pipe 'sh "$top/examples/demo.sh"'
+    status_is 0
+    [ ! -s "$err" ]
+    [ "$(grep -c '^\$ echo .* | tfm-tokenize .* | tfm-run .* | tfm-detok$' "$out")" -eq 2 ]
+    # What stands below the first of them is what it printed.
+    command=$(sed -n 's/^\$ //p' "$out" | head -n 1)
+    sed -n '/^\$ /,/^$/p' "$out" | sed '1d' | sed '/^$/,$d' >"$tmp/shown"
+    (cd "$top/share/models" && eval "$command") | sed '/^$/,$d' >"$tmp/again"
+    [ -s "$tmp/shown" ]
+    same "$tmp/shown" "$tmp/again"
+}
