@@ -43,6 +43,9 @@ typedef struct tfm_option {
 
 enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...; below 0x1000 */
 
+/* A macro of rows of a table stays a table: the formatter would take it for code. */
+/* clang-format off */
+
 /* -o -q -v -h -V (and --no-prov); every tool has these. */
 #define TFM_OPT_COMMON                                                                            \
     {'o', "output", "FILE", "write to FILE, whole or not at all (default: stdout)"},              \
@@ -55,6 +58,7 @@ enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...;
     {'d', "device", "DEV", "auto, ref, cpu or cpu:generic (default: $TFM_DEVICE, auto)"}
 #define TFM_OPT_THREADS {'t', "threads", "N", "threads (default: $TFM_THREADS, what is allowed)"}
 #define TFM_OPT_END {0, NULL, NULL, NULL}
+/* clang-format on */
 
 typedef struct tfm_program {
     const char *name;     /* "tfm-run" */
@@ -72,23 +76,23 @@ typedef struct tfm_cli_given {
 typedef struct tfm_cli {
     const tfm_program *program;
     int argc;
-    char **argv;         /* operands are gathered in argv[next..argc) as options are parsed */
-    int next;            /* argv index of the first operand once tfm_cli_next gave 0 */
-    const char *arg;     /* argument of the present option */
-    const char *opt;     /* the option as typed, for messages: "-n", "--max-tokens" */
+    char **argv;     /* operands are gathered in argv[next..argc) as options are parsed */
+    int next;        /* argv index of the first operand once tfm_cli_next gave 0 */
+    const char *arg; /* argument of the present option */
+    const char *opt; /* the option as typed, for messages: "-n", "--max-tokens" */
     /* common options and environment */
     bool quiet, no_prov;
     int verbose;
-    const char *output;  /* -o, or NULL */
-    const char *model;   /* -m, else $TFM_MODEL, else NULL */
-    const char *device;  /* -d, else $TFM_DEVICE, else "auto" */
-    unsigned threads;    /* -t, else $TFM_THREADS, else 0 = default */
+    const char *output; /* -o, or NULL */
+    const char *model;  /* -m, else $TFM_MODEL, else NULL */
+    const char *device; /* -d, else $TFM_DEVICE, else "auto" */
+    unsigned threads;   /* -t, else $TFM_THREADS, else 0 = default */
     /* output being written */
-    int out_fd;          /* -1 before tfm_cli_open_output */
-    char *out_temp;      /* the temporary beside out_final, or NULL */
+    int out_fd;     /* -1 before tfm_cli_open_output */
+    char *out_temp; /* the temporary beside out_final, or NULL */
     char *out_final;
-    bool any_failed;     /* a record failed: exit 4 when all else is good */
-    int worst;           /* exit status asked for so far: 1 after tfm_cli_answer_no */
+    bool any_failed; /* a record failed: exit 4 when all else is good */
+    int worst;       /* exit status asked for so far: 1 after tfm_cli_answer_no */
     /* the parser's own */
     const char *threads_env; /* $TFM_THREADS, read when the options are known */
     int scan, n_operands;
@@ -157,11 +161,13 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
 /* ---- options about a model ---- */
 
 enum { TFM_OPTION_KV = 0x900 };
+/* clang-format off */
 #define TFM_OPT_KV                                                                                \
     {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16 or f32 (default: f32 for f32 weights, else f16)"}
 tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
 /* "A-B", both included, or "A": *end is one past B. */
 void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);
+/* clang-format on */
 
 /* ---- one stage of the model as a program: embed, attend, unembed ---- */
 
@@ -178,6 +184,7 @@ enum {
     TFM_OPTION_FREQUENCY,
     TFM_OPTION_LAST
 };
+/* clang-format off */
 #define TFM_OPT_SAMPLING                                                                          \
     {'s', "seed", "N", "seed of the random numbers (default: 0)"},                                \
         {'T', "temp", "X", "temperature; 0 takes the most likely (default: 0, or 1 with -k, -p, --min-p)"}, \
@@ -188,6 +195,7 @@ enum {
         {TFM_OPTION_PRESENCE, "presence-penalty", "X", "lower ids that occurred (default: 0)"},   \
         {TFM_OPTION_FREQUENCY, "frequency-penalty", "X", "lower ids by each occurrence (default: 0)"}, \
         {TFM_OPTION_LAST, "penalty-last", "N", "ids that the penalties look back on (default: 0, all)"}
+/* clang-format on */
 
 /* Greedy unless -k, -p or --min-p is given (then the temperature is 1) or -T says otherwise. */
 typedef struct tfm_cli_sampling {

@@ -12,8 +12,13 @@
 
 enum { PROMPT = 512, BEHIND = 128, SEQUENCES = 32, REPEAT = 5 };
 
-static const ops_shape shape = {.blocks = 12, .width = 768, .heads = 12, .kv_heads = 12,
-                                .head_dim = 64, .ffn = 2048, .vocab = 32000,
+static const ops_shape shape = {.blocks = 12,
+                                .width = 768,
+                                .heads = 12,
+                                .kv_heads = 12,
+                                .head_dim = 64,
+                                .ffn = 2048,
+                                .vocab = 32000,
                                 .layout = TFM_LAYOUT_P16};
 
 typedef struct bench {
@@ -51,9 +56,15 @@ static double run(const bench *b, uint32_t seqs, uint32_t n, uint32_t position) 
             token[s * n + i] = (int32_t)((s * 71 + i * 13) % shape.vocab);
         }
     }
-    const tfm_batch batch = {.n_rows = seqs * n, .n_seqs = seqs, .row_start = row_start,
-                             .token = token, .position = positions, .page = pages,
-                             .out_row = last, .n_out = seqs, .logits = b->logits};
+    const tfm_batch batch = {.n_rows = seqs * n,
+                             .n_seqs = seqs,
+                             .row_start = row_start,
+                             .token = token,
+                             .position = positions,
+                             .page = pages,
+                             .out_row = last,
+                             .n_out = seqs,
+                             .logits = b->logits};
     double best = 1e9;
     tfm_error err;
     for (int i = 0; i < REPEAT + 1; i++) { /* the first one warms up */
@@ -74,8 +85,10 @@ static void start(bench *b, const char *device, unsigned threads, tfm_dtype type
     for (size_t i = 1; i < b->m.g.n_weights; i++) { /* without the embedding table */
         const tfm_tensor *t = &b->m.tensor[i];
         if (t->rank != 2) continue;
-        if (t->dims[0] == s.vocab) b->head_weights += (double)t->dims[0] * t->dims[1];
-        else b->block_weights += (double)t->dims[0] * t->dims[1];
+        if (t->dims[0] == s.vocab)
+            b->head_weights += (double)t->dims[0] * t->dims[1];
+        else
+            b->block_weights += (double)t->dims[0] * t->dims[1];
         b->bytes += (double)t->bytes;
     }
     const tfm_graph *g = &b->m.g;

@@ -16,27 +16,25 @@
 
 enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_UNORDERED, OPT_IGNORE_END, OPT_KV_BYTES };
 
-static const tfm_option options[] =
-    {TFM_OPT_COMMON,
-     TFM_OPT_MODEL,
-     TFM_OPT_DEVICE,
-     TFM_OPT_THREADS,
-     {'n', "max-tokens", "N", "stop after N new tokens (default: at an end token or the context)"},
-     {'N', "samples", "K", "samples of each record: group g becomes g*K .. g*K+K-1 (default: 1)"},
-     {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
-     {'c', "ctx", "N",
-      "context: prompt and new tokens together (default: the model's, 4096 at most)"},
-     TFM_OPT_SAMPLING,
-     {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
-     {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
-     {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
-     {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
-     TFM_OPT_KV,
+static const tfm_option options[] = {
+    TFM_OPT_COMMON,
+    TFM_OPT_MODEL,
+    TFM_OPT_DEVICE,
+    TFM_OPT_THREADS,
+    {'n', "max-tokens", "N", "stop after N new tokens (default: at an end token or the context)"},
+    {'N', "samples", "K", "samples of each record: group g becomes g*K .. g*K+K-1 (default: 1)"},
+    {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
+    {'c', "ctx", "N",
+     "context: prompt and new tokens together (default: the model's, 4096 at most)"},
+    TFM_OPT_SAMPLING,
+    {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
+    {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
+    {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
+    {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
+    TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
-                         "budget of the cache in bytes (default: 0, what memory allows)"},
-                        TFM_OPT_END
-}
-;
+     "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_END};
 
 static const tfm_program program = {"tfm-run", "[options] [FILE...]",
                                     "generate: the whole model, tokens to tokens", options};

@@ -9,8 +9,8 @@
 #include "tensor/float16_internal.h"
 
 enum {
-    WRITE_WORK = 8192,     /* numbers that one piece writes to the cache */
-    ATTEND_WORK = 1 << 16  /* multiplications of one piece, at least */
+    WRITE_WORK = 8192,    /* numbers that one piece writes to the cache */
+    ATTEND_WORK = 1 << 16 /* multiplications of one piece, at least */
 };
 
 typedef struct attend_job {
@@ -18,8 +18,8 @@ typedef struct attend_job {
     const tfm_step *step;
     const float *sink;
     size_t scratch_bytes;
-    uint32_t heads_each; /* query heads of one call */
-    size_t rows_each;    /* rows of one piece of writing */
+    uint32_t heads_each;      /* query heads of one call */
+    size_t rows_each;         /* rows of one piece of writing */
     size_t calls, calls_each; /* (tile, kv head) pairs, and those of one piece of attention */
 } attend_job;
 
