@@ -22,4 +22,8 @@ fault_args=(-s 10)
 @test "run: to a file" { stage_run_output; }
 @test "detok" { stage_detok; }
 @test "detok: to a file" { stage_detok_output; }
+@test "embed" { stage_embed; }
+@test "attend" { stage_attend; }
+@test "unembed" { stage_unembed; }
+@test "sample" { stage_sample; }
 @test "stream tools" { stream_tools; }

@@ -12,6 +12,9 @@ setup_file() {
     printf 'the cat' >prompt
     tfm-tokenize -m m.tfms <prompt >prompt.tfms
     tfm-run -m m.tfms -n 3 -t 1 <prompt.tfms >run.tfms
+    tfm-embed -m m.tfms <prompt.tfms >embedded.tfms
+    tfm-attend -m m.tfms <embedded.tfms >attended.tfms
+    tfm-unembed -m m.tfms <attended.tfms >logits.tfms
     printf '{"text":"the"}\n{"text":"a man"}\n' >lines
 }
 
@@ -19,7 +22,8 @@ setup_file() {
 fault() {
     mkdir -p "$tmp/work"
     cd "$tmp/work" || return
-    cp "$BATS_FILE_TMPDIR"/{m.tfms,prompt,prompt.tfms,run.tfms,lines} .
+    cp "$BATS_FILE_TMPDIR"/{m,prompt,run,embedded,attended,logits}.tfms \
+        "$BATS_FILE_TMPDIR"/{prompt,lines} .
     "$build/tests/fault/drive" -l "$build/tests/fault/faultlib.so" "${fault_args[@]}" "$@"
 }
 
@@ -73,6 +77,16 @@ stage_run_gguf() {
 stage_run_output() { fault -i prompt.tfms -o out.tfms -- tfm-run -m m.tfms -n 3 -t 1 -o out.tfms; }
 stage_detok() { fault -i run.tfms -- tfm-detok -m m.tfms; }
 stage_detok_output() { fault -i run.tfms -o out -- tfm-detok -m m.tfms -o out; }
+stage_embed() {
+    fault -i prompt.tfms -n 'tfm-attend -m m.tfms -t 1' -- tfm-embed -m m.tfms -t 1
+}
+stage_attend() {
+    fault -i embedded.tfms -n 'tfm-unembed -m m.tfms -t 1' -- tfm-attend -m m.tfms -t 1
+}
+stage_unembed() {
+    fault -i attended.tfms -n 'tfm-sample -m m.tfms' -- tfm-unembed -m m.tfms -t 1
+}
+stage_sample() { fault -i logits.tfms -n 'tfm-detok -m m.tfms' -- tfm-sample -m m.tfms; }
 stream_tools() {
     local tool
     for tool in 'tfm-cat run.tfms' 'tfm-cat --salvage run.tfms' 'tfm-show --json run.tfms' \

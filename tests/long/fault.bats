@@ -21,6 +21,10 @@ fault_args=()
 @test "run: to a file" { stage_run_output; }
 @test "detok" { stage_detok; }
 @test "detok: to a file" { stage_detok_output; }
+@test "embed" { stage_embed; }
+@test "attend" { stage_attend; }
+@test "unembed" { stage_unembed; }
+@test "sample" { stage_sample; }
 @test "stream tools" { stream_tools; }
 @test "failures that last: convert" {
     fault_args=(-a -s 60)
