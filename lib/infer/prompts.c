@@ -133,7 +133,8 @@ static tfm_status take_tokens(tfm_prompts *p, open_group *o, const tfm_record *r
     }
     size_t len = rec->position + n; /* a lower position cuts the group first */
     TFM_TRY(tfm_grow((void **)&o->prompt.ids, &o->ids_cap, len, sizeof *o->prompt.ids, err));
-    memcpy(o->prompt.ids + rec->position, payload, n * sizeof *o->prompt.ids);
+    /* A record of no tokens leaves the array NULL, which memcpy must not be given. */
+    if (n > 0) memcpy(o->prompt.ids + rec->position, payload, n * sizeof *o->prompt.ids);
     o->prompt.n = len;
     return TFM_OK;
 }

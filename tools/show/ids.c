@@ -80,7 +80,7 @@ tfm_status show_ids_add(show_ids *s, FILE *out, const tfm_record *rec, const voi
     void *p = g->id;
     if (!room(&p, &g->cap, g->n + rec->dims[0], sizeof *g->id)) goto no_memory;
     g->id = p;
-    memcpy(g->id + g->n, payload, (size_t)rec->bytes);
+    if (rec->bytes > 0) memcpy(g->id + g->n, payload, (size_t)rec->bytes);
     g->n += rec->dims[0];
     return TFM_OK;
 no_memory:
