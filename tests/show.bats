@@ -57,7 +57,7 @@ END
     last_is 4
     python3 -c 'import json, sys
 rows = [json.loads(line) for line in sys.stdin]
-assert sum("kind" in r for r in rows) == 13
+assert sum("kind" in r for r in rows) == 14
 assert any(r.get("text") == "{\"text\":\"caf\u00e9\"}" for r in rows)
 assert any(r.get("name") == "\u00e9\u20ac\U0001f600" for r in rows)
 assert any(r.get("dims") == [0, 7] for r in rows)' <"$out"

@@ -119,7 +119,7 @@ verdict() {
     # Nothing at all: the stage before died before its header.
     pipe 'exit 9 | tfm-cat | tfm-show'
     status_is 9 3 3
-    grep -q '^tfm-show: stdin: no stream at all' "$err"
+    grep -q '^tfm-show: upstream tfm-cat: .*no stream at all' "$err"
 }
 
 @test "file(1) knows a stream by the magic entry" {

@@ -35,7 +35,8 @@
 /* First line "TFMSTRM1", then "kind K", "needs 1.0", then "key value" lines in the order they were
  * added (a key may repeat: prov), then "end CRC". Keys: [A-Za-z0-9_-]{1,64}; an upper-case first
  * letter makes the key critical. Values: UTF-8 without control characters, may hold spaces.
- * Kinds: text, tokens, hidden, logits, scores, embedding, tensor (anything), model. */
+ * Kinds: text, tokens, hidden, logits, scores, embedding, tensor (anything), model, and error: from
+ * a stage that failed before it had a header, nothing but a stream ERROR. */
 typedef struct tfm_header tfm_header;
 
 #define TFM_HEADER_MAX (1u << 20)   /* bytes */
@@ -121,7 +122,7 @@ TFM_API tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name,
                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_reader_free(tfm_reader *r);
 /* Goes to the next header. TFM_OK: one was read. TFM_DONE: the input ended cleanly after an END.
- * Input with no byte at all is TFM_TRUNCATED. May only be called at the start or after
+ * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be called at the start or after
  * tfm_reader_next gave TFM_DONE. */
 TFM_API tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) TFM_MUST_CHECK;
 /* The present header, borrowed until the next tfm_reader_stream. */

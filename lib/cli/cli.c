@@ -51,6 +51,18 @@ void tfm_cli_answer_no(tfm_cli *c) {
     c->worst = 1;
 }
 
+/* A header for the ERROR of a stage that has written nothing yet; what it would have written, nobody
+ * can say any more. */
+static bool start_error_stream(const tfm_cli *c, tfm_writer *w) {
+    tfm_header *h = NULL;
+    tfm_status st = tfm_header_new(&h, "error", NULL);
+
+    if (st == TFM_OK) st = tfm_header_set(h, "tool", c->program->name, NULL);
+    if (st == TFM_OK) st = tfm_writer_header(w, h, NULL);
+    tfm_header_free(h);
+    return st == TFM_OK;
+}
+
 /* Tells the next stage why this one ends. An upstream failure keeps the name of the stage that
  * failed: "upstream PROGRAM: MESSAGE" is taken apart again. What cannot be written is lost with the
  * pipe; the missing END tells the reader then. */
@@ -60,6 +72,7 @@ static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *er
     const char *name = c->program->name, *message = err->message, *at, *colon;
     tfm_error ignored;
 
+    if (!tfm_writer_is_open(w) && !start_error_stream(c, w)) return;
     if (err->status == TFM_UPSTREAM && (at = strstr(message, mark)) != NULL) {
         at += sizeof mark - 1;
         colon = strstr(at, ": ");
@@ -93,7 +106,8 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
     if (status != TFM_OK && status != TFM_DONE) {
         const char *message = err && err->message[0] ? err->message : "failed";
         tfm_cli_print(c, message);
-        if (status != TFM_RECORD && w != NULL && err != NULL && tfm_writer_is_open(w))
+        if (status != TFM_RECORD && w != NULL && err != NULL &&
+            (tfm_writer_is_open(w) || tfm_writer_offset(w) == 0))
             tell_next_stage(c, w, err);
     }
     if (code == 0 && c->any_failed) code = 4;

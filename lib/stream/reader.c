@@ -298,7 +298,13 @@ tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) {
     r->left = 0;
     r->trailer_pending = r->taken_in_pieces = false;
     r->payload = NULL;
-    return TFM_OK;
+    if (strcmp(tfm_header_kind(r->header), "error") != 0) return TFM_OK;
+    /* A stage that failed before it knew what it would write: there is only its ERROR. */
+    tfm_record rec;
+    st = tfm_reader_next(r, &rec, err);
+    if (st != TFM_OK && st != TFM_DONE) return st;
+    tfm_fail(&e, TFM_FORMAT, "%s: a stream of kind error without one", tfm_input_name(r->in));
+    return stick(r, TFM_FORMAT, &e, err);
 }
 
 /* Head and name of the next record, checked. */

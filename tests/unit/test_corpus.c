@@ -369,6 +369,18 @@ static void bad_gzip_cut(stream *s) {
     cut_at(s, s->b.len - 8);
 }
 
+#define NOTHING_YET "TFMSTRM1\nkind error\nneeds 1.0\ntool tfm-embed\n"
+
+static void bad_start(stream *s) {
+    header(s, NOTHING_YET);
+    error(s, TFM_GROUP_ALL, "no such model");
+}
+
+static void bad_start_without(stream *s) {
+    header(s, NOTHING_YET);
+    end(s);
+}
+
 static void bad_upstream(stream *s) {
     header(s, TOKENS);
     tokens(s, 0, 0);
@@ -643,6 +655,9 @@ static const struct {
     {"bad-trailing", bad_trailing, "after the END", "a byte after the last END"},
     {"bad-second", bad_second, "CRC", "the second of two streams is damaged"},
     {"bad-gzip-cut", bad_gzip_cut, "gzip", "good-gzip without its last bytes"},
+    {"bad-start", bad_start, "upstream tfm-embed: no such model",
+     "a stage that failed before it had a header"},
+    {"bad-start-without", bad_start_without, "without one", "kind error, and no ERROR in it"},
     {"bad-upstream", bad_upstream, "upstream tfm-embed: disk full",
      "an ERROR of the whole stream in place of END"},
     {"bad-header-crc", bad_header_crc, "CRC", "a bit flipped in the header"},
