@@ -18,6 +18,24 @@ const char *tfm_json_text(const json_t *object, const char *key, size_t *len);
 bool tfm_json_bool(const json_t *object, const char *key, bool fallback);
 /* The text of a token that is either a string or an object with "content"; NULL otherwise. */
 const char *tfm_json_token(const json_t *object, const char *key, size_t *len);
+
+/* The tensors of a safetensors file: names and metadata are in the tree, data in the file's bytes. */
+typedef struct tfm_safetensors_entry {
+    const char *name; /* in the tree */
+    tfm_tensor t;     /* bytes as the offsets say: whether the dims agree is the caller's to check */
+    uint64_t from, to;
+} tfm_safetensors_entry;
+typedef struct tfm_safetensors {
+    json_t *tree;                 /* the header; "__metadata__" is among its members */
+    tfm_safetensors_entry *entry; /* [n], in the order of their data */
+    size_t n;
+    uint64_t head; /* bytes before the data */
+} tfm_safetensors;
+/* Reads p[0..size), which is borrowed; `name` is for messages. Dimensions may be 0. On failure
+ * nothing is left to close. */
+tfm_status tfm_safetensors_open(tfm_safetensors *s, const unsigned char *p, uint64_t size,
+                                const char *name, tfm_error *err) TFM_MUST_CHECK;
+void tfm_safetensors_close(tfm_safetensors *s);
 /* Adds the tensors of the safetensors file `path`. */
 tfm_status tfm_safetensors_read(tfm_source *s, const char *path, tfm_error *err) TFM_MUST_CHECK;
 

@@ -19,13 +19,9 @@ static const struct {
 } dtypes[] = {{"F32", TFM_F32}, {"F16", TFM_F16}, {"BF16", TFM_BF16}, {"I8", TFM_I8},
               {"U8", TFM_U8},   {"BOOL", TFM_U8}, {"I32", TFM_I32},   {"I64", TFM_I64}};
 
-typedef struct entry {
-    const char *name; /* in the JSON tree */
-    tfm_tensor t;
-    uint64_t from, to;
-} entry;
+enum { NAME_MAX_BYTES = 4096 }; /* of files in general; those of models are shorter */
 
-static tfm_status take_dtype(const json_t *v, entry *e, tfm_error *err) {
+static tfm_status take_dtype(const json_t *v, tfm_safetensors_entry *e, tfm_error *err) {
     const char *name = tfm_json_text(v, "dtype", NULL);
     if (!name) return tfm_fail(err, TFM_FORMAT, "tensor %s has no dtype", e->name);
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
@@ -37,7 +33,7 @@ static tfm_status take_dtype(const json_t *v, entry *e, tfm_error *err) {
                     name);
 }
 
-static tfm_status take_shape(const json_t *v, entry *e, tfm_error *err) {
+static tfm_status take_shape(const json_t *v, tfm_safetensors_entry *e, tfm_error *err) {
     const json_t *shape = json_object_get(v, "shape");
     size_t rank = json_array_size(shape);
     if (!json_is_array(shape) || rank > TFM_MAX_RANK)
@@ -47,7 +43,7 @@ static tfm_status take_shape(const json_t *v, entry *e, tfm_error *err) {
     for (unsigned i = 0; i < TFM_MAX_RANK; i++) e->t.dims[i] = 1;
     for (size_t i = 0; i < rank; i++) {
         json_int_t d = json_integer_value(json_array_get(shape, i));
-        if (d < 1 || d > UINT32_MAX)
+        if (!json_is_integer(json_array_get(shape, i)) || d < 0 || d > UINT32_MAX)
             return tfm_fail(err, TFM_FORMAT, "tensor %s has a dimension of %lld", e->name,
                             (long long)d);
         e->t.dims[i] = (uint32_t)d;
@@ -55,14 +51,14 @@ static tfm_status take_shape(const json_t *v, entry *e, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status take_entry(const char *name, const json_t *v, entry *e, tfm_error *err) {
+static tfm_status take_entry(const char *name, const json_t *v, tfm_safetensors_entry *e, tfm_error *err) {
     const json_t *offsets = json_object_get(v, "data_offsets");
     const json_t *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
     size_t len = strlen(name);
     e->name = name;
-    if (len == 0 || len > TFM_NAME_MAX)
+    if (len == 0 || len > NAME_MAX_BYTES)
         return tfm_fail(err, TFM_FORMAT, "a tensor's name has %zu bytes, not 1 to %d", len,
-                        TFM_NAME_MAX);
+                        NAME_MAX_BYTES);
     TFM_TRY(take_dtype(v, e, err));
     TFM_TRY(take_shape(v, e, err));
     if (json_array_size(offsets) != 2 || !json_is_integer(from) || !json_is_integer(to) ||
@@ -75,14 +71,14 @@ static tfm_status take_entry(const char *name, const json_t *v, entry *e, tfm_er
 }
 
 static int by_offset(const void *x, const void *y) {
-    const entry *a = x, *b = y;
+    const tfm_safetensors_entry *a = x, *b = y;
     if (a->from != b->from) return a->from < b->from ? -1 : 1;
     return strcmp(a->name, b->name);
 }
 
-/* data: [n_data] bytes after the JSON. */
-static tfm_status add_entries(tfm_source *s, entry *e, size_t n, const unsigned char *data,
-                              uint64_t n_data, tfm_error *err) {
+/* Sorts the entries and sets their data, which lies in data[0..n_data), all of it used. */
+static tfm_status place_entries(tfm_safetensors_entry *e, size_t n, const unsigned char *data,
+                                uint64_t n_data, tfm_error *err) {
     uint64_t at = 0;
     qsort(e, n, sizeof *e, by_offset);
     for (size_t i = 0; i < n; i++) {
@@ -94,8 +90,6 @@ static tfm_status add_entries(tfm_source *s, entry *e, size_t n, const unsigned 
                             e[i].name);
         at = e[i].to;
         e[i].t.data = data + e[i].from;
-        TFM_TRY(tfm_arena_strndup(s->arena, &e[i].t.name, e[i].name, strlen(e[i].name), err));
-        TFM_TRY(tfm_source_add_tensor(s, &e[i].t, err));
     }
     if (at != n_data)
         return tfm_fail(err, TFM_FORMAT, "%llu bytes follow the last tensor",
@@ -103,41 +97,68 @@ static tfm_status add_entries(tfm_source *s, entry *e, size_t n, const unsigned 
     return TFM_OK;
 }
 
-static tfm_status read_tree(tfm_source *s, json_t *tree, const unsigned char *data, uint64_t n_data,
+static tfm_status read_tree(tfm_safetensors *s, const unsigned char *data, uint64_t n_data,
                             tfm_error *err) {
-    size_t n = 0;
     void *p;
-    if (json_object_size(tree) > TFM_MAX_TENSORS + 1)
-        return tfm_fail(err, TFM_LIMIT, "%zu tensors, at most %u", json_object_size(tree),
+    if (json_object_size(s->tree) > TFM_MAX_TENSORS + 1)
+        return tfm_fail(err, TFM_LIMIT, "%zu tensors, at most %u", json_object_size(s->tree),
                         TFM_MAX_TENSORS);
-    TFM_TRY(tfm_alloc(&p, json_object_size(tree), sizeof(entry), err));
-    entry *e = p;
-    tfm_status st = TFM_OK;
-    for (void *at = json_object_iter(tree); at && st == TFM_OK;
-         at = json_object_iter_next(tree, at)) {
+    TFM_TRY(tfm_alloc(&p, json_object_size(s->tree), sizeof *s->entry, err));
+    s->entry = p;
+    for (void *at = json_object_iter(s->tree); at; at = json_object_iter_next(s->tree, at)) {
         const char *name = json_object_iter_key(at);
         if (strcmp(name, "__metadata__") == 0) continue;
-        st = take_entry(name, json_object_iter_value(at), &e[n++], err);
+        TFM_TRY(take_entry(name, json_object_iter_value(at), &s->entry[s->n++], err));
     }
-    if (st == TFM_OK) st = add_entries(s, e, n, data, n_data, err);
-    tfm_free(e);
-    return st;
+    return place_entries(s->entry, s->n, data, n_data, err);
+}
+
+tfm_status tfm_safetensors_open(tfm_safetensors *s, const unsigned char *p, uint64_t size,
+                                const char *name, tfm_error *err) {
+    *s = (tfm_safetensors){0};
+    if (size < 8) return tfm_fail(err, TFM_TRUNCATED, "%s: shorter than a header", name);
+    uint64_t n = tfm_load_u64(p);
+    if (n > HEADER_MAX)
+        return tfm_fail(err, TFM_LIMIT, "%s: a header of %llu bytes, at most %llu", name,
+                        (unsigned long long)n, (unsigned long long)HEADER_MAX);
+    if (n > size - 8) return tfm_fail(err, TFM_TRUNCATED, "%s: ends inside its header", name);
+    s->head = 8 + n;
+    TFM_TRY(tfm_json_parse(&s->tree, p + 8, n, name, err));
+    tfm_status st = read_tree(s, p + s->head, size - s->head, err);
+    if (st == TFM_OK) return TFM_OK;
+    tfm_safetensors_close(s);
+    return tfm_error_prefix(err, st, "%s", name);
+}
+
+void tfm_safetensors_close(tfm_safetensors *s) {
+    tfm_free(s->entry);
+    json_decref(s->tree);
+    *s = (tfm_safetensors){0};
+}
+
+static tfm_status add_entries(tfm_source *s, const tfm_safetensors *file, tfm_error *err) {
+    for (size_t i = 0; i < file->n; i++) {
+        tfm_tensor t = file->entry[i].t;
+        const char *name = file->entry[i].name;
+        if (strlen(name) > TFM_NAME_MAX)
+            return tfm_fail(err, TFM_FORMAT, "a tensor's name has %zu bytes, not 1 to %d",
+                            strlen(name), TFM_NAME_MAX);
+        for (unsigned k = 0; k < t.rank; k++)
+            if (t.dims[k] == 0)
+                return tfm_fail(err, TFM_FORMAT, "tensor %s has a dimension of 0", name);
+        TFM_TRY(tfm_arena_strndup(s->arena, &t.name, name, strlen(name), err));
+        TFM_TRY(tfm_source_add_tensor(s, &t, err));
+    }
+    return TFM_OK;
 }
 
 tfm_status tfm_safetensors_read(tfm_source *s, const char *path, tfm_error *err) {
     tfm_source_file *f;
-    json_t *tree;
+    tfm_safetensors file;
     TFM_TRY(tfm_source_map(s, path, &f, err));
-    const tfm_map map = f->map;
-    if (map.size < 8) return tfm_fail(err, TFM_TRUNCATED, "%s: shorter than a header", path);
-    uint64_t n = tfm_load_u64(map.data);
-    if (n > HEADER_MAX)
-        return tfm_fail(err, TFM_LIMIT, "%s: a header of %llu bytes, at most %llu", path,
-                        (unsigned long long)n, (unsigned long long)HEADER_MAX);
-    if (n > map.size - 8) return tfm_fail(err, TFM_TRUNCATED, "%s: ends inside its header", path);
-    f->head = 8 + n;
-    TFM_TRY(tfm_json_parse(&tree, map.data + 8, n, path, err));
-    tfm_status st = read_tree(s, tree, map.data + 8 + n, map.size - 8 - n, err);
-    json_decref(tree);
+    TFM_TRY(tfm_safetensors_open(&file, f->map.data, f->map.size, path, err));
+    f->head = file.head;
+    tfm_status st = add_entries(s, &file, err);
+    tfm_safetensors_close(&file);
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", path);
 }
