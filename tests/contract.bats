@@ -9,6 +9,7 @@ setup_file() {
     tfm-convert "$top/tests/golden/hf/llama-tied" -o m.tfms
     seq 1 2000 >lines.txt
     tfm-tokenize -l -m m.tfms lines.txt -o tokens.tfms
+    tfm-export tokens.tfms -o tokens.jsonl
     if [ -x "$build/bin/tfm-embed" ]; then
         tfm-embed -m m.tfms tokens.tfms -o hidden.tfms
         tfm-attend -m m.tfms hidden.tfms -o attended.tfms
@@ -40,7 +41,9 @@ use_of() {
     tfm-convert) args=(m.tfms) from=empty takes=file ;;
     tfm-detok) args=(-m m.tfms) writes=text ;;
     tfm-embed) args=(-m m.tfms) ;;
+    tfm-export) args=(--to jsonl) writes=text ;;
     tfm-head) args=(-g 1500) ;;
+    tfm-import) args=() from=tokens.jsonl ;;
     tfm-run) args=(-m m.tfms -n 3) ;;
     tfm-sample) args=() from=logits.tfms ;;
     tfm-select) args=(-g 0-1500) ;;

@@ -31,7 +31,7 @@ typedef enum tfm_element {
     TFM_EL_U8,
     TFM_EL_I32,
     TFM_EL_I64,
-    TFM_EL_U16, /* also: the bits of bf16 */
+    TFM_EL_U16,  /* also: the bits of bf16 */
     TFM_EL_BF16, /* safetensors only */
     TFM_EL_F64,
     TFM_EL_BOOL,
@@ -84,10 +84,10 @@ typedef enum tfm_json_kind { TFM_JSON_HEADER, TFM_JSON_RECORD, TFM_JSON_END } tf
 
 typedef struct tfm_json_item {
     tfm_json_kind kind;
-    tfm_header *header;       /* HEADER: the caller's */
-    tfm_record rec;           /* RECORD */
-    tfm_buf payload;          /* RECORD: its bytes, reused from line to line */
-    char *array;              /* RECORD: its values are there; the caller's; else NULL */
+    tfm_header *header; /* HEADER: the caller's */
+    tfm_record rec;     /* RECORD */
+    tfm_buf payload;    /* RECORD: its bytes, reused from line to line */
+    char *array;        /* RECORD: its values are there; the caller's; else NULL */
     uint64_t row;
     bool has_flags;           /* RECORD: the line says its flags */
     uint64_t records, groups; /* END */

@@ -34,7 +34,7 @@ struct tfm_exporter {
     tfm_export_options o;
     uint64_t n_streams, n_records, n_groups, n_arrays;
     bool is_open;
-    tfm_buf lines; /* jsonl: not written yet; else the manifest */
+    tfm_buf lines;         /* jsonl: not written yet; else the manifest */
     tfm_group_map *groups; /* of part lists */
     tfm_arena *arena;
     tfm_names names;
@@ -391,8 +391,7 @@ static tfm_status copy_spool(tfm_exporter *e, tfm_error *err) {
     size_t got = PIECE;
     TFM_TRY(tfm_alloc(&p, PIECE, 1, err));
     tfm_status st = TFM_OK;
-    if (lseek(e->o.spool, 0, SEEK_SET) != 0)
-        st = tfm_fail_errno(err, TFM_IO, "the temporary file");
+    if (lseek(e->o.spool, 0, SEEK_SET) != 0) st = tfm_fail_errno(err, TFM_IO, "the temporary file");
     while (st == TFM_OK && got == PIECE) {
         st = tfm_fd_read_full(e->o.spool, "the temporary file", p, PIECE, &got, err);
         if (st == TFM_OK) st = tfm_fd_write_full(e->fd, e->name, p, got, err);
@@ -406,8 +405,7 @@ static tfm_status finish_safetensors(tfm_exporter *e, tfm_error *err) {
     tfm_buf b = {0};
     unsigned char length[8];
     tfm_status st = tfm_buf_add(&b, "\0\0\0\0\0\0\0\0", 8, err);
-    if (st == TFM_OK)
-        st = tfm_buf_str(&b, "{\"__metadata__\":{\"" TFM_MANIFEST_KEY "\":", err);
+    if (st == TFM_OK) st = tfm_buf_str(&b, "{\"__metadata__\":{\"" TFM_MANIFEST_KEY "\":", err);
     if (st == TFM_OK) st = tfm_json_quote(&b, e->lines.data, e->lines.len, err);
     if (st == TFM_OK) st = tfm_buf_byte(&b, '}', err);
     if (st == TFM_OK) st = tfm_buf_add(&b, e->entries.data, e->entries.len, err);

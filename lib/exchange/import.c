@@ -226,8 +226,10 @@ static tfm_status open_arrays(tfm_importer *im, tfm_error *err) {
 static tfm_status open_input(tfm_importer *im, tfm_error *err) {
     while (im->in.len < 16 && !im->is_at_end) TFM_TRY(read_more(im, err));
     if (im->in.len == 0)
-        return tfm_fail(err, TFM_TRUNCATED, "%s: no byte at all: the program before failed, or "
-                                            "the file is empty", im->name);
+        return tfm_fail(err, TFM_TRUNCATED,
+                        "%s: no byte at all: the program before failed, or "
+                        "the file is empty",
+                        im->name);
     const unsigned char *p = (const unsigned char *)im->in.data;
     im->format = im->o.format ? im->o.format : sniff(p, im->in.len);
     if (im->format == TFM_EXCHANGE_NONE)
@@ -274,9 +276,9 @@ static tfm_status next_text_line(tfm_importer *im, const char **line, size_t *n)
 static tfm_status next_line(tfm_importer *im, const char **line, size_t *n, tfm_error *err) {
     if (im->format != TFM_EXCHANGE_JSONL) return next_text_line(im, line, n);
     const char *end;
-    while ((end = im->searched < im->in.len ? memchr(im->in.data + im->searched, '\n',
-                                                     im->in.len - im->searched)
-                                            : NULL) == NULL &&
+    while ((end = im->searched < im->in.len
+                      ? memchr(im->in.data + im->searched, '\n', im->in.len - im->searched)
+                      : NULL) == NULL &&
            !im->is_at_end) {
         im->searched = im->in.len;
         if (im->at > 0) { /* what was read goes, so that only one line is held */
@@ -347,8 +349,8 @@ static tfm_status line_header(tfm_importer *im, tfm_error *err) {
         return im->o.kind ? tfm_header_set_kind(im->header, im->o.kind, err) : TFM_OK;
     }
     if (im->item.kind == TFM_JSON_END || im->any_stream)
-        return in_line(im, tfm_fail(err, TFM_FORMAT, "comes outside a stream: no header line before"),
-                       err);
+        return in_line(
+            im, tfm_fail(err, TFM_FORMAT, "comes outside a stream: no header line before"), err);
     im->has_item = true;
     return bare_header(im, err);
 }
@@ -384,8 +386,8 @@ static tfm_status find_values(const tfm_importer *im, const void **payload, tfm_
     tfm_array_of_dtype((tfm_dtype)rec->dtype, rec->rank, rec->dims, &want);
     if (want.element != a->element && !(want.element == TFM_EL_BF16 && a->element == TFM_EL_U16))
         return tfm_fail(err, TFM_MISMATCH,
-                        "array '%.80s' is %s now, the record was %s: convert it back by astype", name,
-                        tfm_element_name(a->element), tfm_element_name(want.element));
+                        "array '%.80s' is %s now, the record was %s: convert it back by astype",
+                        name, tfm_element_name(a->element), tfm_element_name(want.element));
     bool same = want.rank == a->rank;
     for (unsigned k = 1; k < want.rank && same; k++) same = want.dims[k] == a->dims[k];
     if (!same)
@@ -394,7 +396,8 @@ static tfm_status find_values(const tfm_importer *im, const void **payload, tfm_
     if (im->item.row > have || rows > have - im->item.row)
         return tfm_fail(err, TFM_MISMATCH,
                         "array '%.80s' has %" PRIu64 " rows, the record wants %" PRIu64
-                        " from %" PRIu64, name, have, rows, im->item.row);
+                        " from %" PRIu64,
+                        name, have, rows, im->item.row);
     if (rec->bytes == 0) return TFM_OK;
     if (!tfm_mul_u64(im->item.row, rec->bytes / rows, &at) || at > a->bytes ||
         rec->bytes > a->bytes - at)
@@ -446,8 +449,8 @@ static tfm_status next_line_record(tfm_importer *im, tfm_record *rec, const void
     tfm_status st = read_item(im, err);
     if (st == TFM_DONE && im->is_bare) return TFM_DONE;
     if (st == TFM_DONE)
-        return tfm_fail(err, TFM_TRUNCATED, "%s: ends before the end line of its stream: it was cut",
-                        im->name);
+        return tfm_fail(err, TFM_TRUNCATED,
+                        "%s: ends before the end line of its stream: it was cut", im->name);
     if (st != TFM_OK) return st;
     if (im->item.kind == TFM_JSON_HEADER)
         return in_line(im, tfm_fail(err, TFM_FORMAT, "a header inside a stream"), err);
@@ -456,11 +459,12 @@ static tfm_status next_line_record(tfm_importer *im, tfm_record *rec, const void
     if (im->item.kind == TFM_JSON_END) {
         if ((im->item.records != UINT64_MAX && im->item.records != im->n_records) ||
             (im->item.groups != UINT64_MAX && im->item.groups != im->n_groups))
-            return in_line(im, tfm_fail(err, TFM_FORMAT,
-                                        "counts %" PRIu64 " records and %" PRIu64
-                                        " groups, there were %" PRIu64 " and %" PRIu64,
-                                        im->item.records, im->item.groups, im->n_records,
-                                        im->n_groups), err);
+            return in_line(im,
+                           tfm_fail(err, TFM_FORMAT,
+                                    "counts %" PRIu64 " records and %" PRIu64
+                                    " groups, there were %" PRIu64 " and %" PRIu64,
+                                    im->item.records, im->item.groups, im->n_records, im->n_groups),
+                           err);
         im->is_open = false;
         return TFM_DONE;
     }

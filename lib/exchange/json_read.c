@@ -175,8 +175,8 @@ static tfm_status take_value(cursor *v, tfm_error *err) {
     else
         good = parse_integer(text, v->dtype, &i);
     if (!good)
-        return tfm_fail(err, TFM_FORMAT, "data: '%s' is no number that %s can hold",
-                        n ? text : "", tfm_dtype_name(v->dtype));
+        return tfm_fail(err, TFM_FORMAT, "data: '%s' is no number that %s can hold", n ? text : "",
+                        tfm_dtype_name(v->dtype));
     v->p += n;
     store(v, is_float ? bits : (uint64_t)i);
     return TFM_OK;
@@ -199,8 +199,10 @@ static uint64_t list_length(const char *p, size_t n) {
     size_t i = skip_space(p, n, 1);
     if (i < n && p[i] == ']') return 0;
     for (; i < n; i++) {
-        if (p[i] == '"') i = skip_string(p, n, i) - 1;
-        else if (p[i] == ',') commas++;
+        if (p[i] == '"')
+            i = skip_string(p, n, i) - 1;
+        else if (p[i] == ',')
+            commas++;
     }
     return commas + 1;
 }
@@ -315,8 +317,9 @@ static tfm_status take_type(const json_t *o, tfm_record *rec, tfm_error *err) {
     }
     for (unsigned i = 0; name && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) rec->type = (uint8_t)(i + 1);
-    return rec->type ? TFM_OK : tfm_fail(err, TFM_FORMAT, "type: '%.40s' is none of a record",
-                                         name ? name : "");
+    return rec->type
+               ? TFM_OK
+               : tfm_fail(err, TFM_FORMAT, "type: '%.40s' is none of a record", name ? name : "");
 }
 
 static tfm_status take_shape(const json_t *o, tfm_record *rec, const char *data, size_t n,
@@ -375,8 +378,8 @@ static tfm_status take_payload(tfm_json_item *item, const json_t *o, const char 
     size_t len, base64_len;
     const char *text = tfm_json_text(o, "text", &len);
     const char *base64 = tfm_json_text(o, "base64", &base64_len);
-    bool is_bytes = rec->type == TFM_REC_TEXT || rec->type == TFM_REC_META ||
-                    rec->type == TFM_REC_ERROR;
+    bool is_bytes =
+        rec->type == TFM_REC_TEXT || rec->type == TFM_REC_META || rec->type == TFM_REC_ERROR;
     if ((data != NULL) + (array != NULL) + (text != NULL) + (base64 != NULL) > 1)
         return tfm_fail(err, TFM_FORMAT, "more than one of data, text, base64 and array");
     if (text)
@@ -486,8 +489,7 @@ tfm_status tfm_json_item_read(tfm_json_item *item, const char *line, size_t n, t
     } else if (type && strcmp(type, "end") == 0) {
         item->kind = TFM_JSON_END;
         st = take_u64(o, "records", UINT32_MAX, UINT64_MAX, &item->records, err);
-        if (st == TFM_OK)
-            st = take_u64(o, "groups", UINT32_MAX, UINT64_MAX, &item->groups, err);
+        if (st == TFM_OK) st = take_u64(o, "groups", UINT32_MAX, UINT64_MAX, &item->groups, err);
     } else {
         st = take_record(item, o, values, has_data ? to - from : 0, err);
     }

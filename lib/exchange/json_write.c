@@ -178,8 +178,8 @@ static tfm_status put_shape(tfm_buf *b, const tfm_record *rec, tfm_error *err) {
 static tfm_status put_payload(tfm_buf *b, const tfm_record *rec, const void *payload,
                               bool as_base64, tfm_error *err) {
     size_t n = (size_t)rec->bytes;
-    bool is_text = rec->type == TFM_REC_TEXT || rec->type == TFM_REC_META ||
-                   rec->type == TFM_REC_ERROR;
+    bool is_text =
+        rec->type == TFM_REC_TEXT || rec->type == TFM_REC_META || rec->type == TFM_REC_ERROR;
     if (rec->dtype == TFM_DTYPE_NONE) return TFM_OK;
     if (is_text) return put_bytes(b, payload, n, true, err);
     TFM_TRY(put_shape(b, rec, err));

@@ -17,14 +17,13 @@ enum { NPY_MAGIC_LEN = 6, NPY_HEADER_MAX = 1 << 16 };
 static const struct {
     const char *descr, *name;
     size_t bytes;
-} elements[] = {
-    [TFM_EL_F32] = {"<f4", "float32", 4}, [TFM_EL_F16] = {"<f2", "float16", 2},
-    [TFM_EL_I8] = {"|i1", "int8", 1},     [TFM_EL_U8] = {"|u1", "uint8", 1},
-    [TFM_EL_I32] = {"<i4", "int32", 4},   [TFM_EL_I64] = {"<i8", "int64", 8},
-    [TFM_EL_U16] = {"<u2", "uint16", 2},  [TFM_EL_BF16] = {"", "bfloat16", 2},
-    [TFM_EL_F64] = {"<f8", "float64", 8}, [TFM_EL_BOOL] = {"|b1", "bool", 1},
-    [TFM_EL_I16] = {"<i2", "int16", 2},   [TFM_EL_U32] = {"<u4", "uint32", 4},
-    [TFM_EL_U64] = {"<u8", "uint64", 8},  [TFM_EL_TEXT] = {"", "bytes", 1}};
+} elements[] = {[TFM_EL_F32] = {"<f4", "float32", 4}, [TFM_EL_F16] = {"<f2", "float16", 2},
+                [TFM_EL_I8] = {"|i1", "int8", 1},     [TFM_EL_U8] = {"|u1", "uint8", 1},
+                [TFM_EL_I32] = {"<i4", "int32", 4},   [TFM_EL_I64] = {"<i8", "int64", 8},
+                [TFM_EL_U16] = {"<u2", "uint16", 2},  [TFM_EL_BF16] = {"", "bfloat16", 2},
+                [TFM_EL_F64] = {"<f8", "float64", 8}, [TFM_EL_BOOL] = {"|b1", "bool", 1},
+                [TFM_EL_I16] = {"<i2", "int16", 2},   [TFM_EL_U32] = {"<u4", "uint32", 4},
+                [TFM_EL_U64] = {"<u8", "uint64", 8},  [TFM_EL_TEXT] = {"", "bytes", 1}};
 
 const char *tfm_element_name(tfm_element e) {
     return elements[e].name;
@@ -120,8 +119,9 @@ static tfm_status take_descr(cursor *c, tfm_array *a, tfm_error *err) {
     cursor bytes;
     uint64_t width;
     if (!take_quoted(c, &s, &n))
-        return tfm_fail(err, TFM_UNSUPPORTED, "an array of records (a structured dtype): export "
-                                              "its fields one by one");
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "an array of records (a structured dtype): export "
+                        "its fields one by one");
     for (; i < sizeof elements / sizeof *elements; i++) {
         const char *d = elements[i].descr;
         /* "=" is what NumPy itself never writes; "|" and "<" are the same where a byte is all. */
@@ -146,8 +146,8 @@ static tfm_status take_descr(cursor *c, tfm_array *a, tfm_error *err) {
         return tfm_fail(err, TFM_UNSUPPORTED,
                         "elements '%.*s' are big-endian: a.astype(a.dtype.newbyteorder('<'))",
                         shown, s);
-    return tfm_fail(err, TFM_UNSUPPORTED, "elements of type '%.*s' have no place in a stream", shown,
-                    s);
+    return tfm_fail(err, TFM_UNSUPPORTED, "elements of type '%.*s' have no place in a stream",
+                    shown, s);
 }
 
 static tfm_status take_shape(cursor *c, tfm_array *a, tfm_error *err) {
@@ -182,7 +182,8 @@ static tfm_status take_dictionary(cursor *c, tfm_array *a, tfm_error *err) {
             TFM_TRY(take_shape(c, a, err));
         } else if (n == 13 && memcmp(key, "fortran_order", 13) == 0) {
             bit = 4;
-            if (take(c, "True")) seen |= 8;
+            if (take(c, "True"))
+                seen |= 8;
             else if (!take(c, "False"))
                 return tfm_fail(err, TFM_FORMAT, "its fortran_order is neither True nor False");
         }

@@ -14,8 +14,10 @@ static const struct {
     const char *kind, *name;
     tfm_dtype dtype;
     unsigned rank;
-} kinds[] = {{"tokens", "tokens", TFM_I32, 1}, {"hidden", "hidden", TFM_F32, 2},
-             {"logits", "logits", TFM_F32, 2}, {"scores", "scores", TFM_F32, 1},
+} kinds[] = {{"tokens", "tokens", TFM_I32, 1},
+             {"hidden", "hidden", TFM_F32, 2},
+             {"logits", "logits", TFM_F32, 2},
+             {"scores", "scores", TFM_F32, 1},
              {"embedding", "embedding", TFM_F32, 1}};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
@@ -223,8 +225,8 @@ static tfm_status take_values(tfm_plain *p, const tfm_array *a, tfm_dtype t, uin
     TFM_TRY(tfm_buf_reserve(&p->values, (size_t)count * width, err));
     unsigned char *to = (unsigned char *)p->values.data;
     for (uint64_t i = 0; i < count; i++) {
-        tfm_status st = convert_one(p, a->element, t, from + i * a->element_bytes, to + i * width,
-                                    err);
+        tfm_status st =
+            convert_one(p, a->element, t, from + i * a->element_bytes, to + i * width, err);
         if (st != TFM_OK) return tfm_error_prefix(err, st, "%s: element %" PRIu64, name, at + i);
     }
     *out = to;

@@ -81,8 +81,8 @@ static tfm_status find_data(const tfm_zip *z, tfm_zip_member *m, uint64_t at, ui
                             tfm_error *err) {
     if (at > limit || limit - at < LOCAL_SIZE || memcmp(z->p + at, "PK\3\4", 4) != 0)
         return tfm_fail(err, TFM_FORMAT, "%s: no member where the directory says", m->name);
-    uint64_t skip = (uint64_t)LOCAL_SIZE + tfm_load_u16(z->p + at + 26) +
-                    tfm_load_u16(z->p + at + 28);
+    uint64_t skip =
+        (uint64_t)LOCAL_SIZE + tfm_load_u16(z->p + at + 26) + tfm_load_u16(z->p + at + 28);
     if (skip > limit - at || m->packed > limit - at - skip)
         return tfm_fail(err, TFM_TRUNCATED, "%s: ends beyond the file", m->name);
     m->from = at + skip;

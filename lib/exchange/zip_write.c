@@ -69,8 +69,7 @@ tfm_status tfm_zip_add(tfm_zip_writer *z, const char *name, const void *head, si
     if (size >= UINT32_MAX || strlen(name) > UINT16_MAX)
         return tfm_fail(err, TFM_LIMIT, "%s: %s is too large for an npz", z->name, name);
     st = tfm_buf_add(&local, "PK\3\4", 4, err);
-    if (st == TFM_OK)
-        st = put_common(&local, VERSION, crc, (uint32_t)size, strlen(name), 0, err);
+    if (st == TFM_OK) st = put_common(&local, VERSION, crc, (uint32_t)size, strlen(name), 0, err);
     if (st == TFM_OK) st = tfm_buf_str(&local, name, err);
     if (st == TFM_OK) st = put_entry(z, name, crc, (uint32_t)size, err);
     if (st == TFM_OK) st = tfm_buf_add(&local, head, n_head, err);

@@ -22,7 +22,7 @@ const char *tfm_json_token(const json_t *object, const char *key, size_t *len);
 /* The tensors of a safetensors file: names and metadata are in the tree, data in the file's bytes. */
 typedef struct tfm_safetensors_entry {
     const char *name; /* in the tree */
-    tfm_tensor t;     /* bytes as the offsets say: whether the dims agree is the caller's to check */
+    tfm_tensor t; /* bytes as the offsets say: whether the dims agree is the caller's to check */
     uint64_t from, to;
 } tfm_safetensors_entry;
 typedef struct tfm_safetensors {

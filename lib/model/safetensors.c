@@ -51,7 +51,8 @@ static tfm_status take_shape(const json_t *v, tfm_safetensors_entry *e, tfm_erro
     return TFM_OK;
 }
 
-static tfm_status take_entry(const char *name, const json_t *v, tfm_safetensors_entry *e, tfm_error *err) {
+static tfm_status take_entry(const char *name, const json_t *v, tfm_safetensors_entry *e,
+                             tfm_error *err) {
     const json_t *offsets = json_object_get(v, "data_offsets");
     const json_t *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
     size_t len = strlen(name);

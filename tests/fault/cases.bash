@@ -15,6 +15,9 @@ setup_file() {
     tfm-embed -m m.tfms <prompt.tfms >embedded.tfms
     tfm-attend -m m.tfms <embedded.tfms >attended.tfms
     tfm-unembed -m m.tfms <attended.tfms >logits.tfms
+    tfm-export run.tfms -o run.jsonl
+    tfm-export run.tfms -o run.npz
+    tfm-export run.tfms -o run.safetensors
     printf '{"text":"the"}\n{"text":"a man"}\n' >lines
 }
 
@@ -22,7 +25,7 @@ setup_file() {
 fault() {
     mkdir -p "$tmp/work"
     cd "$tmp/work" || return
-    cp "$BATS_FILE_TMPDIR"/{m,prompt,run,embedded,attended,logits}.tfms \
+    cp "$BATS_FILE_TMPDIR"/{m,prompt,run,embedded,attended,logits}.tfms "$BATS_FILE_TMPDIR"/run.{jsonl,npz,safetensors} \
         "$BATS_FILE_TMPDIR"/{prompt,lines} .
     "$build/tests/fault/drive" -l "$build/tests/fault/faultlib.so" "${fault_args[@]}" "$@"
 }
@@ -90,7 +93,9 @@ stage_sample() { fault -i logits.tfms -n 'tfm-detok -m m.tfms' -- tfm-sample -m 
 stream_tools() {
     local tool
     for tool in 'tfm-cat run.tfms' 'tfm-cat --salvage run.tfms' 'tfm-show --json run.tfms' \
-        'tfm-show m.tfms' 'tfm-check m.tfms' 'tfm-cmp run.tfms run.tfms' 'tfm-select run.tfms'; do
+        'tfm-show m.tfms' 'tfm-check m.tfms' 'tfm-cmp run.tfms run.tfms' 'tfm-select run.tfms' \
+        'tfm-export run.tfms' 'tfm-export --to npz run.tfms' 'tfm-export --to safetensors run.tfms' \
+        'tfm-import run.jsonl' 'tfm-import run.npz' 'tfm-import run.safetensors'; do
         # shellcheck disable=SC2086 # words of the command
         fault -- $tool
     done

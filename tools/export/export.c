@@ -10,8 +10,10 @@
 enum { OPT_TO = TFM_LONG, OPT_EACH, OPT_BASE64 };
 
 static const tfm_option options[] = {
-    {OPT_TO, "to", "FORMAT", "jsonl, npy, npz or safetensors (default: as -o FILE is called, or jsonl)"},
-    {OPT_EACH, "each", NULL, "an array for each record (default: rows of a group and name are joined)"},
+    {OPT_TO, "to", "FORMAT",
+     "jsonl, npy, npz or safetensors (default: as -o FILE is called, or jsonl)"},
+    {OPT_EACH, "each", NULL,
+     "an array for each record (default: rows of a group and name are joined)"},
     {OPT_BASE64, "base64", NULL, "jsonl: tensors as base64 instead of numbers"},
     TFM_OPT_COMMON,
     TFM_OPT_END};
@@ -31,8 +33,10 @@ static void choose_format(tfm_cli *cli, tfm_export_options *o) {
     if (o->format == TFM_EXCHANGE_NONE && cli->output) {
         o->format = tfm_exchange_of_path(cli->output);
         if (o->format == TFM_EXCHANGE_NONE)
-            tfm_cli_usage(cli, "-o %s: the name tells no format: use --to jsonl, npy, npz or "
-                               "safetensors", cli->output);
+            tfm_cli_usage(cli,
+                          "-o %s: the name tells no format: use --to jsonl, npy, npz or "
+                          "safetensors",
+                          cli->output);
     }
     if (o->format == TFM_EXCHANGE_NONE) o->format = TFM_EXCHANGE_JSONL;
     if (o->base64 && o->format != TFM_EXCHANGE_JSONL)

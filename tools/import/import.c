@@ -19,8 +19,10 @@ enum {
 };
 
 static const tfm_option options[] = {
-    {OPT_FROM, "from", "FORMAT", "jsonl, npy, npz or safetensors (default: told by the first bytes)"},
-    {OPT_KIND, "kind", "KIND", "tokens, hidden, logits, scores, embedding, text or tensor (default: what tfm-export kept)"},
+    {OPT_FROM, "from", "FORMAT",
+     "jsonl, npy, npz or safetensors (default: told by the first bytes)"},
+    {OPT_KIND, "kind", "KIND",
+     "tokens, hidden, logits, scores, embedding, text or tensor (default: what tfm-export kept)"},
     {OPT_NAME, "name", "NAME", "name of the records (default: as the kind has it, or the array)"},
     {OPT_GROUP, "group", "N", "the first array's group (default: 0)"},
     {OPT_POSITION, "position", "N", "position of the first row (default: 0)"},
@@ -49,7 +51,8 @@ static void take_set(import *im) {
     if (!equals) tfm_cli_usage(&im->cli, "--set %.60s: must be KEY=VALUE", im->cli.arg);
     *equals = '\0';
     if (copy[0] >= 'A' && copy[0] <= 'Z')
-        tfm_cli_usage(&im->cli, "--set: the critical key %.60s would be understood by nobody", copy);
+        tfm_cli_usage(&im->cli, "--set: the critical key %.60s would be understood by nobody",
+                      copy);
     tfm_status st = tfm_header_new(&h, "tensor", &err);
     if (st == TFM_OK) st = tfm_header_set(h, copy, equals + 1, &err);
     tfm_header_free(h);
