@@ -137,6 +137,9 @@ bool tfm_engine_has_cache(const tfm_engine *e) {
 tfm_model *tfm_engine_model(tfm_engine *e) {
     return e->model;
 }
+tfm_backend *tfm_engine_backend(tfm_engine *e) {
+    return e->be;
+}
 
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
     return e->be->ops->plan_run(e->plan, b, err);

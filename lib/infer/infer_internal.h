@@ -49,6 +49,7 @@ void tfm_seq_release(tfm_pages *p, tfm_seq *s);
 
 tfm_pages *tfm_engine_pages(tfm_engine *e);
 tfm_model *tfm_engine_model(tfm_engine *e);
+tfm_backend *tfm_engine_backend(tfm_engine *e); /* for tests that put other kernels in */
 bool tfm_engine_has_cache(const tfm_engine *e); /* does a step of the range attend? */
 /* Runs rows through the whole model. Fills b's outputs. */
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;

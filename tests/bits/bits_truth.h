@@ -1,0 +1,165 @@
+/* bits_truth.h - what a model gives for a few streams of tokens, each run whole, alone and fused on
+ * one thread: hidden states before every block, and the logits of every position.
+ *
+ * Attention looks back only, so row i of the truth holds for every sequence that begins with the
+ * stream's first i + 1 tokens: a test sequence of any length is a prefix. */
+#ifndef TFM_TESTS_BITS_TRUTH_H
+#define TFM_TESTS_BITS_TRUTH_H
+
+#include "bits_model.h"
+
+#include "infer/infer_internal.h"
+
+enum { BITS_STREAMS = 3 };
+
+typedef struct bits_truth {
+    const char *device;
+    tfm_dtype kv_type;
+    uint32_t n, width;
+    int32_t *token[BITS_STREAMS];                 /* [n] */
+    float *hidden[BITS_STREAMS][BITS_BLOCKS + 1]; /* [n, width], before block b */
+    float *logits[BITS_STREAMS];                  /* [n, BITS_VOCAB] */
+} bits_truth;
+
+/* Called with the backend of every engine: a test may put other kernels in. */
+static void (*bits_hook)(tfm_backend *be);
+
+static inline tfm_engine *bits_engine(tfm_model *model, const bits_truth *t, unsigned threads,
+                                      tfm_model_range range) {
+    const tfm_engine_options o = {
+        .device = t->device, .threads = threads, .kv_type = t->kv_type, .range = range};
+    tfm_engine *e;
+    tfm_error err;
+    if (tfm_engine_new(&e, model, &o, &err) != TFM_OK) ops_die("engine", &err);
+    if (bits_hook != NULL) bits_hook(tfm_engine_backend(e));
+    return e;
+}
+
+/* One stream through embedding and blocks [0, blocks), and the head behind the last. */
+static inline void bits_truth_pass(bits_truth *t, tfm_model *model, int stream, uint32_t blocks) {
+    const bool head = blocks == BITS_BLOCKS;
+    const tfm_model_range range = {
+        .is_part = true, .has_embed = true, .has_head = head, .end_block = blocks};
+    tfm_engine *e = bits_engine(model, t, 1, range);
+    const uint32_t row_start[2] = {0, t->n};
+    uint32_t *number = ops_alloc(t->n * sizeof *number);
+    tfm_seq seq = {0};
+    tfm_error err;
+    for (uint32_t i = 0; i < t->n; i++) number[i] = i;
+    if (tfm_seq_extend(tfm_engine_pages(e), &seq, t->n, &err) != TFM_OK) ops_die("pages", &err);
+    const uint32_t *page = seq.page;
+    float *hidden = ops_alloc((size_t)t->n * t->width * sizeof(float));
+    tfm_batch b = {.n_rows = t->n, .n_seqs = 1, .row_start = row_start, .token = t->token[stream]};
+    b.position = number;
+    b.page = &page;
+    b.hidden_out = t->hidden[stream][blocks] = hidden;
+    if (head) {
+        b.out_row = number;
+        b.n_out = t->n;
+        b.logits = t->logits[stream] = ops_alloc((size_t)t->n * BITS_VOCAB * sizeof(float));
+    }
+    if (tfm_engine_run(e, &b, &err) != TFM_OK) ops_die("truth", &err);
+    tfm_seq_release(tfm_engine_pages(e), &seq);
+    tfm_engine_free(e);
+    free(number);
+}
+
+/* n positions of every stream. */
+static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char *device,
+                                  tfm_dtype kv_type, uint32_t n) {
+    uint64_t random = 77;
+    *t = (bits_truth){.device = device, .kv_type = kv_type, .n = n, .width = m->width};
+    for (int s = 0; s < BITS_STREAMS; s++) {
+        t->token[s] = ops_alloc(n * sizeof(int32_t));
+        for (uint32_t i = 0; i < n; i++) {
+            t->token[s][i] = (int32_t)(ops_next(&random) % BITS_VOCAB);
+        }
+        for (uint32_t b = 0; b <= BITS_BLOCKS; b++) bits_truth_pass(t, m->model, s, b);
+    }
+}
+
+static inline void bits_truth_free(bits_truth *t) {
+    for (int s = 0; s < BITS_STREAMS; s++) {
+        free(t->token[s]);
+        free(t->logits[s]);
+        for (int b = 0; b <= BITS_BLOCKS; b++) free(t->hidden[s][b]);
+    }
+}
+
+/* ---- lengths and cuts ---- */
+
+static const uint32_t bits_length[] = {1,  2,  15,   16,   17,   63,   64,
+                                       65, 66, 1023, 1024, 1025, 2048, 2049};
+
+/* One of the lengths that are at most `most` (and `most` itself counts as one). */
+static inline uint32_t bits_pick_length(uint64_t *random, uint32_t most) {
+    size_t n = 0;
+    while (n < sizeof bits_length / sizeof *bits_length && bits_length[n] < most) n++;
+    const size_t i = ops_next(random) % (n + 1);
+    return i == n ? most : bits_length[i];
+}
+
+/* Rows of a sequence that come together. */
+typedef struct bits_cut {
+    const char *name;
+    uint32_t most;  /* 0: all there are */
+    bool at_random; /* 1 to most rows; sequences pause, go back and fork */
+} bits_cut;
+
+static const bits_cut bits_cuts[] = {{"whole", 0, false},
+                                     {"by 1", 1, false},
+                                     {"by 7", 7, false},
+                                     {"by 64", 64, false},
+                                     {"cut at random", 90, true}};
+enum { BITS_CUTS = 5 };
+
+static inline uint32_t bits_take(const bits_cut *cut, uint32_t rest, uint64_t *random) {
+    uint32_t n = cut->most > 0 && cut->most < rest ? cut->most : rest;
+    if (cut->at_random && n > 0) n = 1 + (uint32_t)(ops_next(random) % n);
+    return n;
+}
+
+/* A way of running that must make no difference. */
+typedef struct bits_way {
+    tfm_model *model; /* in any layout */
+    const bits_cut *cut;
+    uint32_t n_seqs;
+    unsigned threads;
+    uint64_t seed;
+} bits_way;
+
+/* Length of sequence s: the first is as long as the truth; of many, only three are long. */
+static inline uint32_t bits_seq_length(const bits_truth *t, uint32_t s, uint64_t *random) {
+    if (s == 0) return t->n;
+    return bits_pick_length(random, s < 3 || t->n < 70 ? t->n : 70);
+}
+
+static inline void bits_shuffle(uint32_t *order, uint32_t n, uint64_t *random) {
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t j = (uint32_t)(ops_next(random) % (i + 1));
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+/* ---- comparing ---- */
+
+static bool bits_quiet;  /* differences are expected */
+static size_t bits_rows; /* compared so far */
+
+/* 1 if the row differs. */
+static inline size_t bits_differs(const float *want, const float *got, size_t n, const char *what,
+                                  int stream, uint32_t position) {
+    static int lines;
+    bits_rows++;
+    if (memcmp(want, got, n * sizeof *got) == 0) return 0;
+    if (!bits_quiet && lines++ < 20) {
+        size_t i = 0;
+        while (memcmp(&want[i], &got[i], sizeof *got) == 0) i++;
+        printf("  %s of stream %d, position %u, element %zu: %.9g, not %.9g\n", what, stream,
+               position, i, (double)got[i], (double)want[i]);
+    }
+    return 1;
+}
+
+#endif
