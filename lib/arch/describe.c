@@ -6,7 +6,6 @@
  */
 #include "arch/resolve_internal.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +25,7 @@ static void number_text(char out[40], double v) {
         snprintf(out, 40, "%.*g", digits[i], v);
         /* An application's locale may have put its own decimal sign. */
         for (char *p = out; *p; p++)
-            if (!isdigit((unsigned char)*p) && strchr("+-e", *p) == NULL) *p = '.';
+            if (strchr("0123456789+-e", *p) == NULL) *p = '.';
         if (tfm_parse_double(out, -1e308, 1e308, &back) &&
             (back == v || (i == 0 && (float)back == (float)v)))
             return;
@@ -54,11 +53,15 @@ static tfm_status put_quoted(tfm_buf *b, const char *s, size_t n, tfm_error *err
     return tfm_buf_byte(b, '"', err);
 }
 
+static bool is_letter(char c) { /* isalpha would ask the application's locale */
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* A tensor's name: plain where that is safe inside {...}. */
 static tfm_status put_name(tfm_buf *b, const char *s, tfm_error *err) {
-    bool safe = isalpha((unsigned char)*s) != 0;
+    bool safe = is_letter(*s);
     for (const char *p = s; *p; p++)
-        safe = safe && (isalnum((unsigned char)*p) || strchr("._-/", *p) != NULL);
+        safe = safe && (is_letter(*p) || strchr("0123456789._-/", *p) != NULL);
     return safe ? tfm_buf_str(b, s, err) : put_quoted(b, s, strlen(s), err);
 }
 

@@ -9,6 +9,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/math_internal.h"
+
+#define LN_2 0x1.62e42fefa39efp-1
+
 #define MAX_DEPTH 40
 #define MAX_ARGS 3
 
@@ -84,13 +88,16 @@ static double f_sqrt(const double *a) {
     return sqrt(a[0]);
 }
 static double f_log(const double *a) {
-    return log(a[0]);
+    return tfm_log(a[0]);
 }
 static double f_log2(const double *a) {
-    return log2(a[0]);
+    int e;
+    const double m = frexp(a[0], &e); /* exact, so a power of two gives a whole number */
+    if (!(m > 0) || isinf(m)) return NAN;
+    return e - 1 + tfm_log(2 * m) / LN_2;
 }
 static double f_exp(const double *a) {
-    return exp(a[0]);
+    return tfm_exp(a[0]);
 }
 static double f_floor(const double *a) {
     return floor(a[0]);
@@ -98,8 +105,15 @@ static double f_floor(const double *a) {
 static double f_ceil(const double *a) {
     return ceil(a[0]);
 }
+/* Whole exponents by multiplication: exact where the result is, and of any base. */
 static double f_pow(const double *a) {
-    return pow(a[0], a[1]);
+    double x = a[0], result = 1;
+    if (a[1] != floor(a[1]) || fabs(a[1]) > 64) return x == 0 && a[1] > 0 ? 0 : tfm_pow(x, a[1]);
+    for (int n = (int)fabs(a[1]); n > 0; n /= 2) {
+        if (n % 2) result *= x;
+        if (n > 1) x *= x;
+    }
+    return a[1] < 0 ? 1 / result : result;
 }
 static double f_min(const double *a) {
     return a[0] < a[1] ? a[0] : a[1];

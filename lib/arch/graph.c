@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/math_internal.h"
+
 #define MAX_VALUES 512u
 #define MAX_LIVE 64u /* names of one block */
 #define HIDDEN "x"
@@ -164,8 +166,9 @@ static tfm_status alibi_slopes(compiler *c, uint32_t heads, double max_bias, con
     slope = p;
     while (whole <= heads / 2) whole *= 2;
     for (uint32_t h = 0; h < heads; h++)
-        slope[h] = (float)(h < whole ? exp2(-max_bias * (h + 1) / whole)
-                                     : exp2(-max_bias * (2.0 * (h - whole) + 1) / (2.0 * whole)));
+        slope[h] =
+            (float)tfm_pow(2, h < whole ? -max_bias * (h + 1) / whole
+                                        : -max_bias * (2.0 * (h - whole) + 1) / (2.0 * whole));
     *out = slope;
     return TFM_OK;
 }

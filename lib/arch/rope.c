@@ -14,11 +14,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/math_internal.h"
+
 #define TWO_PI 6.283185307179586476925
 
 /* YaRN: the (fractional) dimension that turns `turns` times over the original context. */
 static double turns_to_dim(double turns, double rot, double base, double original) {
-    return rot * log(original / (turns * TWO_PI)) / (2 * log(base));
+    return rot * tfm_log(original / (turns * TWO_PI)) / (2 * tfm_log(base));
 }
 
 /* The share of i that keeps its frequency: 1 for fast dimensions, 0 for slow ones. */
@@ -48,8 +50,9 @@ static tfm_status factor_table(const tfm_astep *s, const tfm_tensor *t, uint32_t
 static double magnitude_of(const tfm_astep *s, tfm_rope_scaling kind, double factor,
                            double original) {
     if (s->num[TFM_N_ATTN_FACTOR] > 0) return s->num[TFM_N_ATTN_FACTOR];
-    if (kind == TFM_SCALING_YARN && factor > 1) return 0.1 * log(factor) + 1;
-    if (kind == TFM_SCALING_LONGROPE && factor > 1) return sqrt(1 + log(factor) / log(original));
+    if (kind == TFM_SCALING_YARN && factor > 1) return 0.1 * tfm_log(factor) + 1;
+    if (kind == TFM_SCALING_LONGROPE && factor > 1)
+        return sqrt(1 + tfm_log(factor) / tfm_log(original));
     return 1;
 }
 
@@ -73,11 +76,11 @@ tfm_status tfm_rope_frequencies(const tfm_astep *s, uint32_t rot, uint32_t ctx,
                              "factors_short",
                              s->name);
     if (kind == TFM_SCALING_DYNAMIC && (double)ctx > original && rot > 2)
-        base *= pow(by * ctx / original - (by - 1), (double)rot / (rot - 2.0));
+        base *= tfm_pow(by * ctx / original - (by - 1), (double)rot / (rot - 2.0));
     TFM_TRY(factor_table(s, factor[TFM_T_FACTORS], half, &table, err));
     TFM_TRY(factor_table(s, kind == TFM_SCALING_LONGROPE ? factor[extra] : NULL, half, &more, err));
     for (uint32_t i = 0; i < half; i++) {
-        double f = pow(base, -2.0 * i / rot);
+        double f = tfm_pow(base, -2.0 * i / rot);
         float d;
         if (kind == TFM_SCALING_LINEAR) f /= by;
         if (kind == TFM_SCALING_YARN) {
