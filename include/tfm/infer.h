@@ -67,7 +67,8 @@ typedef struct tfm_engine_options {
     uint32_t ctx;       /* 0: min(the model's, 4096) */
     tfm_dtype kv_type;  /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
     tfm_model_range range;
-    uint64_t kv_bytes; /* budget of the cache; 0: no limit but memory */
+    uint64_t kv_bytes;       /* budget of the cache; 0: no limit but memory */
+    struct tfm_probe *probe; /* taps and interventions (probe.h), borrowed; or NULL */
 } tfm_engine_options;
 
 typedef struct tfm_engine tfm_engine;
@@ -98,6 +99,10 @@ typedef struct tfm_generate_options {
     const char *const *stop; /* stop strings (bytes), need a vocabulary */
     size_t n_stop;
     uint32_t row_budget; /* rows of one batch; 0: 512 */
+    /* Where the taps of the engine's probe go (probe.h), sample after sample as END and ERROR events
+     * are given out; GROUP-END and ERROR records are the caller's. Needed if there are taps: then a
+     * prompt runs even where no token is asked for. */
+    tfm_writer *tap_out;
 } tfm_generate_options;
 
 typedef enum tfm_event_type {

@@ -43,7 +43,9 @@ typedef enum tfm_op {
     TFM_OP_SCALE,      /* out = in * factor */
     TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
     TFM_OP_SOFTCAP,    /* out = cap * tanh(in / cap) */
-    TFM_OP_COUNT
+    TFM_OP_COUNT,      /* kinds that a description can name; the ones behind it are inserted */
+    TFM_OP_EDIT = TFM_OP_COUNT, /* an intervention: columns of a value are set, or added to */
+    TFM_OP_KEEP                 /* a tap: the value is copied out for the caller */
 } tfm_op;
 
 typedef enum tfm_activation {
@@ -60,6 +62,30 @@ typedef enum tfm_activation {
 typedef enum tfm_index { TFM_INDEX_TOKEN, TFM_INDEX_POSITION } tfm_index;
 typedef enum tfm_norm { TFM_NORM_RMS, TFM_NORM_LAYER } tfm_norm;
 typedef enum tfm_rope { TFM_ROPE_NEOX, TFM_ROPE_INTERLEAVED } tfm_rope;
+
+/* ---- interventions: what an EDIT step does ---- */
+
+typedef enum tfm_edit_kind {
+    TFM_EDIT_SET, /* x = data, or 0 where data is NULL */
+    TFM_EDIT_ADD, /* x = x + data */
+    TFM_EDIT_ROWS /* x = the data of the row's group and position, if there is such a row */
+} tfm_edit_kind;
+
+typedef struct tfm_edit_row {
+    uint32_t group, position;
+    const float *data; /* [width] */
+} tfm_edit_row;
+
+/* Acts on columns [first, first + width) of rows at positions from..to, both included. What it
+ * does to a row depends on the row's group and position alone. */
+typedef struct tfm_edit {
+    tfm_edit_kind kind;
+    uint32_t first, width;
+    uint32_t from, to;
+    const float *data;       /* SET, ADD: [width] */
+    const tfm_edit_row *row; /* ROWS: [n_rows], ascending by group, then position */
+    size_t n_rows;
+} tfm_edit;
 
 #define TFM_STEP_MAX_IN 4
 #define TFM_STEP_MAX_OUT 4
@@ -103,6 +129,7 @@ typedef struct tfm_step {
             const float *alibi; /* [heads] slopes, or NULL */
             bool alibi_before_scale;
             int kv_layer; /* index of this layer's cache in graph->kv */
+            uint32_t keep_pattern; /* the probabilities go to kept[keep_pattern - 1]; 0: nowhere */
         } attend;         /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
                      out: [heads*v_dim] */
         tfm_activation activation;
@@ -111,6 +138,8 @@ typedef struct tfm_step {
         struct {
             float lo, hi;
         } clip;
+        const tfm_edit *edit; /* in place: one value, in and out; owned by who inserted it */
+        uint32_t keep;        /* the value goes to kept[keep]; one input, no output */
     } u;
 } tfm_step;
 
@@ -147,6 +176,7 @@ typedef struct tfm_graph {
     uint32_t width, n_vocab;
     uint32_t ctx_train;    /* the model's own context */
     uint32_t max_position; /* positions a learned table has, or UINT32_MAX */
+    uint32_t n_kept;       /* values that KEEP steps and patterns copy out */
     void *owner;           /* lib/arch's arena */
 } tfm_graph;
 
@@ -160,6 +190,7 @@ typedef struct tfm_batch {
     const int32_t *token;        /* [n_rows]; NULL when the range starts from hidden */
     const uint32_t *position;    /* [n_rows] */
     const uint32_t *const *page; /* [n_seqs]: page[s][p / TFM_KV_PAGE] holds position p */
+    const uint32_t *group;       /* [n_seqs] numbers that EDIT steps know rows by; NULL: all 0 */
     /* input when the range does not start at step 0: */
     const float *hidden_in; /* [n_rows, width] or NULL */
     /* outputs; NULL when not wanted */
@@ -167,6 +198,10 @@ typedef struct tfm_batch {
     const uint32_t *out_row; /* [n_out] rows that want logits, ascending */
     uint32_t n_out;
     float *logits; /* [n_out, n_vocab], only if the range ends at n_steps */
+    /* Kept values [graph->n_kept], all rows: [n_rows, width]; a pattern has for row r, from
+     * heads * keys_at[r] on, [heads, position + 1]. May be NULL if the range keeps nothing. */
+    float *const *kept;
+    const uint64_t *keys_at; /* [n_rows]: keys (position + 1 each) of the rows before r */
 } tfm_batch;
 
 /* ---- KV pages ---- */

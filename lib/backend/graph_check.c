@@ -176,10 +176,22 @@ static tfm_status check_attend(const check *c) {
     }
     if (!isfinite(s->u.attend.scale)) return bad(c, "scale");
     if (!(s->u.attend.softcap >= 0.0f && isfinite(s->u.attend.softcap))) return bad(c, "softcap");
+    if (s->u.attend.keep_pattern > c->g->n_kept) return bad(c, "no such kept pattern");
     for (uint64_t h = 0; s->u.attend.alibi != NULL && h < heads; h++) {
         if (!isfinite(s->u.attend.alibi[h])) return bad(c, "alibi slope");
     }
     return vector(c, s->extra, heads, 0, "one attention sink a head");
+}
+
+static tfm_status check_edit(const check *c) {
+    const tfm_edit *e = c->s->u.edit;
+    TFM_TRY(elementwise(c, 1));
+    if (c->s->in[0] != c->s->out[0]) return bad(c, "works in place only");
+    if (e == NULL || (uint64_t)e->first + e->width > width(c, c->s->in[0])) {
+        return bad(c, "edits columns that the value has not");
+    }
+    const bool needs_data = e->kind == TFM_EDIT_ADD;
+    return needs_data && e->data == NULL ? bad(c, "nothing to add") : TFM_OK;
 }
 
 static tfm_status check_step(const check *c) {
@@ -211,7 +223,10 @@ static tfm_status check_step(const check *c) {
     case TFM_OP_SOFTCAP:
         if (!(s->u.softcap > 0.0f && isfinite(s->u.softcap))) return bad(c, "cap");
         return elementwise(c, 1);
-    case TFM_OP_COUNT: break;
+    case TFM_OP_EDIT: return check_edit(c);
+    case TFM_OP_KEEP:
+        if (s->n_in != 1 || s->n_out != 0 || !value_ok(c->g, s->in[0])) return bad(c, "one input");
+        return s->u.keep < c->g->n_kept ? TFM_OK : bad(c, "no such kept value");
     }
     return bad(c, "unknown kind");
 }
@@ -266,6 +281,7 @@ tfm_status tfm_graph_check(const tfm_graph *g, tfm_error *err) {
         TFM_TRY(check_step(&c));
     }
     const tfm_step *last = &g->step[g->n_steps - 1];
+    while (last > g->step && last->op == TFM_OP_KEEP) last--;
     if (last->out[0] != g->logits) {
         return tfm_fail(err, TFM_FORMAT, "graph: the last step does not write the logits");
     }

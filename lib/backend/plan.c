@@ -40,13 +40,16 @@ tfm_status tfm_range_init(tfm_range *r, const tfm_graph *g, size_t first, size_t
         return tfm_fail(err, TFM_USAGE, "steps %zu to %zu of %zu: not a range", first, end,
                         g->n_steps);
     }
-    *r = (tfm_range){.graph = g, .first = first, .end = end, .after_attend = first};
+    *r = (tfm_range){.graph = g, .first = first, .end = end, .needs_all = first};
     const size_t head = g->block_start[g->n_blocks];
     r->hidden_end = end < head ? end : first > head ? first : head;
     for (size_t i = first; i < end; i++) {
         const tfm_step *s = &g->step[i];
+        if (s->op == TFM_OP_KEEP || s->op == TFM_OP_ATTEND) r->needs_all = i + 1;
+        if (s->op == TFM_OP_KEEP) r->keeps = true;
         if (s->op != TFM_OP_ATTEND) continue;
-        r->after_attend = i + 1;
+        r->attends = true;
+        if (s->u.attend.keep_pattern > 0) r->keeps = true;
         const uint32_t layer = (uint32_t)s->u.attend.kv_layer;
         if (kv == NULL || layer >= kv->n_layers || kv->k_at[layer] == SIZE_MAX) {
             return tfm_fail(err, TFM_USAGE, "block %d: the cache has no layer %u", s->block, layer);
@@ -58,7 +61,7 @@ tfm_status tfm_range_init(tfm_range *r, const tfm_graph *g, size_t first, size_t
 
 void tfm_schedule_make(tfm_schedule *s, const tfm_range *r, const tfm_batch *b) {
     s->logits = b->logits != NULL && b->n_out > 0 && r->end == r->graph->n_steps;
-    s->select = r->after_attend;
+    s->select = r->needs_all;
     if (b->hidden_out != NULL && s->select < r->hidden_end) s->select = r->hidden_end;
     s->stop = s->logits ? r->end : s->select;
 }
@@ -147,7 +150,10 @@ tfm_status tfm_batch_check(const tfm_plan *p, const tfm_batch *b, tfm_error *err
             TFM_TRY(check_gather(s, g->weight[s->weight].tensor, b, err));
         }
     }
-    return r->after_attend > r->first ? check_pages(p->kv, b, err) : TFM_OK;
+    if (r->keeps && (b->kept == NULL || b->keys_at == NULL) && b->n_rows > 0) {
+        return tfm_fail(err, TFM_USAGE, "batch: no place for the values that are kept");
+    }
+    return r->attends ? check_pages(p->kv, b, err) : TFM_OK;
 }
 
 void tfm_keep_rows(float *v, size_t width, const uint32_t *keep, uint32_t n_keep) {
@@ -183,7 +189,7 @@ tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out, tfm_error
 tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,
                               tfm_error *err) {
     (void)be;
-    if (s->op < 0 || s->op >= TFM_OP_COUNT) {
+    if (s->op < 0 || s->op > TFM_OP_KEEP) {
         return tfm_fail(err, TFM_UNSUPPORTED, "step %s: unknown kind %d", s->name, (int)s->op);
     }
     if (s->op != TFM_OP_LINEAR) return TFM_OK;

@@ -5,7 +5,8 @@
  *                            -> steps [select, stop) on those
  *
  * After the last ATTEND of a range no row influences another, so rows that nobody wants are dropped
- * there (or where hidden_out is taken, if it is wanted). Private to lib/backend. */
+ * there (or where hidden_out is taken, if it is wanted; or behind the last KEEP, which copies all
+ * rows, so that what is kept does not depend on how a prompt was cut). Private to lib/backend. */
 #ifndef TFM_PLAN_INTERNAL_H
 #define TFM_PLAN_INTERNAL_H
 
@@ -18,7 +19,8 @@ typedef struct tfm_range {
     const tfm_graph *graph;
     size_t first, end;
     size_t hidden_end;   /* hidden_out is the residual stream before this step */
-    size_t after_attend; /* first step behind the last ATTEND, `first` if there is none */
+    size_t needs_all;    /* first step behind the last that needs every row (ATTEND, KEEP), or first */
+    bool attends, keeps; /* is there an ATTEND; is a value copied out? */
     bool reads_hidden;   /* hidden is read before the range writes it: hidden_in is needed */
 } tfm_range;
 
@@ -48,6 +50,18 @@ tfm_status tfm_batch_check(const tfm_plan *p, const tfm_batch *b, tfm_error *err
 
 /* Moves row keep[i] of v [rows, width] to row i; keep ascends. */
 void tfm_keep_rows(float *v, size_t width, const uint32_t *keep, uint32_t n_keep);
+
+/* ---- inserted steps: the same for every backend, copies and single additions ---- */
+
+/* The sequence that row `row` of the batch belongs to. */
+uint32_t tfm_batch_sequence(const tfm_batch *b, uint32_t row);
+/* EDIT: value [n_rows, width] in place; row r is row row_of[r] of the batch (NULL: r). */
+void tfm_edit_run(const tfm_step *s, const tfm_batch *b, const uint32_t *row_of, uint32_t n_rows,
+                  uint32_t width, float *value);
+/* KEEP: value [b->n_rows, width] goes to b->kept. */
+void tfm_keep_run(const tfm_step *s, const tfm_batch *b, uint32_t width, const float *value);
+/* Where the pattern of head h of row r begins: [position + 1]; NULL if it is not kept. */
+float *tfm_kept_pattern(const tfm_step *s, const tfm_batch *b, uint32_t row, uint32_t head);
 
 /* ---- weights ---- */
 

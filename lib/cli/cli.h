@@ -30,6 +30,7 @@
 
 #include "tfm/infer.h"
 #include "tfm/load.h"
+#include "tfm/probe.h"
 #include "tfm/stage.h"
 #include "tfm/status.h"
 #include "tfm/stream.h"
@@ -73,6 +74,8 @@ typedef struct tfm_cli_given {
     const char *arg; /* NULL for a flag */
 } tfm_cli_given;
 
+typedef struct tfm_cli_probe tfm_cli_probe; /* the options of TFM_OPT_PROBE */
+
 typedef struct tfm_cli {
     const tfm_program *program;
     int argc;
@@ -87,6 +90,7 @@ typedef struct tfm_cli {
     const char *model;  /* -m, else $TFM_MODEL, else NULL */
     const char *device; /* -d, else $TFM_DEVICE, else "auto" */
     unsigned threads;   /* -t, else $TFM_THREADS, else 0 = default */
+    tfm_cli_probe *probe; /* NULL: none of its options was given */
     /* output being written */
     int out_fd;     /* -1 before tfm_cli_open_output */
     char *out_temp; /* the temporary beside out_final, or NULL */
@@ -175,6 +179,49 @@ void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);
 /* The rest of main, once the options are parsed: every stream of every operand through the stage.
  * Returns the exit status. */
 int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o);
+
+/* ---- taps and interventions: the same options in every tool that runs a model ---- */
+
+enum {
+    TFM_OPTION_TAP = 0xa00,
+    TFM_OPTION_TAP_OUT,
+    TFM_OPTION_LIST_TAPS, /* up to here what changes no result */
+    TFM_OPTION_ABLATE,
+    TFM_OPTION_MEAN,
+    TFM_OPTION_SKIP,
+    TFM_OPTION_PATCH,
+    TFM_OPTION_STEER,
+    TFM_OPTION_SCALE,
+    TFM_OPTION_AT
+};
+#define TFM_OPT_PROBE                                                                             \
+    {TFM_OPTION_TAP, "tap", "GLOB", "write these values of the model to --tap-out; may repeat"},  \
+        {TFM_OPTION_TAP_OUT, "tap-out", "FILE|FD", "where taps go: a file, or an open descriptor"}, \
+        {TFM_OPTION_LIST_TAPS, "list-taps", NULL, "list the values that have a name, and exit"},  \
+        {TFM_OPTION_ABLATE, "ablate", "GLOB", "set these values, or blk.N.head.H, to zero; may repeat"}, \
+        {TFM_OPTION_MEAN, "mean", "FILE", "--ablate sets the mean of FILE's rows instead of zero"}, \
+        {TFM_OPTION_SKIP, "skip", "GLOB", "leave out blk.N, blk.N.attn or blk.N.ffn; may repeat"}, \
+        {TFM_OPTION_PATCH, "patch", "FILE", "put FILE's rows in place of the model's own; may repeat"}, \
+        {TFM_OPTION_STEER, "steer", "FILE", "add FILE's vectors to the values they name; may repeat"}, \
+        {TFM_OPTION_SCALE, "scale", "X", "multiply the vectors of --steer by X (default: 1)"},    \
+        {TFM_OPTION_AT, "at", "A-B", "--ablate and --steer act on positions A to B only (default: all)"}
+
+/* Takes the present option if it is one of TFM_OPT_PROBE. */
+bool tfm_cli_probe_take(tfm_cli *c, int option);
+/* Checks the options, reads their files, opens the stream of taps. *probe and *taps are for the
+ * library's options, alive until tfm_cli_probe_close; NULL where there is none. */
+tfm_status tfm_cli_probe_open(tfm_cli *c, tfm_probe **probe, tfm_writer **taps,
+                              tfm_error *err) TFM_MUST_CHECK;
+/* Starts and ends a stream of taps, if they go anywhere. output: the header of the tool's own output,
+ * complete. */
+tfm_status tfm_cli_taps_header(tfm_cli *c, const tfm_header *output, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_cli_taps_end(tfm_cli *c, tfm_error *err) TFM_MUST_CHECK;
+/* After the engine is gone: closes and frees everything. On failure (st) the taps end with a stream
+ * ERROR. Returns st, or why the taps could not be closed. */
+tfm_status tfm_cli_probe_close(tfm_cli *c, tfm_status st, tfm_error *err) TFM_MUST_CHECK;
+/* --list-taps: was it given; then the rest of main, which returns the exit status. */
+bool tfm_cli_lists_taps(const tfm_cli *c);
+int tfm_cli_list_taps(tfm_cli *c, const tfm_model_range *range);
 
 /* ---- sampling: the same options in every tool that draws ---- */
 

@@ -27,9 +27,10 @@ static tfm_status run_stream(stage_run *run, tfm_reader *r, tfm_error *err) {
     if (st == TFM_OK) st = tfm_header_set(h, "model-hint", run->cli->model, err);
     if (st == TFM_OK) st = tfm_cli_provenance(run->cli, h, err);
     if (st == TFM_OK) st = tfm_writer_header(run->w, h, err);
+    if (st == TFM_OK) st = tfm_cli_taps_header(run->cli, h, err);
     tfm_header_free(h);
     if (st == TFM_OK) st = tfm_stage_run(run->stage, r, run->w, err);
-    return st;
+    return st == TFM_OK ? tfm_cli_taps_end(run->cli, err) : st;
 }
 
 static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
@@ -45,6 +46,20 @@ static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
     return st == TFM_DONE ? TFM_OK : st;
 }
 
+/* The range of the options; a model's last block is not known yet. */
+static tfm_model_range range_of(const tfm_stage_options *o) {
+    tfm_model_range r = {.is_part = true, .has_embed = o->part == TFM_PART_EMBED};
+
+    if (o->part == TFM_PART_BLOCKS) {
+        r.first_block = o->first_block;
+        r.end_block = o->end_block ? o->end_block : UINT32_MAX;
+    } else if (o->part == TFM_PART_HEAD) {
+        r.has_head = true;
+        r.first_block = r.end_block = UINT32_MAX;
+    }
+    return r;
+}
+
 int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o) {
     tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
     stage_run run = {.cli = c, .opt = o};
@@ -54,17 +69,23 @@ int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o) {
     int fd, n_files = tfm_cli_operands(c, &files);
 
     if (!c->model) tfm_cli_usage(c, "no model: give -m FILE or set TFM_MODEL");
+    if (tfm_cli_lists_taps(c)) {
+        tfm_model_range range = range_of(o);
+        return tfm_cli_list_taps(c, &range);
+    }
     o->program = c->program->name;
     o->engine.device = c->device;
     o->engine.threads = c->threads;
     tfm_status st = tfm_cli_open_output(c, true, &fd, &name, &err);
     if (st == TFM_OK) st = tfm_writer_new(&run.w, fd, name, &err);
+    if (st == TFM_OK) st = tfm_cli_probe_open(c, &o->engine.probe, &o->tap_out, &err);
     if (st == TFM_OK) st = tfm_load(&run.model, c->model, &lo, &err);
     if (st == TFM_OK && n_files == 0) st = run_file(&run, NULL, &err);
     for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&run, files[i], &err);
     if (run.stage && tfm_stage_n_failed(run.stage)) tfm_cli_record_failed(c);
-    int status = tfm_cli_finish(c, st, run.w, &err);
     tfm_stage_free(run.stage);
+    st = tfm_cli_probe_close(c, st, &err);
+    int status = tfm_cli_finish(c, st, run.w, &err);
     tfm_writer_free(run.w);
     tfm_model_free(run.model);
     return status;

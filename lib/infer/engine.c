@@ -9,6 +9,7 @@
 
 #include "arch/arch_internal.h"
 #include "infer/infer_internal.h"
+#include "infer/probe_internal.h"
 
 #define DEFAULT_CTX 4096u
 #define PASS_ROWS 512u /* rows of one batch in tfm_engine_logits */
@@ -16,7 +17,9 @@
 struct tfm_engine {
     tfm_model *model;
     tfm_backend *be;
-    tfm_graph *graph;
+    tfm_graph *graph;   /* as the description says */
+    probe_graph probed; /* with the probe in it; arena NULL: there is none */
+    tfm_taps taps;
     tfm_kv *kv;
     tfm_plan *plan;
     tfm_pages *pages;
@@ -48,21 +51,31 @@ static tfm_dtype default_kv_type(const tfm_graph *g) {
     return TFM_F32;
 }
 
-/* The steps [*first, *end) of the range, whose block numbers are checked. */
-static tfm_status settle_range(tfm_engine *e, const tfm_model_range *o, size_t *first, size_t *end,
-                               tfm_error *err) {
-    const tfm_graph *g = e->graph;
-    tfm_model_range r = *o;
-
-    if (!r.is_part)
-        r = (tfm_model_range){.has_embed = true, .has_head = true, .end_block = g->n_blocks};
-    if (r.first_block > r.end_block || r.end_block > g->n_blocks)
-        return tfm_fail(err, TFM_USAGE, "%s has blocks 0-%u, not %u-%u", tfm_model_path(e->model),
-                        g->n_blocks - 1, r.first_block, r.end_block - 1);
-    *first = r.has_embed ? 0 : g->block_start[r.first_block];
-    *end = r.has_head ? g->n_steps : g->block_start[r.end_block];
-    e->range = r;
+tfm_status tfm_range_steps(const tfm_graph *g, const char *path, tfm_model_range *r, size_t *first,
+                           size_t *end, tfm_error *err) {
+    if (!r->is_part)
+        *r = (tfm_model_range){.has_embed = true, .has_head = true, .end_block = g->n_blocks};
+    if (r->first_block > r->end_block || r->end_block > g->n_blocks)
+        return tfm_fail(err, TFM_USAGE, "%s has blocks 0-%u, not %u-%u", path, g->n_blocks - 1,
+                        r->first_block, r->end_block - 1);
+    *first = r->has_embed ? 0 : g->block_start[r->first_block];
+    *end = r->has_head ? g->n_steps : g->block_start[r->end_block];
     return TFM_OK;
+}
+
+/* The steps [first, end) become a plan, with the probe in them if there is one. */
+static tfm_status make_plan(tfm_engine *e, tfm_probe *probe, size_t first, size_t end,
+                            tfm_error *err) {
+    const tfm_graph *g = e->graph;
+
+    if (probe) {
+        TFM_TRY(tfm_probe_apply(&e->probed, probe, g, first, end, err));
+        TFM_TRY(tfm_taps_init(&e->taps, &e->probed, err));
+        g = &e->probed.graph;
+        first = e->probed.first;
+        end = e->probed.end;
+    }
+    return e->be->ops->plan_new(e->be, g, first, end, e->kv, &e->plan, err);
 }
 
 tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_options *o,
@@ -84,14 +97,15 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     if (st != TFM_OK) goto fail;
     const tfm_backend_ops *ops = e->be->ops;
     if (kv_type == TFM_DTYPE_NONE) kv_type = default_kv_type(e->graph);
-    if ((st = settle_range(e, &o->range, &first, &end, err)) != TFM_OK) goto fail;
+    e->range = o->range;
+    st = tfm_range_steps(e->graph, tfm_model_path(model), &e->range, &first, &end, err);
+    if (st != TFM_OK) goto fail;
     if (e->graph->n_kv && e->range.first_block < e->range.end_block) {
         st = ops->kv_new(e->be, e->graph, e->range.first_block, e->range.end_block, kv_type, &e->kv,
                          err);
         if (st != TFM_OK) goto fail;
     }
-    st = ops->plan_new(e->be, e->graph, first, end, e->kv, &e->plan, err);
-    if (st != TFM_OK) goto fail;
+    if ((st = make_plan(e, o->probe, first, end, err)) != TFM_OK) goto fail;
     st = tfm_pages_new(&e->pages, e->be, e->kv, o->kv_bytes, err);
     if (st != TFM_OK) goto fail;
     snprintf(e->numerics, sizeof e->numerics, "%s %s kv=%s ctx=%" PRIu32, ops->name,
@@ -109,6 +123,8 @@ void tfm_engine_free(tfm_engine *e) {
     if (e->plan) e->be->ops->plan_free(e->plan);
     if (e->kv) e->be->ops->kv_free(e->kv);
     tfm_backend_free(e->be);
+    tfm_taps_free(&e->taps);
+    tfm_probe_graph_free(&e->probed);
     tfm_graph_free(e->graph);
     tfm_free(e);
 }
@@ -142,7 +158,24 @@ tfm_backend *tfm_engine_backend(tfm_engine *e) {
 }
 
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
-    return e->be->ops->plan_run(e->plan, b, err);
+    tfm_batch with_taps = *b;
+
+    TFM_TRY(tfm_taps_prepare(&e->taps, &with_taps, err));
+    return e->be->ops->plan_run(e->plan, &with_taps, err);
+}
+
+uint32_t tfm_engine_n_taps(const tfm_engine *e) {
+    return e->taps.n;
+}
+
+tfm_status tfm_engine_tap_rows(const tfm_engine *e, uint32_t first, uint32_t n, uint32_t position,
+                               tfm_buf *to, tfm_error *err) {
+    return tfm_taps_rows(&e->taps, first, n, position, to, err);
+}
+
+tfm_status tfm_engine_tap_write(const tfm_engine *e, uint32_t group, uint32_t position, uint32_t n,
+                                const tfm_buf *rows, tfm_writer *w, tfm_error *err) {
+    return tfm_taps_write(&e->taps, group, position, n, rows, w, err);
 }
 
 /* Rows [first, first + n) of one sequence, logits of each. */

@@ -38,6 +38,9 @@ typedef struct sample_run {
     tfm_end end;      /* once DONE */
     char *message;    /* or why it failed */
     bool is_reported; /* END or ERROR was handed out */
+    bool is_prompt_only; /* the prompt runs for its taps, then `end` */
+    tfm_buf taps;        /* rows kept and not written yet */
+    uint32_t tap_first, n_tap_rows;
 } sample_run;
 
 typedef struct job {
@@ -68,10 +71,11 @@ struct tfm_generator {
     uint32_t *row_start;   /* [rows + 1] */
     const uint32_t **page; /* [rows] */
     uint32_t *out_row;     /* [rows] */
-    struct {
+    uint32_t *group;       /* [rows] of each sequence, as it is written */
+    struct owner {
         job *job;
         uint32_t sample;
-    } * out_owner; /* [rows] */
+    } * out_owner, *seq_owner; /* [rows] of each row that wants logits, of each sequence */
     float *logits; /* [logits_cap] */
     size_t logits_cap;
     char *message; /* of the last ERROR event */
@@ -87,6 +91,7 @@ static void job_free(tfm_generator *g, job *j) {
         tfm_ids_free(&s->ids);
         tfm_ids_free(&s->ready);
         tfm_stop_free(s->stop);
+        tfm_buf_free(&s->taps);
         tfm_free(s->message);
     }
     tfm_free(j->sample);
@@ -106,6 +111,8 @@ void tfm_generator_free(tfm_generator *g) {
     tfm_free((void *)g->page);
     tfm_free(g->out_row);
     tfm_free(g->out_owner);
+    tfm_free(g->seq_owner);
+    tfm_free(g->group);
     tfm_free(g->logits);
     tfm_free(g->message);
     tfm_free(g);
@@ -119,6 +126,8 @@ static tfm_status alloc_batch(tfm_generator *g, tfm_error *err) {
     TFM_TRY(tfm_alloc((void **)&g->row_start, n + 1, sizeof *g->row_start, err));
     TFM_TRY(tfm_alloc((void **)&g->page, n, sizeof *g->page, err));
     TFM_TRY(tfm_alloc((void **)&g->out_row, n, sizeof *g->out_row, err));
+    TFM_TRY(tfm_alloc((void **)&g->group, n, sizeof *g->group, err));
+    TFM_TRY(tfm_alloc((void **)&g->seq_owner, n, sizeof *g->seq_owner, err));
     return tfm_alloc((void **)&g->out_owner, n, sizeof *g->out_owner, err);
 }
 
@@ -142,6 +151,8 @@ tfm_status tfm_generator_new(tfm_generator **out, tfm_engine *e, const tfm_gener
     if (o->n_samples > MAX_SAMPLES)
         return tfm_fail(err, TFM_USAGE, "%u samples of a prompt; give %u at most", o->n_samples,
                         MAX_SAMPLES);
+    if (tfm_engine_n_taps(e) && !o->tap_out)
+        return tfm_fail(err, TFM_USAGE, "there are taps and no stream that they go to");
     TFM_TRY(tfm_alloc((void **)&g, 1, sizeof *g, err));
     g->engine = e;
     g->opt = *o;
@@ -265,10 +276,11 @@ tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *id
         memcpy(s->ids.data, ids, n * sizeof *ids);
         s->ids.len = n;
         if (g->stops) TFM_TRY(tfm_stop_new(&s->stop, g->stops, err));
-        if (g->opt.has_max_tokens && g->opt.max_tokens == 0)
-            sample_done(g, j, s, TFM_END_LENGTH);
-        else if (n == g->ctx)
-            sample_done(g, j, s, TFM_END_CONTEXT);
+        bool no_tokens = g->opt.has_max_tokens && g->opt.max_tokens == 0;
+        if (!no_tokens && n < g->ctx) continue;
+        s->end = no_tokens ? TFM_END_LENGTH : TFM_END_CONTEXT;
+        s->is_prompt_only = k == 0 && tfm_engine_n_taps(g->engine);
+        if (!s->is_prompt_only) sample_done(g, j, s, s->end);
     }
     return TFM_OK;
 }
@@ -307,8 +319,11 @@ static tfm_status admit(tfm_generator *g, tfm_error *err) {
         if (g->reserved + need > limit) return TFM_OK;
         g->reserved += need;
         j->reserved = (uint32_t)need;
-        g->active += k;
-        for (uint32_t i = 0; i < k; i++) j->sample[i].state = SAMPLE_PREFILL;
+        for (uint32_t i = 0; i < k; i++) {
+            if (j->sample[i].state != SAMPLE_WAITING) continue;
+            j->sample[i].state = SAMPLE_PREFILL;
+            g->active++;
+        }
     }
     return TFM_OK;
 }
@@ -328,6 +343,8 @@ static tfm_status add_rows(tfm_generator *g, tfm_batch *b, job *j, uint32_t k, u
     }
     b->n_rows += n;
     g->page[b->n_seqs] = s->seq.page;
+    g->group[b->n_seqs] = j->group * g->opt.n_samples + k;
+    g->seq_owner[b->n_seqs] = (struct owner){j, k};
     g->row_start[++b->n_seqs] = b->n_rows;
     if (wants_logits) {
         g->out_row[b->n_out] = b->n_rows - 1;
@@ -412,11 +429,47 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
 /* The prompt of j is computed: every sample goes on from it with the same logits. The others fork
  * before sample 0 draws, because a sample that ends gives its pages back. */
 static tfm_status branch(tfm_generator *g, job *j, const float *logits, tfm_error *err) {
+    if (j->sample[0].is_prompt_only)
+        return sample_finish(g, j, &j->sample[0], j->sample[0].end, err);
     for (uint32_t k = 1; k < g->opt.n_samples; k++)
         TFM_TRY(tfm_seq_fork(tfm_engine_pages(g->engine), &j->sample[k].seq, &j->sample[0].seq,
                              j->n_prompt, err));
     for (uint32_t k = 0; k < g->opt.n_samples; k++) TFM_TRY(draw(g, j, k, logits, err));
     return TFM_OK;
+}
+
+/* ---- taps: rows wait with their sample until it is its turn ---- */
+
+static tfm_status gather_taps(tfm_generator *g, const tfm_batch *b, tfm_error *err) {
+    for (uint32_t q = 0; q < b->n_seqs; q++) {
+        sample_run *s = &g->seq_owner[q].job->sample[g->seq_owner[q].sample];
+        uint32_t first = b->row_start[q], n = b->row_start[q + 1] - first;
+        if (s->n_tap_rows == 0) s->tap_first = b->position[first];
+        s->n_tap_rows += n;
+        TFM_TRY(tfm_engine_tap_rows(g->engine, first, n, b->position[first], &s->taps, err));
+    }
+    return TFM_OK;
+}
+
+static tfm_status write_taps(tfm_generator *g, const job *j, uint32_t k, tfm_error *err) {
+    sample_run *s = &j->sample[k];
+
+    if (s->n_tap_rows == 0) return TFM_OK;
+    TFM_TRY(tfm_engine_tap_write(g->engine, j->group * g->opt.n_samples + k, s->tap_first,
+                                 s->n_tap_rows, &s->taps, g->opt.tap_out, err));
+    s->n_tap_rows = 0;
+    tfm_buf_clear(&s->taps);
+    return TFM_OK;
+}
+
+/* Those of the sample whose turn it is need not wait for its end. */
+static tfm_status write_first_taps(tfm_generator *g, tfm_error *err) {
+    const job *j = g->jobs[g->first];
+    uint32_t k = 0;
+
+    if (g->opt.unordered) return TFM_OK;
+    while (k < g->opt.n_samples && j->sample[k].is_reported) k++;
+    return k < g->opt.n_samples ? write_taps(g, j, k, err) : TFM_OK;
 }
 
 static tfm_status step(tfm_generator *g, tfm_error *err) {
@@ -433,9 +486,11 @@ static tfm_status step(tfm_generator *g, tfm_error *err) {
     b.token = g->token;
     b.position = g->position;
     b.page = g->page;
+    b.group = g->group;
     b.out_row = g->out_row;
     b.logits = g->logits;
     TFM_TRY(tfm_engine_run(g->engine, &b, err));
+    if (tfm_engine_n_taps(g->engine)) TFM_TRY(gather_taps(g, &b, err));
     for (uint32_t i = 0; i < b.n_out; i++) {
         job *j = g->out_owner[i].job;
         uint32_t k = g->out_owner[i].sample;
@@ -518,9 +573,11 @@ tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev, tfm_error *err) {
         if (g->first == g->n_jobs) return TFM_DONE;
         if (find_speaker(g, &at, &k)) {
             if (!sample_event(g, g->jobs[at], k, ev)) continue;
+            if (ev->type != TFM_EVENT_TOKEN) TFM_TRY(write_taps(g, g->jobs[at], k, err));
             g->cursor = at - g->first;
             return TFM_OK;
         }
         TFM_TRY(step(g, err));
+        TFM_TRY(write_first_taps(g, err));
     }
 }

@@ -54,6 +54,22 @@ bool tfm_engine_has_cache(const tfm_engine *e); /* does a step of the range atte
 /* Runs rows through the whole model. Fills b's outputs. */
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
 
+/* The steps [*first, *end) of a range of the model, whose block numbers are checked; a range that is
+ * no part becomes the whole. `path` is for the message. */
+tfm_status tfm_range_steps(const tfm_graph *g, const char *path, tfm_model_range *r, size_t *first,
+                           size_t *end, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- taps: what the last batch kept, row by row ---- */
+
+/* 0: nothing is kept. */
+uint32_t tfm_engine_n_taps(const tfm_engine *e);
+/* Appends what was kept of batch rows [first, first + n), whose positions begin at `position`. */
+tfm_status tfm_engine_tap_rows(const tfm_engine *e, uint32_t first, uint32_t n, uint32_t position,
+                               tfm_buf *to, tfm_error *err) TFM_MUST_CHECK;
+/* Writes n such rows as records: position after position, for each one record a tap. */
+tfm_status tfm_engine_tap_write(const tfm_engine *e, uint32_t group, uint32_t position, uint32_t n,
+                                const tfm_buf *rows, tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
+
 /* ---- stop strings ---- */
 
 /* The matcher of one sample: holds back the tokens whose text may yet become a stop string. */

@@ -35,6 +35,7 @@ static tfm_status group_get(tfm_stage *s, uint32_t number, stage_group **out, tf
             tfm_group_map_remove(s->groups, number);
             return st;
         }
+        g->number = number;
         *slot = g;
     }
     *out = *slot;
@@ -69,6 +70,8 @@ void tfm_stage_free(tfm_stage *s) {
     tfm_free(s->position);
     tfm_free(s->row_start);
     tfm_free((void *)s->page);
+    tfm_free(s->group);
+    tfm_buf_free(&s->taps);
     tfm_free(s->out_row);
     tfm_free(s->out_index);
     tfm_free(s->hidden_in);
@@ -90,6 +93,10 @@ tfm_status tfm_stage_new(tfm_stage **out, tfm_model *model, const tfm_stage_opti
     if ((st = tfm_stage_settle(s, in, err)) != TFM_OK) goto fail;
     if ((st = tfm_engine_new(&s->engine, model, &s->opt.engine, err)) != TFM_OK) goto fail;
     if ((st = tfm_stage_restart(s, in, err)) != TFM_OK) goto fail;
+    if (tfm_engine_n_taps(s->engine) && !o->tap_out) {
+        st = tfm_fail(err, TFM_USAGE, "there are taps and no stream that they go to");
+        goto fail;
+    }
     *out = s;
     return TFM_OK;
 fail:
@@ -136,6 +143,7 @@ static void lay_out(tfm_stage *s) {
         at += s->batch_group[q]->rows_in_batch;
         s->batch_group[q]->in_batch = false;
         s->page[q] = s->batch_group[q]->seq.page;
+        s->group[q] = s->batch_group[q]->number;
     }
     s->row_start[s->n_seqs] = at;
     for (size_t i = 0; i < s->n_entries; i++)
@@ -152,6 +160,7 @@ static tfm_status make_room(tfm_stage *s, tfm_error *err) {
     TFM_TRY(ROOM(position, n));
     TFM_TRY(ROOM(row_start, n + 1));
     TFM_TRY(ROOM(page, n));
+    TFM_TRY(ROOM(group, n));
     TFM_TRY(ROOM(out_row, n));
     TFM_TRY(ROOM(out_index, n));
     if (s->opt.part == TFM_PART_EMBED) return ROOM(token, n);
@@ -202,6 +211,7 @@ static tfm_status run_batch(tfm_stage *s, tfm_error *err) {
     b.row_start = s->row_start;
     b.position = s->position;
     b.page = s->page;
+    b.group = s->group;
     if (s->opt.part == TFM_PART_EMBED)
         b.token = s->token;
     else
@@ -212,7 +222,7 @@ static tfm_status run_batch(tfm_stage *s, tfm_error *err) {
         TFM_TRY(ROOM(result, need));
         b.out_row = s->out_row;
         b.logits = s->result;
-        if (b.n_out == 0) return TFM_OK;
+        if (b.n_out == 0 && tfm_engine_n_taps(s->engine) == 0) return TFM_OK;
     } else {
         need = (size_t)s->n_rows * tfm_engine_width(s->engine);
         TFM_TRY(ROOM(result, need));
@@ -259,7 +269,26 @@ static tfm_status write_result(tfm_stage *s, const stage_entry *e, tfm_writer *w
                       err);
 }
 
+/* What was kept of the entry's rows; of other records those that a stream of values needs, too. */
+static tfm_status write_taps(tfm_stage *s, const stage_entry *e, tfm_error *err) {
+    tfm_writer *to = s->opt.tap_out;
+    uint8_t type = e->record.type;
+
+    if (!to || tfm_engine_n_taps(s->engine) == 0) return TFM_OK;
+    if (e->n_rows == 0) {
+        if (type != TFM_REC_GROUP_END && type != TFM_REC_ERROR && type != TFM_REC_FORK)
+            return TFM_OK;
+        return tfm_writer_record(to, &e->record, e->payload, err);
+    }
+    tfm_buf_clear(&s->taps);
+    TFM_TRY(tfm_engine_tap_rows(s->engine, e->row, e->n_rows, e->record.position, &s->taps, err));
+    TFM_TRY(tfm_engine_tap_write(s->engine, e->record.group, e->record.position, e->n_rows,
+                                 &s->taps, to, err));
+    return e->record.flags & TFM_FLAG_FLUSH ? tfm_writer_flush(to, err) : TFM_OK;
+}
+
 static tfm_status write_entry(tfm_stage *s, stage_entry *e, tfm_writer *w, tfm_error *err) {
+    TFM_TRY(write_taps(s, e, err));
     if (e->n_rows) return write_result(s, e, w, err);
     TFM_TRY(tfm_writer_record(w, &e->record, e->payload, err));
     if (e->record.type == TFM_REC_GROUP_END)

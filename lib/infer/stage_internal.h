@@ -8,6 +8,7 @@
 
 typedef struct stage_group {
     tfm_seq seq;
+    uint32_t number;
     uint32_t len; /* positions taken, gathered ones included */
     bool has_failed;
     bool in_batch; /* while a batch is laid out */
@@ -38,12 +39,14 @@ struct tfm_stage {
     uint32_t *position;        /* [rows] */
     uint32_t *row_start;       /* [n_seqs + 1] */
     const uint32_t **page;     /* [n_seqs] */
+    uint32_t *group;           /* [n_seqs] */
     uint32_t *out_row;         /* [n_out] */
     uint32_t *out_index;       /* [rows]: which of out_row a row is */
     float *hidden_in;          /* [rows, width] */
     float *result;             /* [rows, width] or [n_out, vocabulary] */
     size_t batch_group_cap, token_cap, position_cap, row_start_cap, page_cap, out_row_cap;
-    size_t out_index_cap, hidden_in_cap, result_cap;
+    size_t out_index_cap, hidden_in_cap, result_cap, group_cap;
+    tfm_buf taps; /* scratch: the kept rows of one entry */
     uint32_t n_seqs;
 };
 

@@ -338,7 +338,7 @@ static void wrong_graphs(void) {
     BROKEN(norm->u.norm.groups, 5);
     BROKEN(norm->u.norm.eps, -1.0f);
     BROKEN(norm->weight, linear->weight);
-    BROKEN(norm->op, TFM_OP_COUNT);
+    BROKEN(norm->op, (tfm_op)(TFM_OP_KEEP + 1));
     BROKEN(norm->n_in, 0);
     BROKEN(norm->n_out, 0);
     BROKEN(norm->in[0], M_VALUES);

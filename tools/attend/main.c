@@ -16,6 +16,7 @@ static const tfm_option options[] = {
     TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
      "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_PROBE,
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-attend", "[options] [FILE...]",
@@ -26,11 +27,14 @@ int main(int argc, char **argv) {
     tfm_cli cli;
 
     tfm_cli_start(&cli, &program, argc, argv);
-    for (int opt; (opt = tfm_cli_next(&cli)) != 0;) switch (opt) {
+    for (int opt; (opt = tfm_cli_next(&cli)) != 0;) {
+        if (tfm_cli_probe_take(&cli, opt)) continue;
+        switch (opt) {
         case 'L': tfm_cli_layers(&cli, &o.first_block, &o.end_block); break;
         case 'c': o.engine.ctx = tfm_cli_u32(&cli, 1, UINT32_MAX); break;
         case TFM_OPTION_KV: o.engine.kv_type = tfm_cli_kv(&cli); break;
         case OPT_KV_BYTES: o.engine.kv_bytes = tfm_cli_u64(&cli, 0, UINT64_MAX); break;
         }
+    }
     return tfm_cli_stage(&cli, &o);
 }

@@ -34,6 +34,7 @@ static const tfm_option options[] = {
     TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
      "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_PROBE,
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-run", "[options] [FILE...]",
@@ -47,9 +48,10 @@ static void parse(tfm_cli *c, run_options *o) {
 
     tfm_cli_sampling_start(&sampling);
     g->n_samples = 1;
+    g->sequences = 64;
     g->stop = stops;
     for (int opt; (opt = tfm_cli_next(c)) != 0;) {
-        if (tfm_cli_sampling_take(c, opt, &sampling)) continue;
+        if (tfm_cli_sampling_take(c, opt, &sampling) || tfm_cli_probe_take(c, opt)) continue;
         switch (opt) {
         case 'n':
             g->has_max_tokens = true;
@@ -95,6 +97,7 @@ static tfm_status write_header(tfm_cli *c, const run_options *o, tfm_engine *e, 
     if (st == TFM_OK && o->generate.n_samples > 1) st = tfm_header_set(h, "samples", text, err);
     if (st == TFM_OK) st = tfm_cli_provenance(c, h, err);
     if (st == TFM_OK) st = tfm_writer_header(w, h, err);
+    if (st == TFM_OK) st = tfm_cli_taps_header(c, h, err);
     tfm_header_free(h);
     return st;
 }
@@ -106,9 +109,16 @@ static tfm_status add_prompt(tfm_generator *g, run_output *out, const tfm_prompt
     return tfm_generator_add(g, p->group, p->ids, p->n, err);
 }
 
+static tfm_status flush(tfm_writer *w, tfm_writer *taps, tfm_error *err) {
+    TFM_TRY(tfm_writer_flush(w, err));
+    return taps ? tfm_writer_flush(taps, err) : TFM_OK;
+}
+
 /* Reads prompts and writes events until the present stream has ended and all is written. */
-static tfm_status pump(tfm_prompts *prompts, tfm_generator *g, run_output *out, tfm_writer *w,
-                       size_t ahead, tfm_error *err) {
+static tfm_status pump(const run_options *o, tfm_prompts *prompts, tfm_generator *g,
+                       run_output *out, tfm_writer *w, tfm_error *err) {
+    const size_t ahead = (size_t)o->generate.sequences * GROUPS_AHEAD;
+    tfm_writer *taps = o->generate.tap_out;
     bool more = true;
 
     for (;;) {
@@ -126,11 +136,11 @@ static tfm_status pump(tfm_prompts *prompts, tfm_generator *g, run_output *out, 
         }
         do {
             tfm_event ev;
-            if (!tfm_generator_ready(g)) TFM_TRY(tfm_writer_flush(w, err));
+            if (!tfm_generator_ready(g)) TFM_TRY(flush(w, taps, err));
             tfm_status st = tfm_generator_next(g, &ev, err);
             if (st == TFM_DONE) {
                 if (!more) return TFM_OK;
-                TFM_TRY(tfm_writer_flush(w, err));
+                TFM_TRY(flush(w, taps, err));
                 break;
             }
             if (st != TFM_OK) return st;
@@ -141,7 +151,6 @@ static tfm_status pump(tfm_prompts *prompts, tfm_generator *g, run_output *out, 
 
 static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
                              tfm_reader *r, tfm_writer *w, tfm_error *err) {
-    uint32_t sequences = o->generate.sequences ? o->generate.sequences : 64;
     const tfm_vocab *vocab;
     tfm_prompts *prompts = NULL;
     tfm_generator *g = NULL;
@@ -152,8 +161,9 @@ static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tf
     if (st == TFM_OK) st = tfm_generator_new(&g, e, &o->generate, err);
     if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
     if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
-    if (st == TFM_OK) st = pump(prompts, g, out, w, (size_t)sequences * GROUPS_AHEAD, err);
+    if (st == TFM_OK) st = pump(o, prompts, g, out, w, err);
     if (st == TFM_OK) st = tfm_writer_end(w, err);
+    if (st == TFM_OK) st = tfm_cli_taps_end(c, err);
     run_output_free(out);
     tfm_generator_free(g);
     tfm_prompts_free(prompts);
@@ -190,17 +200,20 @@ int main(int argc, char **argv) {
 
     tfm_cli_start(&cli, &program, argc, argv);
     parse(&cli, &o);
+    if (tfm_cli_lists_taps(&cli)) return tfm_cli_list_taps(&cli, &(tfm_model_range){0});
     int n_files = tfm_cli_operands(&cli, &files);
     tfm_status st = tfm_cli_open_output(&cli, true, &fd, &name, &err);
     if (st == TFM_OK) st = tfm_writer_new(&w, fd, name, &err);
+    if (st == TFM_OK) st = tfm_cli_probe_open(&cli, &o.engine.probe, &o.generate.tap_out, &err);
     if (st == TFM_OK) st = tfm_load(&model, cli.model, &lo, &err);
     if (st == TFM_OK) st = tfm_engine_new(&engine, model, &o.engine, &err);
     if (st == TFM_OK && n_files == 0) st = run_file(&cli, &o, engine, model, NULL, w, &err);
     for (int i = 0; st == TFM_OK && i < n_files; i++)
         st = run_file(&cli, &o, engine, model, files[i], w, &err);
+    tfm_engine_free(engine);
+    st = tfm_cli_probe_close(&cli, st, &err);
     int status = tfm_cli_finish(&cli, st, w, &err);
     tfm_writer_free(w);
-    tfm_engine_free(engine);
     tfm_model_free(model);
     return status;
 }

@@ -123,6 +123,14 @@ static tfm_status prologue(run_output *r, const pending *p, uint32_t group, tfm_
     return tfm_writer_record(r->w, &rec, p->prompt.ids, err);
 }
 
+/* The end of a sample, in the output or among the taps. */
+static tfm_status write_end(const tfm_event *ev, uint32_t group, const char *program,
+                            tfm_writer *w, tfm_error *err) {
+    if (ev->type == TFM_EVENT_END) return tfm_writer_group_end(w, group, ev->position, ev->end, err);
+    TFM_TRY(tfm_writer_error(w, group, program ? program : "tfm-run", ev->message, err));
+    return tfm_writer_group_end(w, group, ev->position, TFM_END_ERROR, err);
+}
+
 static tfm_status write_token(run_output *r, const tfm_event *ev, uint32_t group, bool is_first,
                               tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_TENSOR,
@@ -158,21 +166,15 @@ tfm_status run_output_event(run_output *r, const tfm_event *ev, tfm_error *err) 
         TFM_TRY(prologue(r, p, group, err));
         p->started[ev->sample] = 1;
     }
-    switch (ev->type) {
-    case TFM_EVENT_TOKEN:
+    if (ev->type == TFM_EVENT_TOKEN) {
         TFM_TRY(write_token(r, ev, group, p->started[ev->sample] == 1, err));
         p->started[ev->sample] = 2;
         return TFM_OK;
-    case TFM_EVENT_ERROR:
-        tfm_cli_record_failed(r->cli);
-        TFM_TRY(tfm_writer_error(r->w, group, p->prompt.program ? p->prompt.program : "tfm-run",
-                                 ev->message, err));
-        TFM_TRY(tfm_writer_group_end(r->w, group, ev->position, TFM_END_ERROR, err));
-        break;
-    case TFM_EVENT_END:
-        TFM_TRY(tfm_writer_group_end(r->w, group, ev->position, ev->end, err));
-        break;
     }
+    if (ev->type == TFM_EVENT_ERROR) tfm_cli_record_failed(r->cli);
+    TFM_TRY(write_end(ev, group, p->prompt.program, r->w, err));
+    if (r->opt->generate.tap_out)
+        TFM_TRY(write_end(ev, group, p->prompt.program, r->opt->generate.tap_out, err));
     if (--p->n_open == 0) drop(r, at);
     return TFM_OK;
 }

@@ -10,6 +10,7 @@ static const tfm_option options[] = {
     TFM_OPT_THREADS,
     {OPT_ALL, "all", NULL, "logits of every row, not only of the last of a turn"},
     {OPT_LENS, "lens", NULL, "take the stream before any block, as if it were the last"},
+    TFM_OPT_PROBE,
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-unembed", "[options] [FILE...]",
@@ -21,6 +22,7 @@ int main(int argc, char **argv) {
 
     tfm_cli_start(&cli, &program, argc, argv);
     for (int opt; (opt = tfm_cli_next(&cli)) != 0;) {
+        if (tfm_cli_probe_take(&cli, opt)) continue;
         if (opt == OPT_ALL) o.all_rows = true;
         if (opt == OPT_LENS) o.any_block = true;
     }

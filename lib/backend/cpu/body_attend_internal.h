@@ -174,6 +174,18 @@ INLINE void attend_chunk(const tfm_cpu_attend *a, const attend_scratch *s, uint3
     }
 }
 
+/* The probabilities of one query, from the weights that attend_chunk left in the scores. */
+KERNEL static void write_pattern(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t query,
+                          uint32_t first_panel, float total) {
+    const uint32_t position = a->query[query].position, first = first_visible(a, query);
+    float *out = a->query[query].pattern;
+    for (uint32_t j = 0; j < first; j++) out[j] = 0.0f;
+    for (uint32_t j = first; j <= position; j++) {
+        const size_t panel = j / TFM_PANEL - first_panel;
+        out[j] = s->scores[(panel * TFM_ATTEND_QUERIES + query) * TFM_PANEL + j % TFM_PANEL] / total;
+    }
+}
+
 KERNEL static void attend(const tfm_cpu_attend *a, void *scratch) {
     attend_scratch s;
     float max[TFM_ATTEND_QUERIES], total[TFM_ATTEND_QUERIES] = {0}, part[TFM_ATTEND_QUERIES];
@@ -208,5 +220,6 @@ KERNEL static void attend(const tfm_cpu_attend *a, void *scratch) {
         for (uint32_t d = 0; d < a->v_dim; d++) {
             a->query[i].out[d] = s.out[(size_t)i * a->v_dim + d] / total[i];
         }
+        if (a->query[i].pattern != NULL) write_pattern(a, &s, i, from, total[i]);
     }
 }

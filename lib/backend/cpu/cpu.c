@@ -29,7 +29,7 @@ static void find_values(cpu_plan *p) {
     const tfm_graph *g = r->graph;
     p->used[g->hidden] = true;
     p->logits_direct = r->end == g->n_steps && r->end > r->first &&
-                       g->block_start[g->n_blocks] < g->n_steps && r->after_attend < r->end &&
+                       g->block_start[g->n_blocks] < g->n_steps && r->needs_all < r->end &&
                        g->logits != g->hidden;
     for (size_t i = r->first; i < r->end; i++) {
         const tfm_step *s = &g->step[i];

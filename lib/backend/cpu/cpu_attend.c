@@ -34,18 +34,6 @@ static void store_strided(tfm_dtype t, unsigned char *to, size_t stride, const f
     }
 }
 
-static uint32_t sequence_of(const tfm_batch *b, uint32_t row) {
-    uint32_t lo = 0, hi = b->n_seqs; /* row_start[lo] <= row < row_start[hi] */
-    while (hi - lo > 1) {
-        const uint32_t mid = lo + (hi - lo) / 2;
-        if (b->row_start[mid] <= row)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 static void write_row(const attend_job *j, uint32_t row) {
     const cpu_plan *p = j->run->plan;
     const tfm_batch *b = j->run->batch;
@@ -54,7 +42,7 @@ static void write_row(const attend_job *j, uint32_t row) {
     const size_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
     const size_t element = kv->type == TFM_F32 ? 4 : 2;
     const uint32_t position = b->position[row], slot = position % TFM_KV_PAGE;
-    unsigned char *page = kv->page[b->page[sequence_of(b, row)][position / TFM_KV_PAGE]];
+    unsigned char *page = kv->page[b->page[tfm_batch_sequence(b, row)][position / TFM_KV_PAGE]];
     unsigned char *k = page + kv->k_at[s->u.attend.kv_layer];
     unsigned char *v = page + kv->v_at[s->u.attend.kv_layer];
     const float *k_in = p->value[s->in[1]] + (size_t)row * s->u.attend.kv_heads * k_dim;
@@ -103,6 +91,7 @@ static void attend_heads(const attend_job *j, const cpu_row_tile *t, uint32_t kv
             a.query[i].q = p->value[s->in[0]] + at * k_dim;
             a.query[i].out = p->value[s->out[0]] + at * v_dim;
             a.query[i].position = b->position[r];
+            a.query[i].pattern = tfm_kept_pattern(s, b, r, h);
             a.query[i].slope = s->u.attend.alibi != NULL ? s->u.attend.alibi[h] : 0.0f;
             a.query[i].sink = j->sink != NULL ? j->sink[h] : 0.0f;
         }

@@ -55,6 +55,13 @@ static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
     case TFM_OP_GATHER: return tfm_cpu_gather(run, s);
     case TFM_OP_ROPE: return tfm_cpu_rope(run, s);
     case TFM_OP_ATTEND: return tfm_cpu_attend_step(run, s);
+    case TFM_OP_EDIT:
+        tfm_edit_run(s, run->batch, run->row_of, run->n_rows, cpu_width(run->plan, s->out[0]),
+                     run->plan->value[s->out[0]]);
+        return TFM_OK;
+    case TFM_OP_KEEP:
+        tfm_keep_run(s, run->batch, cpu_width(run->plan, s->in[0]), run->plan->value[s->in[0]]);
+        return TFM_OK;
     default: tfm_cpu_rowwise(run, s); return TFM_OK;
     }
 }

@@ -55,6 +55,7 @@ typedef struct tfm_cpu_attend {
     struct {
         const float *q; /* [k_dim] */
         float *out;     /* [v_dim], may be q */
+        float *pattern; /* [position + 1]: the probabilities are wanted too; or NULL */
         uint32_t position;
         float slope, sink;
     } query[TFM_ATTEND_QUERIES];

@@ -78,6 +78,10 @@ static void attend_head(const ref_call *c, uint32_t s, uint32_t row, uint32_t he
         score[j] = tfm_exp(score[j] - max);
         total += score[j];
     }
+    float *pattern = tfm_kept_pattern(st, c->batch, row, head);
+    for (uint32_t j = 0; pattern != NULL && j <= position; j++) {
+        pattern[j] = j < first ? 0.0f : (float)(score[j] / total);
+    }
     for (size_t i = 0; i < v_dim; i++) {
         double sum = 0.0;
         for (uint32_t j = first; j <= position; j++) {
