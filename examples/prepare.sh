@@ -5,6 +5,7 @@
 #   prompts.txt    three prompts, one a line
 #   prompts.jsonl  the same as JSON lines, with an id each
 #   logits.tfms    logits of 40 groups over 32 tokens (tests/contract/make_logits.c)
+#   choices.jsonl  one question with three answers: context, and context with answer
 #   poem.txt       some text of more than one line, with characters beyond ASCII
 set -e
 top=$1
@@ -19,6 +20,11 @@ cat >prompts.jsonl <<'END'
 {"id": 1, "prompt": "In the beginning"}
 {"id": 2, "prompt": "O Romeo, Romeo!"}
 {"id": 3, "prompt": "And the king said"}
+END
+cat >choices.jsonl <<'END'
+{"context": "And the king said", "text": "And the king said unto him"}
+{"context": "And the king said", "text": "And the king said apple"}
+{"context": "And the king said", "text": "And the king said whom"}
 END
 cat >poem.txt <<'END'
 Über allen Gipfeln

@@ -44,8 +44,10 @@ use_of() {
     tfm-export) args=(--to jsonl) writes=text ;;
     tfm-head) args=(-g 1500) ;;
     tfm-import) args=() from=tokens.jsonl ;;
+    tfm-pool) args=() from=hidden.tfms ;;
     tfm-run) args=(-m m.tfms -n 3) ;;
     tfm-sample) args=() from=logits.tfms ;;
+    tfm-score) args=(-m m.tfms) writes=text ;;
     tfm-select) args=(-g 0-1500) ;;
     tfm-show) args=() writes=text ;;
     tfm-unembed) args=(-m m.tfms) from=attended.tfms ;;

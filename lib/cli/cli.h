@@ -141,6 +141,11 @@ tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **na
  * could not be written. */
 tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) TFM_MUST_CHECK;
+/* Writes bytes from a stream so that a line stays a line and a terminal is safe: \n, \t, \\ and \xHH
+ * for what is no printable UTF-8. */
+void tfm_cli_escaped(FILE *out, const char *text, size_t n);
+/* Length of the UTF-8 character at p (0: broken, or a control character). */
+size_t tfm_cli_printable(const unsigned char *p, size_t n);
 /* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options
  * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
  * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). */

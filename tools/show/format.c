@@ -24,37 +24,6 @@ const char *show_type(const tfm_record *rec) {
     return rec->type < sizeof names / sizeof *names ? names[rec->type] : "ancillary";
 }
 
-/* Length of the UTF-8 character at p (0: broken, or a control character). */
-static size_t printable(const unsigned char *p, size_t n) {
-    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (len == 0 || len > n || p[0] > 0xf4 || p[0] < 0x20 || p[0] == 0x7f) return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if ((p[0] == 0xc2 || p[0] == 0xe0) && p[1] < 0xa0) return 0; /* C1; overlong */
-    if ((p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return len;
-}
-
-void show_escaped(FILE *out, const char *text, size_t n) {
-    const unsigned char *p = (const unsigned char *)text;
-    for (size_t i = 0, len; i < n; i += len) {
-        len = printable(p + i, n - i);
-        if (len > 0 && p[i] != '\\')
-            fwrite(p + i, 1, len, out);
-        else if (p[i] == '\\')
-            fputs("\\\\", out);
-        else if (p[i] == '\n')
-            fputs("\\n", out);
-        else if (p[i] == '\t')
-            fputs("\\t", out);
-        else
-            fprintf(out, "\\x%02x", p[i]);
-        if (len == 0) len = 1;
-    }
-}
-
 static void put_flags(FILE *out, const tfm_record *rec, const char *before, const char *between) {
     for (size_t i = 0; i < N_FLAGS; i++) {
         if (!(rec->flags & flag_names[i].flag)) continue;
@@ -111,7 +80,7 @@ void show_record_text(FILE *out, const tfm_record *rec, const show_values *v) {
     if (v->text) {
         size_t n = v->text_len < TEXT_SHOWN ? v->text_len : TEXT_SHOWN;
         fputs(" \"", out);
-        show_escaped(out, v->text, n);
+        tfm_cli_escaped(out, v->text, n);
         fputs(n < v->text_len ? "\"..." : "\"", out);
     }
     fputc('\n', out);
@@ -127,7 +96,7 @@ void show_columns_tsv(FILE *out) {
 
 void show_record_tsv(FILE *out, size_t stream, const tfm_record *rec, const show_values *v) {
     fprintf(out, "%zu\t%" PRIu32 "\t%s\t", stream, rec->seq, show_type(rec));
-    show_escaped(out, rec->name, strlen(rec->name));
+    tfm_cli_escaped(out, rec->name, strlen(rec->name));
     fprintf(out, "\t%s\t", rec->dtype ? tfm_dtype_name((tfm_dtype)rec->dtype) : "");
     put_dims(out, rec, "x");
     fprintf(out, "\t%" PRIu32 "\t%" PRIu32 "\t", rec->group, rec->position);
@@ -150,7 +119,7 @@ static void json_string(FILE *out, const char *text, size_t n) {
     const unsigned char *p = (const unsigned char *)text;
     fputc('"', out);
     for (size_t i = 0, len; i < n; i += len) {
-        len = printable(p + i, n - i);
+        len = tfm_cli_printable(p + i, n - i);
         if (p[i] == '"' || p[i] == '\\')
             fprintf(out, "\\%c", p[i]);
         else if (len > 0)

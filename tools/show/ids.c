@@ -102,7 +102,7 @@ void show_pieces(FILE *out, const tfm_vocab *v, const tfm_record *rec, const voi
             len = 1;
         fprintf(out, "%" PRIu32 "\t%" PRIu32 "\t%" PRId32 "\t", rec->group, rec->position + i,
                 id[i]);
-        show_escaped(out, piece, len);
+        tfm_cli_escaped(out, piece, len);
         fputc('\n', out);
     }
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "cli/cli.h"
 #include "tfm/stream.h"
 #include "tfm/tokenizer.h"
 
@@ -32,8 +33,6 @@ void show_columns_tsv(FILE *out);
 void show_record_tsv(FILE *out, size_t stream, const tfm_record *rec, const show_values *v);
 void show_header_json(FILE *out, const tfm_header *h, size_t stream);
 void show_record_json(FILE *out, size_t stream, const tfm_record *rec, const show_values *v);
-/* Bytes with control characters, backslashes and broken UTF-8 as \n, \t, \\, \xHH. */
-void show_escaped(FILE *out, const char *p, size_t n);
 /* The type's name; "ancillary" or a number where there is none. */
 const char *show_type(const tfm_record *rec);
 
