@@ -69,6 +69,17 @@ dies_after() { head -c "$1" "$2"; kill -KILL $BASHPID; }
     err_has 'upstream tfm-run'
 }
 
+@test "a stage that fails between two streams is named by the last one" {
+    echo 'no stream' >text
+    pipe 'cat tokens text | tfm-run -m $model -n 4 | tfm-detok -m $model'
+    status_is 0 3 3
+    err_has 'tfm-detok: upstream tfm-run: stdin: after the END'
+    same <(tfm-detok -m "$model" new) "$out" # what was whole is there
+    pipe 'tfm-cat tokens nowhere.tfms | tfm-detok -m $model'
+    status_is 5 3
+    err_has 'tfm-detok: upstream tfm-cat: nowhere.tfms'
+}
+
 @test "| head -1 ends a long run at once and quietly" {
     seq 1 400 | sed 's/^/The king number /' >many
     pipe 'tfm-tokenize -l many | tfm-run -m $model -n 200 | tfm-detok | head -1'

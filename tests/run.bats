@@ -23,6 +23,12 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
     [ "$(n_ids b)" -eq 7 ]
 }
 
+@test "-p 0 keeps the most likely token only: what greedy gives" {
+    tfm-run -m "$m" -n 7 p --no-prov >greedy
+    tfm-run -m "$m" -n 7 -p 0 -s 5 p --no-prov >narrow
+    same greedy narrow
+}
+
 @test "the context ends a sample; a prompt that fills it gives none; a longer one is refused, not cut" {
     local n
     n=$(n_ids p)
@@ -137,7 +143,7 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
 
 @test "options that make no sense are exit 2 with one line" {
     local args
-    for args in '--kv q8_0' '-N 0' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do
+    for args in '--kv q8_0' '-N 0' '--repeat-penalty 0' '-o ""' '-m ""' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do
         # shellcheck disable=SC2086
         run -2 --separate-stderr tfm-run -m "$m" p $args
         [ -z "$output" ]

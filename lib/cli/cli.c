@@ -51,8 +51,8 @@ void tfm_cli_answer_no(tfm_cli *c) {
     c->worst = 1;
 }
 
-/* A header for the ERROR of a stage that has written nothing yet; what it would have written, nobody
- * can say any more. */
+/* A header for the ERROR of a stage that fails before its first stream or between two (after an END
+ * the next stage would see a good end); what it would have written, nobody can say any more. */
 static bool start_error_stream(const tfm_cli *c, tfm_writer *w) {
     tfm_header *h = NULL;
     tfm_status st = tfm_header_new(&h, "error", NULL);
@@ -106,9 +106,7 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
     if (status != TFM_OK && status != TFM_DONE) {
         const char *message = err && err->message[0] ? err->message : "failed";
         tfm_cli_print(c, message);
-        if (status != TFM_RECORD && w != NULL && err != NULL &&
-            (tfm_writer_is_open(w) || tfm_writer_offset(w) == 0))
-            tell_next_stage(c, w, err);
+        if (status != TFM_RECORD && w != NULL && err != NULL) tell_next_stage(c, w, err);
     }
     if (code == 0 && c->any_failed) code = 4;
     if (code == 0) code = c->worst;

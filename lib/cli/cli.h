@@ -162,10 +162,9 @@ void tfm_cli_record_failed(tfm_cli *c);
 /* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */
 void tfm_cli_answer_no(tfm_cli *c);
 /* Prints err (unless the status is OK or DONE), completes or removes -o, closes stdout with a
- * check, and returns the exit status. If `w` is not NULL and its stream is open (or nothing was
- * written yet) on failure, a stream
- * ERROR is written first so that the next stage can name us (or the stage before us, when it was
- * that one that failed). A reader that left ends the program quietly by SIGPIPE. */
+ * check, and returns the exit status. On failure a stream ERROR is written to `w` (if not NULL), in
+ * its open stream or in one of kind error, so that the next stage names us (or the stage before us,
+ * when it was that one that failed). A reader that left ends the program quietly by SIGPIPE. */
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err);
 
 /* ---- options about a model ---- */

@@ -110,6 +110,8 @@ static void remember(tfm_cli *c, const tfm_option *o) {
 
 /* Takes a common option; false if it is the tool's own. */
 static bool take_common(tfm_cli *c, const tfm_option *o) {
+    if ((o->letter == 'o' || o->letter == 'm') && *c->arg == '\0')
+        tfm_cli_usage(c, "%s: the name of the file is empty (an unset variable?)", c->opt);
     switch (o->letter) {
     case 'o': c->output = strcmp(c->arg, "-") == 0 ? NULL : c->arg; break;
     case 'q': c->quiet = true; break;

@@ -1,4 +1,6 @@
 /* sampling.c - the sampling options, the same in every tool that draws. */
+#include <float.h>
+
 #include "cli/cli.h"
 
 void tfm_cli_sampling_start(tfm_cli_sampling *s) {
@@ -20,13 +22,14 @@ bool tfm_cli_sampling_take(tfm_cli *c, int option, tfm_cli_sampling *s) {
         break;
     case 'p':
         o->top_p = (float)tfm_cli_double(c, 0, 1);
+        if (o->top_p == 0) o->top_p = FLT_MIN; /* the library's 0 is "not set": draws from all */
         s->is_drawn = true;
         break;
     case TFM_OPTION_MIN_P:
         o->min_p = (float)tfm_cli_double(c, 0, 1);
         s->is_drawn = true;
         break;
-    case TFM_OPTION_REPEAT: o->repeat_penalty = (float)tfm_cli_double(c, 0, 1e6); break;
+    case TFM_OPTION_REPEAT: o->repeat_penalty = (float)tfm_cli_double(c, 1e-6, 1e6); break;
     case TFM_OPTION_PRESENCE: o->presence_penalty = (float)tfm_cli_double(c, -1e6, 1e6); break;
     case TFM_OPTION_FREQUENCY: o->frequency_penalty = (float)tfm_cli_double(c, -1e6, 1e6); break;
     case TFM_OPTION_LAST: o->penalty_last = tfm_cli_u32(c, 0, UINT32_MAX); break;
