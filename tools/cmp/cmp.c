@@ -11,11 +11,13 @@
 #include "cli/cli.h"
 #include "cmp.h"
 
-enum { OPT_ABS = TFM_LONG, OPT_REL, MAX_REPORTS = 10 };
+enum { OPT_ABS = TFM_LONG, OPT_REL, OPT_STATS, MAX_REPORTS = 10 };
+enum { PIECE_BYTES = CMP_PIECE * 8 }; /* of the widest dtype; block types need less */
 
 static const tfm_option options[] = {
     {OPT_ABS, "abs", "X", "values may differ by X (default: 0)"},
     {OPT_REL, "rel", "X", "values may differ by X times the larger of the two (default: 0)"},
+    {OPT_STATS, "stats", NULL, "print NMSE, and of logits KL divergence and top-1 agreement"},
     TFM_OPT_COMMON,
     TFM_OPT_END};
 static const tfm_program program = {"tfm-cmp", "[options] A B",
@@ -23,6 +25,9 @@ static const tfm_program program = {"tfm-cmp", "[options] A B",
 
 typedef struct side {
     tfm_reader *r;
+    const unsigned char *chunk; /* left of what the reader gave */
+    size_t n_chunk;
+    unsigned char piece[PIECE_BYTES];
     const char *name;
     int fd;
     tfm_record rec;
@@ -33,8 +38,10 @@ typedef struct comparison {
     FILE *out;
     side a, b;
     cmp_tolerance tolerance;
+    cmp_stats *stats; /* NULL without --stats */
     uint64_t n_records;
     unsigned n_reports;
+    bool any_values; /* values differ, which --stats does not report one by one */
 } comparison;
 
 /* Notes a difference; true if it is to be printed. */
@@ -79,19 +86,73 @@ static bool same_fields(comparison *c) {
     return same;
 }
 
+/* The next n bytes of the side's payload, into its piece. */
+static tfm_status fill(side *s, size_t n, tfm_error *err) {
+    for (size_t have = 0, k; have < n; have += k) {
+        if (s->n_chunk == 0) {
+            const void *p;
+            TFM_TRY(tfm_reader_chunk(s->r, &p, &s->n_chunk, err));
+            s->chunk = p;
+        }
+        k = s->n_chunk < n - have ? s->n_chunk : n - have;
+        memcpy(s->piece + have, s->chunk, k);
+        s->chunk += k;
+        s->n_chunk -= k;
+    }
+    return TFM_OK;
+}
+
+/* Bytes that are no tensor. */
+static tfm_status compare_bytes(comparison *c, tfm_error *err) {
+    bool same = true;
+    for (uint64_t left = c->a.rec.bytes; left > 0;) {
+        size_t n = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+        TFM_TRY(fill(&c->a, n, err));
+        TFM_TRY(fill(&c->b, n, err));
+        same = same && memcmp(c->a.piece, c->b.piece, n) == 0;
+        left -= n;
+    }
+    if (!same && report_record(c)) fprintf(c->out, "the payloads differ\n");
+    return TFM_OK;
+}
+
+static tfm_status compare_values(comparison *c, cmp_result *d, tfm_error *err) {
+    static double a[CMP_PIECE], b[CMP_PIECE];
+    const tfm_dtype t = (tfm_dtype)c->a.rec.dtype;
+    const size_t most = CMP_PIECE / tfm_dtype_block(t) * tfm_dtype_block_bytes(t);
+    *d = (cmp_result){0};
+    for (uint64_t left = c->a.rec.bytes; left > 0;) {
+        size_t bytes = left < most ? (size_t)left : most;
+        size_t n = bytes / tfm_dtype_block_bytes(t) * tfm_dtype_block(t);
+        TFM_TRY(fill(&c->a, bytes, err));
+        TFM_TRY(fill(&c->b, bytes, err));
+        TFM_TRY(cmp_values(t, c->a.piece, c->b.piece, n, &c->tolerance, d, a, b, err));
+        if (c->stats) cmp_stats_add(c->stats, a, b, n);
+        left -= bytes;
+    }
+    cmp_values_end(t, &c->tolerance, d);
+    return TFM_OK;
+}
+
+static bool is_logits(const comparison *c) {
+    return strcmp(c->a.rec.name, "logits") == 0 ||
+           strcmp(tfm_header_kind(tfm_reader_header(c->a.r)), "logits") == 0;
+}
+
 /* Compares the payloads of two records whose fields are the same. */
 static tfm_status compare_payloads(comparison *c, tfm_error *err) {
-    const void *a, *b;
     cmp_result d;
-    TFM_TRY(tfm_reader_payload(c->a.r, &a, err));
-    TFM_TRY(tfm_reader_payload(c->b.r, &b, err));
-    if (memcmp(a, b, (size_t)c->a.rec.bytes) == 0) return TFM_OK;
-    if (c->a.rec.type != TFM_REC_TENSOR) {
-        if (report_record(c)) fprintf(c->out, "the payloads differ\n");
+    c->a.n_chunk = c->b.n_chunk = 0;
+    if (c->a.rec.type != TFM_REC_TENSOR) return compare_bytes(c, err);
+    if (c->stats) TFM_TRY(cmp_stats_begin(c->stats, &c->a.rec, is_logits(c), err));
+    TFM_TRY(compare_values(c, &d, err));
+    if (d.n_different == 0) return TFM_OK;
+    if (c->stats) { /* the table says how far they are apart */
+        tfm_cli_answer_no(&c->cli);
+        c->any_values = true;
         return TFM_OK;
     }
-    TFM_TRY(cmp_values(&c->a.rec, a, b, &c->tolerance, &d, err));
-    if (d.n_different == 0 || !report_record(c)) return TFM_OK;
+    if (!report_record(c)) return TFM_OK;
     if (d.max_abs == 0 && d.n_nan == 0)
         fprintf(c->out, "the values are equal, their bits are not\n");
     else
@@ -166,25 +227,30 @@ static void close_side(side *s) {
 }
 
 int main(int argc, char **argv) {
-    comparison c = {0};
+    static comparison c; /* its pieces are too much for a stack frame */
     tfm_error err = {0};
     char **files;
+    bool want_stats = false;
 
     tfm_cli_start(&c.cli, &program, argc, argv);
     for (int o; (o = tfm_cli_next(&c.cli)) != 0;) {
         if (o == OPT_ABS) c.tolerance.abs = tfm_cli_double(&c.cli, 0, 1e300);
+        if (o == OPT_STATS) want_stats = true;
         if (o == OPT_REL) c.tolerance.rel = tfm_cli_double(&c.cli, 0, 1e300);
     }
     if (tfm_cli_operands(&c.cli, &files) != 2) tfm_cli_usage(&c.cli, "needs two files, A and B");
     if (strcmp(files[0], "-") == 0 && strcmp(files[1], "-") == 0)
         tfm_cli_usage(&c.cli, "only one of A and B can be stdin");
     tfm_status st = tfm_cli_open_text(&c.cli, &c.out, &err);
+    if (st == TFM_OK && want_stats) st = cmp_stats_new(&c.stats, &err);
     if (st == TFM_OK) st = open_side(&c.cli, &c.a, files[0], &err);
     if (st == TFM_OK) st = open_side(&c.cli, &c.b, files[1], &err);
     if (st == TFM_OK) st = compare(&c, &err);
-    if (st == TFM_OK && c.n_reports == 0)
+    if (st == TFM_OK && c.stats && !c.cli.quiet) cmp_stats_print(c.stats, c.out);
+    if (st == TFM_OK && c.n_reports == 0 && !c.any_values)
         tfm_cli_say(&c.cli, "the same: %" PRIu64 " records", c.n_records);
     if (st == TFM_OK) st = tfm_cli_close_text(&c.cli, c.out, &err);
+    cmp_stats_free(c.stats);
     close_side(&c.a);
     close_side(&c.b);
     return tfm_cli_finish(&c.cli, st, NULL, &err);

@@ -4,15 +4,13 @@
 
 #include "cmp.h"
 
-enum { PIECE = 4096 }; /* values at a time: whole blocks of every dtype */
-
 static bool is_integer(tfm_dtype t) {
     return t == TFM_I8 || t == TFM_U8 || t == TFM_I32 || t == TFM_I64;
 }
 
 /* n values of p as double; integers up to 2^53 exactly. */
 static tfm_status load(tfm_dtype t, const unsigned char *p, size_t n, double *out, tfm_error *err) {
-    static float f[PIECE];
+    static float f[CMP_PIECE];
     if (t == TFM_I64 || t == TFM_I32) {
         for (size_t i = 0; i < n; i++) {
             int64_t wide = 0;
@@ -55,30 +53,30 @@ static void compare_one(double a, double b, bool exact, bool same_bits,
     if (nan) out->n_nan++;
 }
 
-tfm_status cmp_values(const tfm_record *rec, const void *a, const void *b,
-                      const cmp_tolerance *tolerance, cmp_result *out, tfm_error *err) {
-    static double va[PIECE], vb[PIECE];
+static bool is_exact(tfm_dtype t, const cmp_tolerance *tolerance) {
+    return is_integer(t) || (tolerance->abs == 0 && tolerance->rel == 0);
+}
+
+tfm_status cmp_values(tfm_dtype t, const void *a, const void *b, size_t n,
+                      const cmp_tolerance *tolerance, cmp_result *out, double *a_values,
+                      double *b_values, tfm_error *err) {
     const unsigned char *pa = a, *pb = b;
-    tfm_dtype t = (tfm_dtype)rec->dtype;
     uint32_t block = tfm_dtype_block(t), block_bytes = tfm_dtype_block_bytes(t);
-    bool exact = is_integer(t) || (tolerance->abs == 0 && tolerance->rel == 0);
-    *out = (cmp_result){0};
-    if (!tfm_dims_count(rec->rank, rec->dims, &out->n))
-        return tfm_fail(err, TFM_FORMAT, "record %u: too many values", rec->seq);
-    for (uint64_t at = 0; at < out->n; at += PIECE) {
-        size_t n = out->n - at < PIECE ? (size_t)(out->n - at) : PIECE;
-        TFM_TRY(load(t, pa, n, va, err));
-        TFM_TRY(load(t, pb, n, vb, err));
-        for (size_t i = 0; i < n; i++) {
-            bool same_bits =
-                block == 1 ? memcmp(pa + i * block_bytes, pb + i * block_bytes, block_bytes) == 0
-                           : va[i] == vb[i];
-            compare_one(va[i], vb[i], exact, same_bits, tolerance, at + i, out);
-        }
-        pa += n / block * block_bytes;
-        pb += n / block * block_bytes;
+    bool exact = is_exact(t, tolerance);
+    bool all_same = memcmp(a, b, n / block * block_bytes) == 0;
+    TFM_TRY(load(t, pa, n, a_values, err));
+    TFM_TRY(load(t, pb, n, b_values, err));
+    for (size_t i = 0; i < n && !all_same; i++) {
+        bool same_bits = block == 1
+                             ? memcmp(pa + i * block_bytes, pb + i * block_bytes, block_bytes) == 0
+                             : a_values[i] == b_values[i];
+        compare_one(a_values[i], b_values[i], exact, same_bits, tolerance, out->n + i, out);
     }
-    /* Blocks can have other bits and the same values: -0, a scale that nothing uses. */
-    if (out->n_different == 0 && exact) out->n_different = 1;
+    if (!all_same) out->other_bits = true;
+    out->n += n;
     return TFM_OK;
+}
+
+void cmp_values_end(tfm_dtype t, const cmp_tolerance *tolerance, cmp_result *out) {
+    if (out->n_different == 0 && out->other_bits && is_exact(t, tolerance)) out->n_different = 1;
 }

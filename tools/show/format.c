@@ -9,7 +9,7 @@
 
 #include "show.h"
 
-enum { TEXT_SHOWN = 60 }; /* bytes of a text in the form for people */
+enum { TEXT_SHOWN = 60 }; /* bytes of a text in the form for people; messages are shown whole */
 
 static const struct {
     unsigned flag;
@@ -78,7 +78,8 @@ void show_record_text(FILE *out, const tfm_record *rec, const show_values *v) {
     if (v->n > 0 || v->text) fputc(':', out);
     put_values(out, v);
     if (v->text) {
-        size_t n = v->text_len < TEXT_SHOWN ? v->text_len : TEXT_SHOWN;
+        bool whole = rec->type == TFM_REC_ERROR || v->text_len < TEXT_SHOWN;
+        size_t n = whole ? v->text_len : TEXT_SHOWN;
         fputs(" \"", out);
         tfm_cli_escaped(out, v->text, n);
         fputs(n < v->text_len ? "\"..." : "\"", out);
