@@ -108,3 +108,40 @@ END
     pipe 'tfm-cmp - -'
     status_is 2
 }
+
+@test "statistics: NMSE, divergence and agreement of logits" {
+    cd "$tmp"
+    logits() { # FILE DATA
+        printf '%s\n' "{\"type\":\"tensor\",\"name\":\"logits\",\"dtype\":\"f32\",\"shape\":[2,2],\"data\":$2}" |
+            tfm-import --kind logits -o "$1"
+    }
+    # Row 0: p = (1/2, 1/2), q = (3/4, 1/4): KL = ln 2 - ln 3 / 2. Row 1: the same, top 1 differs.
+    logits a '[[0,0],[0,2]]'
+    logits b '[[1.09861229,0],[2,0]]'
+    pipe 'tfm-cmp --stats a b'
+    status_is 1
+    # KL of row 1: p = softmax(0, 2), q the same the other way round: 2 (1 - 2 / (1 + e^2)).
+    awk 'BEGIN { kl = (log(2) - log(3) / 2 + 2 * (1 - 2 / (1 + exp(2)))) / 2
+                 printf "total 1 4 0 2 %.6g 2 %.6g 0.5\n", (log(3) ^ 2 + 8) / 4, kl }' >want
+    awk '$1 == "total" { printf "%s %d %d %d %g %.6g %d %.6g %g\n", $1, $2, $3, $4, $5, $6, $7, $8, $9 }' "$out" |
+        same - want
+    pipe 'tfm-cmp --stats a a'
+    status_is 0
+    [ "$(sed -n 2p "$out")" = $'logits\t1\t4\t0\t0\t0\t2\t0\t1' ]
+    # Minus infinity has no weight; NaN leaves its row out; a tolerance only changes the status.
+    logits c '[["-inf",0],["nan",2]]'
+    logits d '[["-inf",0],["nan",1]]'
+    pipe 'tfm-cmp --stats --abs 1 c d'
+    status_is 0
+    [ "$(sed -n 2p "$out")" = $'logits\t1\t4\t1\t1\t0.25\t2\t0\t1' ]
+    pipe 'tfm-cmp -q --stats a b'
+    status_is 1
+    [ ! -s "$out" ]
+}
+
+@test "statistics are per name, and only logits have rows" {
+    pipe "tfm-cmp --stats '$streams/good-dtypes.tfms' '$streams/good-dtypes.tfms'"
+    status_is 0
+    [ "$(grep -c . "$out")" -eq 25 ]
+    grep -q "^q4_K	1	256	0	0	0			$" "$out"
+}

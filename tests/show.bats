@@ -74,3 +74,50 @@ assert any(r.get("dims") == [0, 7] for r in rows)' <"$out"
     status_is 5
     one_line "$err"
 }
+
+@test "an error's message is shown whole" {
+    printf '%s\n' '{"type":"error","name":"tfm-x","text":"'"$(printf 'long %.0s' $(seq 100))"'end"}' >"$in"
+    pipe 'tfm-import --kind text | tfm-show'
+    status_is 4 4
+    grep -q 'long end"$' "$out"
+}
+
+# Two heads of two tokens, on one scale.
+heads='{"type":"tensor","name":"p","shape":[2,2,2],"data":[[[0,0.25],[0.5,"nan"]],[[1,0],[0,0.75]]]}'
+
+@test "heat: a picture a matrix, one scale a tensor" {
+    echo "$heads" >"$in"
+    pipe 'tfm-import --kind tensor | tfm-show --heat'
+    status_is 0 0
+    same "$out" - <<'END'
+record 0 p group 0 at 0, 0 of 2: 2 x 2, from 0 to 1
+|  ░░|
+|▒▒??|
+record 0 p group 0 at 0, 1 of 2: 2 x 2, from 0 to 1
+|██  |
+|  ▓▓|
+END
+    pipe 'tfm-import --kind tensor | tfm-show --heat --ascii | tail -n 2'
+    printf '|@@  |\n|  ##|\n' | same "$out" -
+    pipe 'tfm-import --kind tensor | tfm-show --heat --colour | head -n 2 | tail -n 1'
+    printf '\033[38;5;16;48;5;197m▀\033[38;5;90;48;5;16m▀\033[0m\n' | same "$out" -
+}
+
+@test "heat: what is wider than the terminal is averaged" {
+    printf '{"type":"tensor","shape":[1,12],"data":[[0,0,0,0,0,0,8,8,8,0,8,8]]}' >"$in"
+    pipe 'tfm-import --kind tensor | tfm-show --heat --ascii --width 10 | tail -n 1'
+    out_is '|    @@**|'
+    pipe "tfm-show --heat '$streams/good-groups.tfms' | awk 'length > 90'"
+    [ ! -s "$out" ]
+}
+
+@test "pgm: an image a tensor, matrices in a grid" {
+    echo "$heads" >"$in"
+    pipe 'tfm-import --kind tensor | tfm-show --pgm'
+    status_is 0 0
+    printf 'P5\n5 2\n255\n\0\x40\377\377\0\x80\0\377\0\xc0' | same "$out" -
+    pipe "tfm-show --pgm --heat '$streams/good-tokens.tfms'"
+    status_is 2
+    pipe "tfm-show --ascii '$streams/good-tokens.tfms'"
+    status_is 2
+}

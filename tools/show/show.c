@@ -7,7 +7,19 @@
 #include "show.h"
 #include "tfm/load.h"
 
-enum { OPT_JSON = TFM_LONG, OPT_TSV, OPT_IDS, OPT_PIECES, OPT_PROV, OPT_TEXT };
+enum {
+    OPT_JSON = TFM_LONG,
+    OPT_TSV,
+    OPT_IDS,
+    OPT_PIECES,
+    OPT_PROV,
+    OPT_TEXT,
+    OPT_HEAT,
+    OPT_PGM,
+    OPT_ASCII,
+    OPT_COLOUR,
+    OPT_WIDTH
+};
 
 static const tfm_option options[] = {
     {OPT_JSON, "json", NULL, "JSON lines: one object a header, one a record"},
@@ -16,6 +28,11 @@ static const tfm_option options[] = {
     {OPT_PIECES, "pieces", NULL, "a line a token: group, position, id, piece"},
     {OPT_PROV, "prov", NULL, "the provenance lines of the headers only"},
     {OPT_TEXT, "text", NULL, "the payloads of text records only, each ended by a newline"},
+    {OPT_HEAT, "heat", NULL, "draw tensors in shades, a picture for each matrix"},
+    {OPT_PGM, "pgm", NULL, "tensors as PGM images"},
+    {OPT_ASCII, "ascii", NULL, "--heat: with ASCII characters"},
+    {OPT_COLOUR, "colour", NULL, "--heat: in the 256 colours of terminals"},
+    {OPT_WIDTH, "width", "N", "--heat: columns that may be used (default: 80)"},
     TFM_OPT_MODEL,
     TFM_OPT_COMMON,
     TFM_OPT_END};
@@ -26,6 +43,7 @@ typedef struct show {
     tfm_cli cli;
     FILE *out;
     int form; /* OPT_*, 0 for the form for people */
+    show_heat_options heat;
     size_t n_streams;
     show_ids *ids;
     /* --pieces: the vocabulary of the present stream */
@@ -94,6 +112,8 @@ static tfm_status show_record(show *s, const tfm_record *rec, const void *payloa
     case OPT_PIECES:
         if (show_is_tokens(rec)) show_pieces(s->out, s->vocab, rec, payload);
         return TFM_OK;
+    case OPT_HEAT: return show_heat(s->out, rec, payload, &s->heat, err);
+    case OPT_PGM: return show_pgm(s->out, rec, payload, err);
     case OPT_TEXT:
         if (rec->type != TFM_REC_TEXT || !payload) return TFM_OK;
         fwrite(payload, 1, (size_t)rec->bytes, s->out);
@@ -149,15 +169,36 @@ static tfm_status show_file(show *s, const char *path, tfm_error *err) {
     return st;
 }
 
+static void take_option(show *s, int c) {
+    switch (c) {
+    case OPT_ASCII: s->heat.ascii = true; break;
+    case OPT_COLOUR: s->heat.colour = true; break;
+    case OPT_WIDTH: s->heat.width = tfm_cli_u32(&s->cli, 10, 10000); break;
+    default:
+        if (s->form != 0 && s->form != c)
+            tfm_cli_usage(&s->cli, "%s: only one form can be asked for", s->cli.opt);
+        s->form = c;
+    }
+}
+
+static void check_options(show *s) {
+    if (s->form != OPT_HEAT && (s->heat.ascii || s->heat.colour || s->heat.width != 80))
+        tfm_cli_usage(&s->cli, "--ascii, --colour and --width are for --heat");
+    if (s->heat.ascii && s->heat.colour)
+        tfm_cli_usage(&s->cli, "--ascii and --colour: only one can be asked for");
+    if (s->form == OPT_PGM && !s->cli.output && isatty(STDOUT_FILENO))
+        tfm_cli_usage(&s->cli,
+                      "--pgm: stdout is a terminal, the output is binary: use -o FILE or a pipe");
+}
+
 int main(int argc, char **argv) {
-    show s = {0};
+    show s = {.heat.width = 80};
     tfm_error err = {0}, closing;
     char **files;
 
     tfm_cli_start(&s.cli, &program, argc, argv);
-    for (int c; (c = tfm_cli_next(&s.cli)) != 0; s.form = c)
-        if (s.form != 0 && s.form != c)
-            tfm_cli_usage(&s.cli, "%s: only one form can be asked for", s.cli.opt);
+    for (int c; (c = tfm_cli_next(&s.cli)) != 0;) take_option(&s, c);
+    check_options(&s);
     int n = tfm_cli_operands(&s.cli, &files);
     tfm_status st = tfm_cli_open_text(&s.cli, &s.out, &err);
     if (st == TFM_OK) st = show_ids_new(&s.ids, &err);

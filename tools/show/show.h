@@ -50,4 +50,18 @@ void show_ids_free(show_ids *s);
 void show_pieces(FILE *out, const tfm_vocab *v, const tfm_record *rec, const void *payload);
 bool show_is_tokens(const tfm_record *rec);
 
+/* ---- heat.c: tensors as pictures ---- */
+
+typedef struct show_heat_options {
+    bool ascii, colour; /* neither: Unicode shades */
+    uint32_t width;     /* columns of the terminal */
+} show_heat_options;
+/* Draws each matrix of a tensor (the last two dimensions); other records give nothing. TFM_LIMIT:
+ * too many values. */
+tfm_status show_heat(FILE *out, const tfm_record *rec, const void *payload,
+                     const show_heat_options *o, tfm_error *err) TFM_MUST_CHECK;
+/* The tensor as one PGM image (P5, 8 bits), its matrices in a grid. */
+tfm_status show_pgm(FILE *out, const tfm_record *rec, const void *payload,
+                    tfm_error *err) TFM_MUST_CHECK;
+
 #endif
