@@ -127,7 +127,7 @@ static void draw_colours(FILE *out, const picture *p, uint64_t k, const show_hea
 
 static void draw_title(FILE *out, const picture *p, uint64_t k) {
     fprintf(out, "record %" PRIu32 " ", p->rec->seq);
-    show_escaped(out, p->rec->name, strlen(p->rec->name));
+    tfm_cli_escaped(out, p->rec->name, strlen(p->rec->name));
     fprintf(out, " group %" PRIu32 " at %" PRIu32, p->rec->group, p->rec->position);
     if (p->n_pictures > 1) fprintf(out, ", %" PRIu64 " of %" PRIu64, k, p->n_pictures);
     fprintf(out, ": %" PRIu64 " x %" PRIu64 ", from %.6g to %.6g\n", p->rows, p->cols, p->low,
