@@ -43,6 +43,8 @@ typedef struct tfm_convert_options {
     tfm_layout layout; /* of 2-D linear weights; an embedding that is looked up stays rows */
     void (*report)(void *ctx, const char *line); /* NULL, or told what was changed or kept */
     void *report_ctx;
+    /* NULL, or called as tensors are written: bytes so far and in all. */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
 } tfm_convert_options;
 
 /* Reads `path` (model.bin included: change of type or layout) and writes a model stream to w, with

@@ -16,10 +16,11 @@ enum { USE_LINEAR = 1, USE_TOKENS = 2, USE_POSITIONS = 4, USE_OTHER = 8 };
 typedef struct converter {
     const tfm_convert_options *o;
     tfm_assembly a;
-    tfm_names names;    /* of parts */
-    uint8_t *use;       /* [n_parts] */
-    tfm_tensor *source; /* [n_parts] what the steps are compiled against */
-    tfm_tensor *target; /* [n_parts] type, layout and bytes to write */
+    tfm_names names;      /* of parts */
+    uint8_t *use;         /* [n_parts] */
+    tfm_tensor *source;   /* [n_parts] what the steps are compiled against */
+    tfm_tensor *target;   /* [n_parts] type, layout and bytes to write */
+    uint64_t done, total; /* bytes of tensors written, and in all */
 } converter;
 
 static void report(const converter *c, const char *fmt, ...) TFM_PRINTF(2, 3);
@@ -231,12 +232,14 @@ static tfm_status make(const converter *c, size_t i, piece *out, tfm_error *err)
 }
 
 static tfm_status emit(void *ctx, size_t i, tfm_writer *w, tfm_error *err) {
-    const converter *c = ctx;
+    converter *c = ctx;
     piece p;
     tfm_status st;
     TFM_TRY(make(c, i, &p, err));
     st = tfm_writer_data(w, p.data, (size_t)c->target[i].bytes, err);
     tfm_free(p.own);
+    c->done += c->target[i].bytes;
+    if (c->o->progress) c->o->progress(c->o->report_ctx, c->done, c->total);
     return st;
 }
 
@@ -276,6 +279,7 @@ static tfm_status identify(const converter *c, char id[65], tfm_error *err) {
 
 static tfm_status write_model(converter *c, tfm_header *h, tfm_writer *w, tfm_error *err) {
     char id[65];
+    for (size_t i = 0; i < c->a.n_parts; i++) c->total += c->target[i].bytes;
     TFM_TRY(identify(c, id, err));
     TFM_TRY(tfm_header_set(h, "model", id, err));
     if (c->a.vocab_id[0] != '\0') TFM_TRY(tfm_header_set(h, "vocab", c->a.vocab_id, err));

@@ -34,6 +34,7 @@ void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv) {
     c->argv = argv;
     c->next = c->scan = 1;
     c->out_fd = -1;
+    tfm_cli_progress_start(c);
     fill_missing_fds();
     tfm_cli_signals_start();
     c->model = env("TFM_MODEL");
@@ -103,6 +104,7 @@ static int close_outputs(tfm_cli *c, int code) {
 int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error *err) {
     int code = tfm_status_exit(status);
 
+    tfm_cli_print_clear();
     if (status != TFM_OK && status != TFM_DONE) {
         const char *message = err && err->message[0] ? err->message : "failed";
         tfm_cli_print(c, message);

@@ -58,6 +58,8 @@ enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...;
 #define TFM_OPT_DEVICE                                                                            \
     {'d', "device", "DEV", "auto, ref, cpu or cpu:generic (default: $TFM_DEVICE, auto)"}
 #define TFM_OPT_THREADS {'t', "threads", "N", "threads (default: $TFM_THREADS, what is allowed)"}
+#define TFM_OPT_PROGRESS                                                                          \
+    {0x1002, "progress", "SECS", "say how far it is every SECS seconds (default: on a terminal; SIGUSR1)"}
 #define TFM_OPT_END {0, NULL, NULL, NULL}
 /* clang-format on */
 
@@ -86,17 +88,20 @@ typedef struct tfm_cli {
     /* common options and environment */
     bool quiet, no_prov;
     int verbose;
-    const char *output; /* -o, or NULL */
-    const char *model;  /* -m, else $TFM_MODEL, else NULL */
-    const char *device; /* -d, else $TFM_DEVICE, else "auto" */
-    unsigned threads;   /* -t, else $TFM_THREADS, else 0 = default */
+    const char *output;   /* -o, or NULL */
+    const char *model;    /* -m, else $TFM_MODEL, else NULL */
+    const char *device;   /* -d, else $TFM_DEVICE, else "auto" */
+    unsigned threads;     /* -t, else $TFM_THREADS, else 0 = default */
     tfm_cli_probe *probe; /* NULL: none of its options was given */
     /* output being written */
     int out_fd;     /* -1 before tfm_cli_open_output */
     char *out_temp; /* the temporary beside out_final, or NULL */
     char *out_final;
-    bool any_failed; /* a record failed: exit 4 when all else is good */
-    int worst;       /* exit status asked for so far: 1 after tfm_cli_answer_no */
+    bool any_failed;         /* a record failed: exit 4 when all else is good */
+    double start_s, shown_s; /* of progress.c: CLOCK_MONOTONIC */
+    uint32_t progress_s;     /* --progress, 0: none */
+    bool is_terminal;        /* is stderr one? */
+    int worst;               /* exit status asked for so far: 1 after tfm_cli_answer_no */
     /* the parser's own */
     const char *threads_env; /* $TFM_THREADS, read when the options are known */
     int scan, n_operands;
@@ -157,6 +162,9 @@ struct json_t;
 struct json_error_t;
 tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t flags,
                         struct json_error_t *why, tfm_error *err) TFM_MUST_CHECK;
+/* Says how far the work is, if it is time to: done of total (0: not known) units. Cheap, so that it
+ * can be called for every record or token. For tools with TFM_OPT_PROGRESS. */
+void tfm_cli_progress(tfm_cli *c, const char *unit, uint64_t done, uint64_t total);
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
 /* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */
@@ -198,17 +206,24 @@ enum {
     TFM_OPTION_SCALE,
     TFM_OPTION_AT
 };
-#define TFM_OPT_PROBE                                                                             \
-    {TFM_OPTION_TAP, "tap", "GLOB", "write these values of the model to --tap-out; may repeat"},  \
-        {TFM_OPTION_TAP_OUT, "tap-out", "FILE|FD", "where taps go: a file, or an open descriptor"}, \
-        {TFM_OPTION_LIST_TAPS, "list-taps", NULL, "list the values that have a name, and exit"},  \
-        {TFM_OPTION_ABLATE, "ablate", "GLOB", "set these values, or blk.N.head.H, to zero; may repeat"}, \
-        {TFM_OPTION_MEAN, "mean", "FILE", "--ablate sets the mean of FILE's rows instead of zero"}, \
+#define TFM_OPT_PROBE                                                                              \
+    {TFM_OPTION_TAP, "tap", "GLOB", "write these values of the model to --tap-out; may repeat"},   \
+        {TFM_OPTION_TAP_OUT, "tap-out", "FILE|FD",                                                 \
+         "where taps go: a file, or an open descriptor"},                                          \
+        {TFM_OPTION_LIST_TAPS, "list-taps", NULL, "list the values that have a name, and exit"},   \
+        {TFM_OPTION_ABLATE, "ablate", "GLOB",                                                      \
+         "set these values, or blk.N.head.H, to zero; may repeat"},                                \
+        {TFM_OPTION_MEAN, "mean", "FILE",                                                          \
+         "--ablate sets the mean of FILE's rows instead of zero"},                                 \
         {TFM_OPTION_SKIP, "skip", "GLOB", "leave out blk.N, blk.N.attn or blk.N.ffn; may repeat"}, \
-        {TFM_OPTION_PATCH, "patch", "FILE", "put FILE's rows in place of the model's own; may repeat"}, \
-        {TFM_OPTION_STEER, "steer", "FILE", "add FILE's vectors to the values they name; may repeat"}, \
-        {TFM_OPTION_SCALE, "scale", "X", "multiply the vectors of --steer by X (default: 1)"},    \
-        {TFM_OPTION_AT, "at", "A-B", "--ablate and --steer act on positions A to B only (default: all)"}
+        {TFM_OPTION_PATCH, "patch", "FILE",                                                        \
+         "put FILE's rows in place of the model's own; may repeat"},                               \
+        {TFM_OPTION_STEER, "steer", "FILE",                                                        \
+         "add FILE's vectors to the values they name; may repeat"},                                \
+        {TFM_OPTION_SCALE, "scale", "X", "multiply the vectors of --steer by X (default: 1)"}, {   \
+        TFM_OPTION_AT, "at", "A-B",                                                                \
+            "--ablate and --steer act on positions A to B only (default: all)"                     \
+    }
 
 /* Takes the present option if it is one of TFM_OPT_PROBE. */
 bool tfm_cli_probe_take(tfm_cli *c, int option);

@@ -5,11 +5,19 @@
 #include "cli/cli.h"
 
 /* options.c: the letters of the common options. */
-enum { TFM_OPT_NO_PROV = 0x1001 };
+enum { TFM_OPT_NO_PROV = 0x1001, TFM_OPT_PROGRESS_SECS };
 bool tfm_cli_has_option(const tfm_program *p, int letter);
 
 /* message.c: "tfm-tool: message" on stderr in one write; control characters become '?'. */
 void tfm_cli_print(const tfm_cli *c, const char *message);
+
+/* The same over the line before, without its end: progress on a terminal. The next message of
+ * either kind, or the end of the program (tfm_cli_print_clear), takes it away. */
+void tfm_cli_print_over(const tfm_cli *c, const char *message);
+void tfm_cli_print_clear(void);
+
+/* progress.c */
+void tfm_cli_progress_start(tfm_cli *c);
 
 /* output.c */
 /* Renames the temporary over FILE (keep) or removes it; a second call does nothing. */
@@ -21,6 +29,7 @@ tfm_status tfm_cli_close_stdout(tfm_error *err) TFM_MUST_CHECK;
 void tfm_cli_signals_start(void);
 /* The file to remove when a signal ends the program; NULL for none. Copied; TFM_LIMIT if too long. */
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) TFM_MUST_CHECK;
+bool tfm_cli_signals_asked(void); /* did SIGUSR1 come since the last call? */
 void tfm_cli_signals_keep(void); /* nothing to remove any more */
 
 #endif

@@ -13,19 +13,43 @@
 
 enum { LINE_MAX_BYTES = 1024 }; /* a tfm_error is at most 600; PIPE_BUF (atomic) is 4096 */
 
-void tfm_cli_print(const tfm_cli *c, const char *message) {
-    char line[LINE_MAX_BYTES];
-    int n = snprintf(line, sizeof line - 1, "%s: %s", c->program->name, message);
-    size_t len = n < 0 ? 0 : (size_t)n;
-    ssize_t written;
+#define CLEAR_LINE "\r\033[K" /* on a terminal: to its beginning, and nothing behind it */
 
-    if (len > sizeof line - 2) len = sizeof line - 2;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?';
-    line[len++] = '\n';
-    do written = write(STDERR_FILENO, line, len);
+static bool is_over; /* the cursor stands behind a line that is to be written over */
+
+static void put(const char *bytes, size_t n) {
+    ssize_t written;
+    do written = write(STDERR_FILENO, bytes, n);
     while (written < 0 && errno == EINTR);
     /* Nobody is left to tell when stderr itself fails; the exit status still says it. */
+}
+
+static void print(const tfm_cli *c, const char *message, bool over) {
+    char line[LINE_MAX_BYTES];
+    size_t start = is_over || over ? sizeof CLEAR_LINE - 1 : 0;
+    int n = snprintf(line, sizeof line - 1, "%s%s: %s", start ? CLEAR_LINE : "", c->program->name,
+                     message);
+    size_t len = n < 0 ? 0 : (size_t)n;
+
+    if (len > sizeof line - 2) len = sizeof line - 2;
+    for (size_t i = start; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) line[i] = '?';
+    if (!over) line[len++] = '\n';
+    is_over = over;
+    put(line, len);
+}
+
+void tfm_cli_print(const tfm_cli *c, const char *message) {
+    print(c, message, false);
+}
+
+void tfm_cli_print_over(const tfm_cli *c, const char *message) {
+    print(c, message, true);
+}
+
+void tfm_cli_print_clear(void) {
+    if (is_over) put(CLEAR_LINE, sizeof CLEAR_LINE - 1);
+    is_over = false;
 }
 
 static void print_formatted(const tfm_cli *c, const char *prefix, const char *fmt, va_list ap)

@@ -120,6 +120,7 @@ static bool take_common(tfm_cli *c, const tfm_option *o) {
     case 'd': c->device = c->arg; break;
     case 't': c->threads = tfm_cli_u32(c, 1, MAX_THREADS); break;
     case TFM_OPT_NO_PROV: c->no_prov = true; break;
+    case TFM_OPT_PROGRESS_SECS: c->progress_s = tfm_cli_u32(c, 1, 86400); break;
     case 'h': print_help(c);
     case 'V': print_version(c);
     default: return false;

@@ -111,8 +111,9 @@ static void check(tfm_cli *c, const tfm_cli_probe *p) {
 /* --tap-out 3: what the shell has opened; the standard descriptors are taken. */
 static tfm_status open_number(tfm_cli *c, tfm_cli_probe *p, uint64_t fd, tfm_error *err) {
     if (fd == STDIN_FILENO || fd == STDERR_FILENO || (fd == STDOUT_FILENO && !c->output))
-        tfm_cli_usage(c, "--tap-out %s: this descriptor is in use; give another, opened by the "
-                         "shell (3>taps.tfms), or a file",
+        tfm_cli_usage(c,
+                      "--tap-out %s: this descriptor is in use; give another, opened by the "
+                      "shell (3>taps.tfms), or a file",
                       p->tap_out);
     if (fcntl((int)fd, F_GETFD) < 0)
         tfm_cli_usage(c, "--tap-out %s: this descriptor is not open; a file of that name is ./%s",

@@ -1,6 +1,6 @@
 /* signals.c - a signal that ends the program takes the unfinished -o file with it.
  *
- * Owns: the dispositions of SIGPIPE, SIGXFSZ and of the signals that end a program, and the path to
+ * Owns: the dispositions of SIGPIPE, SIGXFSZ, SIGUSR1 and of the signals that end a program, and the path to
  * remove. The path is in a static buffer because a handler may touch nothing else safely. A signal
  * that was ignored when the program started (nohup, a background job) stays ignored, except SIGPIPE:
  * a reader that left must always end a filter, quietly and by that signal (DESIGN 8). */
@@ -13,6 +13,12 @@
 
 static char path_to_remove[PATH_MAX];
 static volatile sig_atomic_t has_path;
+static volatile sig_atomic_t is_asked;
+
+static void on_ask(int sig) {
+    (void)sig;
+    is_asked = 1;
+}
 
 static void on_end(int sig) {
     if (has_path) unlink(path_to_remove);
@@ -36,10 +42,19 @@ void tfm_cli_signals_start(void) {
         sigaddset(&unblock, ends[i]);
     }
     sigprocmask(SIG_UNBLOCK, &unblock, NULL);
+    act.sa_handler = on_ask; /* SIGUSR1: how far is it? Never the end of a program */
+    act.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &act, NULL);
     /* Past the file size limit write() then fails with EFBIG: a message, not a core dump. */
     act.sa_handler = SIG_IGN;
     act.sa_flags = 0;
     sigaction(SIGXFSZ, &act, NULL);
+}
+
+bool tfm_cli_signals_asked(void) {
+    bool asked = is_asked;
+    is_asked = 0;
+    return asked;
 }
 
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) {

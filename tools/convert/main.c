@@ -15,6 +15,7 @@ static const tfm_option option_table[] = {
     {OPT_ARCH, "arch", "FILE", "use this architecture file (default: the one that matches IN)"},
     {OPT_LAYOUT, "layout", "LAYOUT", "rows or p16, of linear weights (default: p16)"},
     {OPT_PORTABLE, "portable", NULL, "choose nothing for a kind of machine: --layout rows"},
+    TFM_OPT_PROGRESS,
     {OPT_TO, "to", "FORMAT", "model or gguf (default: model)"},
     {OPT_TOKENIZER, "tokenizer", "FILE", "take the vocabulary from FILE, not from IN"},
     {OPT_TYPE, "type", "TYPE", "f32, f16, bf16, q8_0 or q4_0 (default: as it is)"},
@@ -71,6 +72,10 @@ static void report(void *ctx, const char *line) {
     tfm_cli_warn(ctx, "%s", line);
 }
 
+static void progress(void *ctx, uint64_t done, uint64_t total) {
+    tfm_cli_progress(ctx, "bytes of tensors", done, total);
+}
+
 static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error *err) {
     tfm_model *m;
     tfm_status st;
@@ -106,6 +111,7 @@ int main(int argc, char **argv) {
     parse(&c, &o);
     o.convert.load.share_dir = tfm_cli_share_dir();
     o.convert.report = report;
+    o.convert.progress = progress;
     o.convert.report_ctx = &c;
     st = tfm_cli_open_output(&c, true, &fd, &name, &err);
     if (st == TFM_OK && o.to_gguf) st = to_gguf(&o, fd, name, &err);

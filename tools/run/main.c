@@ -26,6 +26,7 @@ static const tfm_option options[] = {
     {'b', "sequences", "N", "sequences in flight at once; never changes results (default: 64)"},
     {'c', "ctx", "N",
      "context: prompt and new tokens together (default: the model's, 4096 at most)"},
+    TFM_OPT_PROGRESS,
     TFM_OPT_SAMPLING,
     {OPT_STOP, "stop", "TEXT", "end before TEXT appears; may be given up to 64 times"},
     {OPT_ECHO, "echo", NULL, "write the prompt's tokens too"},
@@ -115,11 +116,13 @@ static tfm_status flush(tfm_writer *w, tfm_writer *taps, tfm_error *err) {
 }
 
 /* Reads prompts and writes events until the present stream has ended and all is written. */
-static tfm_status pump(const run_options *o, tfm_prompts *prompts, tfm_generator *g,
+static tfm_status pump(tfm_cli *c, const run_options *o, tfm_prompts *prompts, tfm_generator *g,
                        run_output *out, tfm_writer *w, tfm_error *err) {
     const size_t ahead = (size_t)o->generate.sequences * GROUPS_AHEAD;
     tfm_writer *taps = o->generate.tap_out;
     bool more = true;
+
+    uint64_t n_tokens = 0;
 
     for (;;) {
         bool drain = false;
@@ -144,6 +147,8 @@ static tfm_status pump(const run_options *o, tfm_prompts *prompts, tfm_generator
                 break;
             }
             if (st != TFM_OK) return st;
+            n_tokens += ev.type == TFM_EVENT_TOKEN;
+            tfm_cli_progress(c, "tokens", n_tokens, 0);
             TFM_TRY(run_output_event(out, &ev, err));
         } while (drain || !more || tfm_generator_open(g) >= ahead);
     }
@@ -161,7 +166,7 @@ static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tf
     if (st == TFM_OK) st = tfm_generator_new(&g, e, &o->generate, err);
     if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
     if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
-    if (st == TFM_OK) st = pump(o, prompts, g, out, w, err);
+    if (st == TFM_OK) st = pump(c, o, prompts, g, out, w, err);
     if (st == TFM_OK) st = tfm_writer_end(w, err);
     if (st == TFM_OK) st = tfm_cli_taps_end(c, err);
     run_output_free(out);

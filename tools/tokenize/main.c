@@ -14,6 +14,7 @@ static const tfm_option option_table[] = {
     TFM_OPT_COMMON,
     TFM_OPT_MODEL,
     TFM_OPT_THREADS,
+    TFM_OPT_PROGRESS,
     {'l', "lines", NULL, "each line is a record"},
     {'0', "null", NULL, "each NUL-terminated string is a record"},
     {'j', "jsonl", "FIELD", "each line is a JSON object; the text is its string FIELD"},
@@ -99,7 +100,10 @@ static tfm_status make_header(const tfm_cli *c, const options *o, const tfm_mode
 static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *err) {
     tfm_status st;
     TFM_TRY(tfm_writer_header(out->w, h, err));
-    while ((st = input_batch(in, err)) == TFM_OK) TFM_TRY(output_batch(out, in, err));
+    while ((st = input_batch(in, err)) == TFM_OK) {
+        TFM_TRY(output_batch(out, in, err));
+        tfm_cli_progress(in->cli, "records", out->record, 0);
+    }
     if (st != TFM_DONE) return st;
     if (out->unknown > 0)
         tfm_cli_warn(in->cli,
