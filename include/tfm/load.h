@@ -14,6 +14,7 @@
 #include "tfm/model.h"
 #include "tfm/status.h"
 #include "tfm/stream.h"
+#include "tfm/tokenizer.h"
 
 typedef struct tfm_load_options {
     const char *share_dir;      /* holds arch/x.yaml; needed for foreign checkpoints only */
@@ -34,6 +35,10 @@ TFM_API tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_op
  * TFM_NOTFOUND: there is none, with the cure. */
 TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
                                   tfm_error *err) TFM_MUST_CHECK;
+
+/* Appends to *ids the ids that end a text because the checkpoint's configuration names them, in
+ * addition to the vocabulary's own (TFM_TOKEN_EOG). */
+TFM_API tfm_status tfm_model_ends(const tfm_model *m, tfm_ids *ids, tfm_error *err) TFM_MUST_CHECK;
 
 typedef struct tfm_convert_options {
     tfm_load_options load;

@@ -78,6 +78,9 @@ typedef enum tfm_rec_type {
     TFM_REC_END = 8        /* i64 [2]: records before this one, GROUP-END records among them */
 } tfm_rec_type;
 #define TFM_REC_ANCILLARY 0x80u /* bit 7 of an unknown type: pass it on */
+/* Ancillary, of the generation loop: "held" (i32 [1]: a token drawn that is not certain yet) and
+ * "flush" (nothing but its flag, where no other record can carry it). */
+#define TFM_REC_LOOP 0x81u
 
 enum {
     TFM_FLAG_FLUSH = 1,     /* the writer will now wait for results */
@@ -111,6 +114,10 @@ typedef struct tfm_record {
     uint32_t dims[TFM_MAX_RANK];
     char name[TFM_NAME_MAX + 1]; /* NUL-terminated; UTF-8, no control characters */
 } tfm_record;
+
+/* Carries FLUSH alone. */
+#define TFM_FLUSH_NOTE                                                                          \
+    { .type = TFM_REC_LOOP, .flags = TFM_FLAG_FLUSH, .name = "flush" }
 
 /* ---- reader ---- */
 

@@ -1,6 +1,7 @@
 /* generation.c - reads the generation section of a description. */
 #include "arch/arch_internal.h"
 #include "arch/yaml_internal.h"
+#include "tfm/load.h"
 
 #define MAX_IDS 65536u
 
@@ -52,4 +53,17 @@ tfm_status tfm_generation_read(tfm_generation *out, const tfm_model *m, tfm_erro
 void tfm_generation_free(tfm_generation *g) {
     tfm_arena_free(g->arena);
     *g = (tfm_generation){.arena = NULL};
+}
+
+tfm_status tfm_model_ends(const tfm_model *m, tfm_ids *ids, tfm_error *err) {
+    tfm_status st = TFM_OK;
+    tfm_generation g;
+    size_t len;
+
+    tfm_model_description(m, &len);
+    if (len == 0) return TFM_OK; /* a vocabulary alone */
+    TFM_TRY(tfm_generation_read(&g, m, err));
+    for (size_t i = 0; st == TFM_OK && i < g.n_end; i++) st = tfm_ids_push(ids, g.end[i], err);
+    tfm_generation_free(&g);
+    return st;
 }

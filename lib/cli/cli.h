@@ -31,6 +31,7 @@
 #include "tfm/infer.h"
 #include "tfm/load.h"
 #include "tfm/probe.h"
+#include "tfm/prompts.h"
 #include "tfm/stage.h"
 #include "tfm/status.h"
 #include "tfm/stream.h"
@@ -191,6 +192,11 @@ void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);
 /* The rest of main, once the options are parsed: every stream of every operand through the stage.
  * Returns the exit status. */
 int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o);
+/* The same for an embedding stage that gets whole prompts: run (may be NULL: they go through once)
+ * takes one stream of them, END included. */
+typedef tfm_status tfm_cli_prompts_run(void *ctx, tfm_stage *s, tfm_prompts *prompts, tfm_writer *w,
+                                       tfm_error *err);
+int tfm_cli_stage_prompts(tfm_cli *c, tfm_stage_options *o, tfm_cli_prompts_run *run, void *ctx);
 
 /* ---- taps and interventions: the same options in every tool that runs a model ---- */
 

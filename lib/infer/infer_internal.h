@@ -1,4 +1,4 @@
-/* infer_internal.h - sequences over KV pages, the engine's insides, stop strings.
+/* infer_internal.h - sequences over KV pages, the engine's insides.
  *
  *     tfm_seq s = {0};
  *     TFM_TRY(tfm_seq_extend(pages, &s, 10, err));     // room for positions 0..9
@@ -14,6 +14,7 @@
 #include "backend/backend_internal.h"
 #include "base/base_internal.h"
 #include "tfm/infer.h"
+#include "tfm/stop.h"
 
 /* ---- pages ---- */
 
@@ -69,25 +70,6 @@ tfm_status tfm_engine_tap_rows(const tfm_engine *e, uint32_t first, uint32_t n, 
 /* Writes n such rows as records: position after position, for each one record a tap. */
 tfm_status tfm_engine_tap_write(const tfm_engine *e, uint32_t group, uint32_t position, uint32_t n,
                                 const tfm_buf *rows, tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
-
-/* ---- stop strings ---- */
-
-/* The matcher of one sample: holds back the tokens whose text may yet become a stop string. */
-typedef struct tfm_stop_set tfm_stop_set; /* shared: strings and the bytes of every id */
-typedef struct tfm_stop tfm_stop;         /* one sample's state */
-
-/* Borrows strings and vocab. Computes the bytes of every id once. */
-tfm_status tfm_stop_set_new(tfm_stop_set **out, const tfm_vocab *vocab, const char *const *strings,
-                            size_t n, tfm_error *err) TFM_MUST_CHECK;
-void tfm_stop_set_free(tfm_stop_set *set);
-tfm_status tfm_stop_new(tfm_stop **out, const tfm_stop_set *set, tfm_error *err) TFM_MUST_CHECK;
-void tfm_stop_free(tfm_stop *s);
-/* Takes the next id. Appends to *ready the ids that are now certain; *stopped is set when a stop
- * string is complete: then *ready got the ids that spell exactly the text before it. */
-tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
-                         tfm_error *err) TFM_MUST_CHECK;
-/* Appends what is still held back: the text ended otherwise. */
-tfm_status tfm_stop_flush(tfm_stop *s, tfm_ids *ready, tfm_error *err) TFM_MUST_CHECK;
 
 /* Appends one id to *ids. */
 tfm_status tfm_seq_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;

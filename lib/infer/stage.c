@@ -262,8 +262,10 @@ static tfm_status write_result(tfm_stage *s, const stage_entry *e, tfm_writer *w
         return write_rows(s, e, s->result + (size_t)e->row * width, e->n_rows, e->record.position,
                           width, w, err);
     uint32_t first = s->opt.all_rows ? 0 : e->n_rows - 1, n = e->n_rows - first;
-    if (!wants_logits(s, e, first)) /* nothing to say, but the writer may be waiting */
-        return e->record.flags & TFM_FLAG_FLUSH ? tfm_writer_flush(w, err) : TFM_OK;
+    if (!wants_logits(s, e, first)) { /* nothing to say, but the writer may be waiting */
+        const tfm_record note = TFM_FLUSH_NOTE;
+        return e->record.flags & TFM_FLAG_FLUSH ? tfm_writer_record(w, &note, NULL, err) : TFM_OK;
+    }
     size_t index = s->out_index[e->row + first]; /* rows of one entry are consecutive */
     return write_rows(s, e, s->result + index * n_vocab, n, e->record.position + first, n_vocab, w,
                       err);
@@ -323,13 +325,24 @@ static tfm_status add_entry(tfm_stage *s, const tfm_record *rec, const void *pay
     return TFM_OK;
 }
 
+/* What was taken leaves no record of its own: a FLUSH goes on with the one before it, or alone. */
+static tfm_status hand_on_flush(tfm_stage *s, const tfm_record *rec, tfm_error *err) {
+    const tfm_record note = TFM_FLUSH_NOTE;
+
+    if (!(rec->flags & TFM_FLAG_FLUSH)) return TFM_OK;
+    if (s->n_entries == 0) return add_entry(s, &note, NULL, 0, NULL, err);
+    s->entry[s->n_entries - 1].record.flags |= TFM_FLAG_FLUSH;
+    return TFM_OK;
+}
+
 /* The group goes no further: ERROR now, GROUP-END with status error when its own comes. */
-static tfm_status fail_group(tfm_stage *s, stage_group *g, uint32_t group, const char *why,
+static tfm_status fail_group(tfm_stage *s, stage_group *g, const tfm_record *from, const char *why,
                              tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_ERROR,
                       .dtype = TFM_U8,
                       .rank = 1,
-                      .group = group,
+                      .flags = from->flags & TFM_FLAG_FLUSH,
+                      .group = from->group,
                       .bytes = strlen(why),
                       .dims = {(uint32_t)strlen(why), 1, 1, 1}};
 
@@ -347,18 +360,18 @@ static tfm_status take_rows(tfm_stage *s, const tfm_record *rec, const void *pay
 
     TFM_TRY(tfm_stage_check_rows(s, rec, err));
     TFM_TRY(group_get(s, rec->group, &g, err));
-    if (g->has_failed) return TFM_OK;
+    if (g->has_failed) return hand_on_flush(s, rec, err);
     if (rec->position < g->len) { /* the group goes back: what is gathered must not see it */
         TFM_TRY(tfm_stage_flush(s, w, err));
         tfm_seq_truncate(tfm_engine_pages(s->engine), &g->seq, rec->position);
         g->len = rec->position;
     }
     tfm_stage_refuse(s, g, rec, payload, why, sizeof why);
-    if (*why) return fail_group(s, g, rec->group, why, err);
+    if (*why) return fail_group(s, g, rec, why, err);
     if (tfm_engine_has_cache(s->engine)) {
         tfm_error full = {0};
         tfm_status st = tfm_seq_extend(tfm_engine_pages(s->engine), &g->seq, g->len + n, &full);
-        if (st == TFM_LIMIT) return fail_group(s, g, rec->group, full.message, err);
+        if (st == TFM_LIMIT) return fail_group(s, g, rec, full.message, err);
         if (st != TFM_OK) return tfm_fail(err, st, "%s", full.message);
     }
     g->len += n;
@@ -367,7 +380,7 @@ static tfm_status take_rows(tfm_stage *s, const tfm_record *rec, const void *pay
         history.flags = 0;
         TFM_TRY(add_entry(s, &history, payload, 0, g, err));
     }
-    return n ? add_entry(s, rec, payload, n, g, err) : TFM_OK;
+    return n ? add_entry(s, rec, payload, n, g, err) : hand_on_flush(s, rec, err);
 }
 
 static tfm_status take_fork(tfm_stage *s, const tfm_record *rec, const void *payload, tfm_writer *w,

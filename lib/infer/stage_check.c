@@ -20,8 +20,7 @@ static const char *source(const tfm_header *h) {
     return tool ? tool : "an unnamed tool";
 }
 
-/* The context that the header's numerics name, 0 if none. */
-static uint32_t ctx_of(const tfm_header *h) {
+uint32_t tfm_header_ctx(const tfm_header *h) {
     const char *numerics = tfm_header_get(h, "numerics");
     const char *at = numerics ? strstr(numerics, "ctx=") : NULL;
     uint64_t ctx;
@@ -37,7 +36,7 @@ tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) 
     if (strcmp(tfm_header_kind(in), kind_in(s)) != 0)
         return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, %s is wanted",
                         tfm_header_kind(in), kind_in(s));
-    if (s->opt.engine.ctx == 0) s->opt.engine.ctx = ctx_of(in);
+    if (s->opt.engine.ctx == 0) s->opt.engine.ctx = tfm_header_ctx(in);
     TFM_TRY(tfm_graph_new(&g, s->model, s->opt.engine.ctx, err));
     uint32_t n = g->n_blocks;
     tfm_graph_free(g);
@@ -81,7 +80,7 @@ static tfm_status check_hidden(const tfm_stage *s, const tfm_header *in, tfm_err
 
 tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *err) {
     const char *model = tfm_header_get(in, "model"), *vocab = tfm_header_get(in, "vocab");
-    uint32_t ctx = ctx_of(in), own = tfm_engine_ctx(s->engine);
+    uint32_t ctx = tfm_header_ctx(in), own = tfm_engine_ctx(s->engine);
 
     if (strcmp(tfm_header_kind(in), kind_in(s)) != 0)
         return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, %s is wanted",
