@@ -16,7 +16,7 @@
 enum {
     PIPE_BYTES = 65536,  /* where the system does not say */
     QUICK_TRIES = 50,    /* every 10 ms: more than a long pipeline has stages */
-    SLOW_TRIES = 50,     /* then every 100 ms, for stages that compute; all together fill no pipe */
+    SLOW_TRIES = 25,     /* then every 100 ms, for stages that compute; all together fill no pipe */
     QUICK_NS = 10000000,
     SLOW_NS = 100000000
 };
