@@ -57,12 +57,13 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
     TFM_TRY(tfm_graph_compile(&g, path, c->a.description, c->a.description_len, &tensors, 0, err));
     for (size_t i = 0; i < g->n_steps; i++) {
         const tfm_step *s = &g->step[i];
-        unsigned use = s->op == TFM_OP_LINEAR ? USE_LINEAR : USE_OTHER;
+        const bool experts = s->op == TFM_OP_MOE_FFN; /* all three are matrices */
+        unsigned use = s->op == TFM_OP_LINEAR || experts ? USE_LINEAR : USE_OTHER;
         if (s->op == TFM_OP_GATHER)
             use = s->u.gather.index == TFM_INDEX_TOKEN ? USE_TOKENS : USE_POSITIONS;
         note_use(c, g, s->weight, use);
-        note_use(c, g, s->bias, USE_OTHER);
-        note_use(c, g, s->extra, USE_OTHER);
+        note_use(c, g, s->bias, experts ? USE_LINEAR : USE_OTHER);
+        note_use(c, g, s->extra, experts ? USE_LINEAR : USE_OTHER);
     }
     tfm_graph_free(g);
     return TFM_OK;
@@ -103,11 +104,12 @@ static tfm_dtype target_type(const converter *c, size_t i) {
     tfm_dtype want = c->o->type;
     unsigned use = c->use[i];
     if (want == TFM_DTYPE_NONE || use == 0 || !is_number(t->dtype)) return t->dtype;
-    if ((use & (USE_LINEAR | USE_TOKENS)) == 0 || t->rank != 2)
+    if ((use & (USE_LINEAR | USE_TOKENS)) == 0 || t->rank < 2)
         return t->dtype == TFM_F16 || t->dtype == TFM_BF16 ? TFM_F32 : t->dtype;
-    if (t->dims[1] % tfm_dtype_block(want) == 0) return want;
+    const uint32_t columns = t->dims[t->rank - 1];
+    if (columns % tfm_dtype_block(want) == 0) return want;
     want = t->dtype == TFM_F16 || t->dtype == TFM_F32 || t->dtype == TFM_BF16 ? TFM_F16 : t->dtype;
-    report(c, "%s: %u columns are no whole number of %s blocks, kept as %s", t->name, t->dims[1],
+    report(c, "%s: %u columns are no whole number of %s blocks, kept as %s", t->name, columns,
            tfm_dtype_name(c->o->type), tfm_dtype_name(want));
     return want;
 }

@@ -300,6 +300,16 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         return TFM_OK;
     case TFM_OP_SCALE: st->u.scale = (float)s->num[TFM_N_BY]; return TFM_OK;
     case TFM_OP_SOFTCAP: st->u.softcap = (float)s->num[TFM_N_BY]; return TFM_OK;
+    case TFM_OP_MOE_ROUTE:
+        st->u.route.used = as_u32(s->num[TFM_N_USED]);
+        st->u.route.softmax_after = s->num[TFM_N_SOFTMAX] != 0;
+        st->u.route.renormalise = s->num[TFM_N_RENORMALISE] != 0;
+        st->u.route.scale = (float)s->num[TFM_N_ROUTE_SCALE];
+        width[0] = width[1] = st->u.route.used;
+        return TFM_OK;
+    case TFM_OP_MOE_FFN:
+        st->u.activation = (tfm_activation)(int)s->num[TFM_N_KIND];
+        return TFM_OK; /* as wide as its input: the experts of a block keep its width */
     case TFM_OP_CLIP:
         st->u.clip.lo = (float)s->num[TFM_N_LO];
         st->u.clip.hi = (float)s->num[TFM_N_HI];
@@ -334,6 +344,9 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
     } else if (s->op != TFM_OP_ROPE) {
         TFM_TRY(weight_id(c, s, TFM_T_WEIGHT, layer, &st->weight, &weight, err));
         TFM_TRY(weight_id(c, s, TFM_T_BIAS, layer, &st->bias, &other, err));
+    }
+    if (s->op == TFM_OP_MOE_FFN) {
+        TFM_TRY(weight_id(c, s, TFM_T_DOWN, layer, &st->extra, &other, err));
     }
     TFM_TRY(put_parameters(c, s, st, weight, width, err));
     for (int i = 0; i < s->n_out; i++)

@@ -13,6 +13,7 @@ static const char *const index_words[] = {"token", "position", NULL};
 static const char *const norm_words[] = {"rms", "layer", NULL};
 static const char *const mode_words[] = {"neox", "interleaved", NULL};
 static const char *const scaling_words[] = {"none", "linear", "dynamic", "yarn", "longrope", NULL};
+static const char *const softmax_words[] = {"before", "after", NULL};
 static const char *const activation_words[] = {"silu",  "gelu", "gelu_tanh", "gelu_quick", "relu",
                                                "relu2", "tanh", "sigmoid",   NULL};
 
@@ -85,6 +86,16 @@ static const tfm_attr scale_attrs[] = {NEED_NUM("by", TFM_N_BY, -FINITE, FINITE)
 static const tfm_attr softcap_attrs[] = {NEED_NUM("cap", TFM_N_BY, 1e-6, 1e6), ATTR_END};
 static const tfm_attr clip_attrs[] = {NEED_NUM("lo", TFM_N_LO, -FINITE, FINITE),
                                       NEED_NUM("hi", TFM_N_HI, -FINITE, FINITE), ATTR_END};
+static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
+                                       WORD("softmax", TFM_N_SOFTMAX, 0, softmax_words),
+                                       FLAG("renormalise", TFM_N_RENORMALISE),
+                                       NUM("scale", TFM_N_ROUTE_SCALE, 1, -1e6, 1e6),
+                                       NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
+                                       TENSOR("bias", TFM_T_BIAS, ".bias"),
+                                       ATTR_END};
+static const tfm_attr experts_attrs[] = {
+    NEED_WORD("kind", TFM_N_KIND, activation_words), TENSOR("gate", TFM_T_GATE, NULL),
+    NEED_TENSOR("up", TFM_T_UP, NULL), NEED_TENSOR("down", TFM_T_DOWN, NULL), ATTR_END};
 static const tfm_attr no_attrs[] = {ATTR_END};
 
 const tfm_op_info tfm_op_table[TFM_OP_COUNT] = {
@@ -101,6 +112,8 @@ const tfm_op_info tfm_op_table[TFM_OP_COUNT] = {
     [TFM_OP_SCALE] = {"scale", 1, 1, 1, 1, scale_attrs},
     [TFM_OP_CLIP] = {"clip", 1, 1, 1, 1, clip_attrs},
     [TFM_OP_SOFTCAP] = {"softcap", 1, 1, 1, 1, softcap_attrs},
+    [TFM_OP_MOE_ROUTE] = {"moe-route", 1, 1, 2, 2, route_attrs},
+    [TFM_OP_MOE_FFN] = {"moe-ffn", 3, 3, 1, 1, experts_attrs},
 };
 
 tfm_op tfm_op_parse(const char *name) {

@@ -60,8 +60,10 @@ enum { /* attend */
        TFM_N_ALIBI,
        TFM_N_ALIBI_BEFORE
 };
-enum { TFM_N_BY };           /* scale: by; softcap: cap */
-enum { TFM_N_LO, TFM_N_HI }; /* clip */
+enum { TFM_N_BY };                                     /* scale: by; softcap: cap */
+enum { TFM_N_LO, TFM_N_HI };                           /* clip */
+enum { TFM_T_GATE = 0, TFM_T_UP = 1, TFM_T_DOWN = 2 }; /* moe-ffn: kind */
+enum { TFM_N_USED, TFM_N_SOFTMAX, TFM_N_RENORMALISE, TFM_N_ROUTE_SCALE }; /* moe-route */
 
 typedef enum tfm_rope_scaling {
     TFM_SCALING_NONE,

@@ -43,7 +43,9 @@ typedef enum tfm_op {
     TFM_OP_SCALE,      /* out = in * factor */
     TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
     TFM_OP_SOFTCAP,    /* out = cap * tanh(in / cap) */
-    TFM_OP_COUNT,      /* kinds that a description can name; the ones behind it are inserted */
+    TFM_OP_MOE_ROUTE, /* the experts of each row and their weights; ref_experts.c has the formula */
+    TFM_OP_MOE_FFN,   /* out = sum of weight * expert(in) */
+    TFM_OP_COUNT,     /* kinds that a description can name; the ones behind it are inserted */
     TFM_OP_EDIT = TFM_OP_COUNT, /* an intervention: columns of a value are set, or added to */
     TFM_OP_KEEP                 /* a tap: the value is copied out for the caller */
 } tfm_op;
@@ -102,7 +104,9 @@ typedef struct tfm_step {
     int n_in, n_out;
     int in[TFM_STEP_MAX_IN];
     int out[TFM_STEP_MAX_OUT];
-    int weight, bias, extra; /* extra: attention sinks [heads] */
+    /* extra: attention sinks [heads]. MOE_FFN has its three matrices here, each [experts, out, in]:
+     * weight: gate (or TFM_NONE), bias: up, extra: down. */
+    int weight, bias, extra;
     union {
         struct {
             tfm_index index;
@@ -128,11 +132,17 @@ typedef struct tfm_step {
             uint32_t window;    /* a query sees keys > position - window; 0: all */
             const float *alibi; /* [heads] slopes, or NULL */
             bool alibi_before_scale;
-            int kv_layer; /* index of this layer's cache in graph->kv */
+            int kv_layer;          /* index of this layer's cache in graph->kv */
             uint32_t keep_pattern; /* the probabilities go to kept[keep_pattern - 1]; 0: nowhere */
-        } attend;         /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
+        } attend;                  /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
                      out: [heads*v_dim] */
-        tfm_activation activation;
+        tfm_activation activation; /* also MOE_FFN. in: x, ids [used], weights [used] */
+        struct {
+            uint32_t used;      /* experts of a row, the slots */
+            bool softmax_after; /* over the chosen; else over all experts */
+            bool renormalise;   /* the slots' weights are divided by their sum */
+            float scale;        /* times this */
+        } route;                /* in: x; out: ids [used] (whole numbers), weights [used] */
         float scale;
         float softcap;
         struct {

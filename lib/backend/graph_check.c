@@ -10,7 +10,7 @@
 #include "backend/plan_internal.h"
 
 /* Beyond these it is no model but a lie; products of two of them stay inside 64 bits. */
-enum { MAX_WIDTH = 1 << 26, MAX_HEADS = 1 << 16 };
+enum { MAX_WIDTH = 1 << 26, MAX_HEADS = 1 << 16, MAX_EXPERTS = 4096 };
 /* Angles stay inside the domain of tfm_sincos: 2^32 positions times this. */
 static const float MAX_FREQUENCY = 8.0f;
 
@@ -194,6 +194,55 @@ static tfm_status check_edit(const check *c) {
     return needs_data && e->data == NULL ? bad(c, "nothing to add") : TFM_OK;
 }
 
+static tfm_status check_route(const check *c) {
+    TFM_TRY(arity(c, 1, 2));
+    const tfm_step *s = c->s;
+    if (s->weight == TFM_NONE) return bad(c, "needs a weight");
+    const tfm_tensor *t = c->g->weight[s->weight].tensor;
+    if (t->rank != 2 || t->layout != TFM_LAYOUT_ROWS || t->dims[1] != width(c, s->in[0])) {
+        return bad(c, "the weight is not [experts, width in], in rows");
+    }
+    const uint32_t used = s->u.route.used;
+    if (t->dims[0] > MAX_EXPERTS || used < 1 || used > t->dims[0]) return bad(c, "experts");
+    if (width(c, s->out[0]) != used || width(c, s->out[1]) != used) return bad(c, "widths differ");
+    if (s->out[0] == s->out[1] || s->in[0] == s->out[0] || s->in[0] == s->out[1]) {
+        return bad(c, "cannot work in place");
+    }
+    if (!isfinite(s->u.route.scale)) return bad(c, "factor");
+    return vector(c, s->bias, t->dims[0], 0, "the bias does not fit the experts");
+}
+
+/* A tensor [experts, out, in] in rows. */
+static tfm_status experts(const check *c, int id, uint32_t n, uint32_t out, uint32_t in) {
+    const tfm_tensor *t = c->g->weight[id].tensor;
+    if (t->rank == 3 && t->layout == TFM_LAYOUT_ROWS && t->dims[0] == n && t->dims[1] == out &&
+        t->dims[2] == in) {
+        return TFM_OK;
+    }
+    return bad(c, "the weights are not [experts, out, in], in rows");
+}
+
+static tfm_status check_experts(const check *c) {
+    TFM_TRY(arity(c, 3, 1));
+    const tfm_step *s = c->s;
+    if (s->bias == TFM_NONE || s->extra == TFM_NONE) return bad(c, "needs up and down");
+    const tfm_tensor *up = c->g->weight[s->bias].tensor;
+    const uint32_t n = up->dims[0], ffn = up->rank == 3 ? up->dims[1] : 0;
+    if (n < 1 || n > MAX_EXPERTS || ffn < 1 || ffn > MAX_WIDTH) return bad(c, "experts");
+    TFM_TRY(experts(c, s->bias, n, ffn, width(c, s->in[0])));
+    if (s->weight != TFM_NONE) TFM_TRY(experts(c, s->weight, n, ffn, width(c, s->in[0])));
+    TFM_TRY(experts(c, s->extra, n, width(c, s->out[0]), ffn));
+    if (width(c, s->in[1]) != width(c, s->in[2])) return bad(c, "widths differ");
+    if (width(c, s->in[1]) > MAX_EXPERTS) return bad(c, "experts");
+    for (int i = 0; i < 3; i++) {
+        if (s->in[i] == s->out[0]) return bad(c, "cannot work in place");
+    }
+    if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_SIGMOID) {
+        return bad(c, "unknown activation");
+    }
+    return TFM_OK;
+}
+
 static tfm_status check_step(const check *c) {
     const tfm_step *s = c->s;
     TFM_TRY(weight_in(c, s->weight));
@@ -206,6 +255,8 @@ static tfm_status check_step(const check *c) {
     case TFM_OP_SPLIT: TFM_TRY(arity(c, 1, -1)); return check_parts(c, s->in[0], s->out, s->n_out);
     case TFM_OP_CONCAT: TFM_TRY(arity(c, -1, 1)); return check_parts(c, s->out[0], s->in, s->n_in);
     case TFM_OP_ROPE: return check_rope(c);
+    case TFM_OP_MOE_ROUTE: return check_route(c);
+    case TFM_OP_MOE_FFN: return check_experts(c);
     case TFM_OP_ATTEND: return check_attend(c);
     case TFM_OP_ACTIVATION:
         if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_SIGMOID) {

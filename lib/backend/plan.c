@@ -186,15 +186,29 @@ tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out, tfm_error
     return TFM_OK;
 }
 
+uint32_t tfm_expert_id(float id, uint32_t n_experts) {
+    return id >= 0.0f && id < (float)n_experts ? (uint32_t)id : 0;
+}
+
+/* Types that a matrix of a linear may have. */
+static tfm_status matrix_supported(const tfm_graph *g, const tfm_step *s, int weight,
+                                   tfm_error *err) {
+    if (weight == TFM_NONE) return TFM_OK;
+    const tfm_dtype t = g->weight[weight].tensor->dtype;
+    if (t == TFM_F32 || t == TFM_F16 || t == TFM_BF16 || tfm_dtype_block(t) > 1) return TFM_OK;
+    return tfm_fail(err, TFM_UNSUPPORTED, "step %s: weights of type %s", s->name,
+                    tfm_dtype_name(t));
+}
+
 tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,
                               tfm_error *err) {
     (void)be;
     if (s->op < 0 || s->op > TFM_OP_KEEP) {
         return tfm_fail(err, TFM_UNSUPPORTED, "step %s: unknown kind %d", s->name, (int)s->op);
     }
-    if (s->op != TFM_OP_LINEAR) return TFM_OK;
-    const tfm_dtype t = g->weight[s->weight].tensor->dtype;
-    if (t == TFM_F32 || t == TFM_F16 || t == TFM_BF16 || tfm_dtype_block(t) > 1) return TFM_OK;
-    return tfm_fail(err, TFM_UNSUPPORTED, "step %s: weights of type %s", s->name,
-                    tfm_dtype_name(t));
+    if (s->op == TFM_OP_LINEAR) return matrix_supported(g, s, s->weight, err);
+    if (s->op != TFM_OP_MOE_FFN) return TFM_OK;
+    TFM_TRY(matrix_supported(g, s, s->weight, err));
+    TFM_TRY(matrix_supported(g, s, s->bias, err));
+    return matrix_supported(g, s, s->extra, err);
 }

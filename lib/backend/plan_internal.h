@@ -18,8 +18,8 @@
 typedef struct tfm_range {
     const tfm_graph *graph;
     size_t first, end;
-    size_t hidden_end;   /* hidden_out is the residual stream before this step */
-    size_t needs_all;    /* first step behind the last that needs every row (ATTEND, KEEP), or first */
+    size_t hidden_end; /* hidden_out is the residual stream before this step */
+    size_t needs_all; /* first step behind the last that needs every row (ATTEND, KEEP), or first */
     bool attends, keeps; /* is there an ATTEND; is a value copied out? */
     bool reads_hidden;   /* hidden is read before the range writes it: hidden_in is needed */
 } tfm_range;
@@ -71,6 +71,9 @@ uint64_t tfm_weight_count(const tfm_tensor *t);
  * weight == TFM_NONE. */
 tfm_status tfm_weight_f32(const tfm_graph *g, int weight, float **out,
                           tfm_error *err) TFM_MUST_CHECK;
+
+/* The expert that a slot's id names; one that is none (an intervention may write anything) is 0. */
+uint32_t tfm_expert_id(float id, uint32_t n_experts);
 
 /* supports() of both backends: the types a step can have. */
 tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,

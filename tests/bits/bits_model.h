@@ -24,13 +24,20 @@ typedef enum bits_form {
     BITS_SOFTCAP, /* of the scores and of the logits */
     BITS_ALIBI,   /* three heads, no rope */
     BITS_QK_NORM, /* norms of q and k for each head */
+    BITS_EXPERTS, /* five, of which a row takes two */
     BITS_FORMS
 } bits_form;
 
-static const char *const bits_form_name[] = {"plain",   "grouped heads", "window",
-                                             "softcap", "alibi",         "q/k norm"};
+static const char *const bits_form_name[] = {"plain", "grouped heads", "window", "softcap",
+                                             "alibi", "q/k norm",      "experts"};
 
-enum { BITS_BLOCKS = 3, BITS_VOCAB = 67, BITS_CONTEXT = 4096, BITS_TENSORS = 64 };
+enum {
+    BITS_BLOCKS = 3,
+    BITS_VOCAB = 67,
+    BITS_CONTEXT = 4096,
+    BITS_TENSORS = 64,
+    BITS_N_EXPERTS = 5
+};
 
 typedef struct bits_model {
     tfm_model *model;
@@ -88,6 +95,30 @@ static inline tfm_tensor *bits_tensor(bits_model *m, const char *name, int block
     return t;
 }
 
+/* The feed-forward matrices of all experts, [experts, rows, k], in rows. */
+static inline void bits_expert_matrices(bits_model *m, const char *name, int block, uint32_t rows,
+                                        uint32_t k) {
+    tfm_tensor *t = bits_tensor(m, name, block);
+    t->dtype = m->type;
+    t->rank = 3;
+    t->dims[0] = BITS_N_EXPERTS;
+    t->dims[1] = rows;
+    t->dims[2] = k;
+    t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
+    t->data = bits_weights(m, m->type, (size_t)BITS_N_EXPERTS * rows * k, 2.0f / sqrtf((float)k));
+}
+
+/* The router, [experts, width], f32. */
+static inline void bits_router(bits_model *m, int block) {
+    tfm_tensor *t = bits_tensor(m, "ffn_gate_inp", block);
+    t->dtype = TFM_F32;
+    t->rank = 2;
+    t->dims[0] = BITS_N_EXPERTS;
+    t->dims[1] = m->width;
+    t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
+    t->data = bits_weights(m, TFM_F32, (size_t)BITS_N_EXPERTS * m->width, 0.3f);
+}
+
 /* [rows, k] of the model's type and layout. */
 static inline void bits_matrix(bits_model *m, const char *name, int block, uint32_t rows,
                                uint32_t k) {
@@ -136,6 +167,13 @@ static inline void bits_tensors(bits_model *m) {
             bits_vector(m, "attn_k_norm", b, m->head_dim);
         }
         bits_vector(m, "ffn_norm", b, m->width);
+        if (m->form == BITS_EXPERTS) {
+            bits_router(m, b);
+            bits_expert_matrices(m, "ffn_gate_exps", b, m->ffn, m->width);
+            bits_expert_matrices(m, "ffn_up_exps", b, m->ffn, m->width);
+            bits_expert_matrices(m, "ffn_down_exps", b, m->width, m->ffn);
+            continue;
+        }
         bits_matrix(m, "ffn_gate", b, m->ffn, m->width);
         bits_matrix(m, "ffn_up", b, m->ffn, m->width);
         bits_matrix(m, "ffn_down", b, m->width, m->ffn);
@@ -203,13 +241,29 @@ static inline void bits_say_attention(bits_model *m) {
     bits_say(m, "      - {add: attn_residual, in: [x, o], out: x}\n");
 }
 
-static inline void bits_say_ffn(bits_model *m) {
-    bits_say_norm(m, "ffn_norm", "x", "h");
+static inline void bits_say_experts(bits_model *m) {
+    bits_say(m,
+             "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, renormalise: 1, weight: "
+             "blk.N.ffn_gate_inp.weight}\n"
+             "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, gate: "
+             "blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
+             "blk.N.ffn_down_exps.weight}\n");
+}
+
+static inline void bits_say_dense(bits_model *m) {
     bits_say_linear(m, "ffn_gate", "h", "g");
     bits_say_linear(m, "ffn_up", "h", "u");
     bits_say(m, "      - {activation: ffn_act, in: g, out: g, kind: silu}\n"
                 "      - {multiply: ffn_mul, in: [g, u], out: g}\n");
     bits_say_linear(m, "ffn_down", "g", "f");
+}
+
+static inline void bits_say_ffn(bits_model *m) {
+    bits_say_norm(m, "ffn_norm", "x", "h");
+    if (m->form == BITS_EXPERTS)
+        bits_say_experts(m);
+    else
+        bits_say_dense(m);
     bits_say(m, "      - {add: ffn_residual, in: [x, f], out: x}\n");
 }
 

@@ -19,6 +19,7 @@ static void plan_free(tfm_plan *base) {
     tfm_free(p->rope);
     tfm_free(p->act);
     tfm_free(p->tile);
+    tfm_free(p->expert_scratch);
     tfm_free(p->scratch);
     tfm_free(p);
 }

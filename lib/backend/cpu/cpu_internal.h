@@ -1,7 +1,8 @@
 /* cpu_internal.h - the cpu backend: plans, and how steps become jobs of the thread pool.
  *
  * cpu.c makes backends and plans, cpu_weights.c prepares weights, cpu_run.c walks the steps,
- * cpu_jobs.c cuts one step into pieces, kernel_internal.h computes a piece. */
+ * cpu_jobs.c (cpu_attend.c, cpu_experts.c) cuts one step into pieces, kernel_internal.h computes a
+ * piece. */
 #ifndef TFM_CPU_INTERNAL_H
 #define TFM_CPU_INTERNAL_H
 
@@ -15,14 +16,23 @@ typedef struct cpu_backend {
     const tfm_cpu_kernels *kernels;
 } cpu_backend;
 
+/* Matrices of all experts as p16 panels, expert after expert. */
+typedef struct cpu_expert_matrix {
+    const uint8_t *panels;
+    size_t panel_bytes;
+    uint32_t n_panels; /* of one expert */
+    void *memory;      /* owned */
+} cpu_expert_matrix;
+
 /* The weights of one step. */
 typedef struct cpu_weights {
-    const uint8_t *panels; /* linear: p16 */
+    const uint8_t *panels; /* linear, router: p16 */
     size_t panel_bytes;
     uint32_t n_panels;
-    float *weight, *bias, *extra; /* norm; norm, linear; attention sinks: owned, or NULL */
+    float *weight, *bias, *extra; /* norm; norm, linear, router; sinks: owned, or NULL */
     void *memory;                 /* owned p16 copy, NULL when the tensor is p16 already */
     int rope_table;               /* index into the plan's tables */
+    cpu_expert_matrix *expert;    /* [3] gate, up, down: owned, or NULL */
 } cpu_weights;
 
 /* cos and sin of a batch for one set of frequencies; steps with equal frequencies share it. */
@@ -55,6 +65,8 @@ typedef struct cpu_plan {
     tfm_dtype act_type;
     cpu_row_tile *tile; /* scratch of attention */
     size_t tile_cap;
+    uint8_t *expert_scratch; /* of the experts' steps */
+    size_t expert_cap;
     unsigned char *scratch; /* [threads] of scratch_bytes */
     size_t scratch_bytes;
 } cpu_plan;
@@ -96,5 +108,8 @@ tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s,
                                 size_t n_steps) TFM_MUST_CHECK;
 /* cpu_attend.c */
 tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
+/* cpu_experts.c */
+tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
+tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 
 #endif

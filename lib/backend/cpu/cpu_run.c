@@ -55,6 +55,8 @@ static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
     case TFM_OP_GATHER: return tfm_cpu_gather(run, s);
     case TFM_OP_ROPE: return tfm_cpu_rope(run, s);
     case TFM_OP_ATTEND: return tfm_cpu_attend_step(run, s);
+    case TFM_OP_MOE_ROUTE: return tfm_cpu_route(run, s);
+    case TFM_OP_MOE_FFN: return tfm_cpu_experts(run, s);
     case TFM_OP_EDIT:
         tfm_edit_run(s, run->batch, run->row_of, run->n_rows, cpu_width(run->plan, s->out[0]),
                      run->plan->value[s->out[0]]);

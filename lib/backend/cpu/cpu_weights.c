@@ -41,6 +41,58 @@ static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *
     return TFM_OK;
 }
 
+/* The router in f32, whatever type it is stored in: which expert a row goes to must not hang on it. */
+static tfm_status prepare_router(cpu_plan *p, const tfm_tensor *t, cpu_weights *w, tfm_error *err) {
+    const uint64_t n = tfm_weight_count(t);
+    tfm_tensor f = *t;
+    void *rows;
+    TFM_TRY(tfm_alloc_aligned(&rows, 64, n, sizeof(float), err));
+    f.dtype = TFM_F32;
+    f.data = rows;
+    tfm_status st = tfm_to_f32(t->dtype, t->data, n, rows, err);
+    if (st == TFM_OK) st = prepare_matrix(p, &f, w, err);
+    tfm_free(rows);
+    return st;
+}
+
+/* One matrix of every expert, packed expert by expert. */
+static tfm_status prepare_experts(cpu_plan *p, const tfm_tensor *t, cpu_expert_matrix *m,
+                                  tfm_error *err) {
+    uint64_t bytes, row_bytes;
+    tfm_tensor one = *t;
+    one.rank = 2;
+    one.dims[0] = t->dims[1];
+    one.dims[1] = t->dims[2];
+    TFM_TRY(tfm_layout_bytes(t->dtype, TFM_LAYOUT_P16, 2, one.dims, &bytes, err));
+    if (!tfm_dtype_bytes(t->dtype, t->dims[2], &row_bytes)) {
+        return tfm_fail(err, TFM_LIMIT, "a weight row of %u is too long", t->dims[2]);
+    }
+    m->n_panels = (t->dims[1] + TFM_PANEL - 1) / TFM_PANEL;
+    m->panel_bytes = bytes / m->n_panels;
+    TFM_TRY(tfm_alloc_aligned(&m->memory, 64, t->dims[0], bytes, err));
+    m->panels = m->memory;
+    for (uint32_t e = 0; e < t->dims[0]; e++) {
+        one.data = (const uint8_t *)t->data + e * t->dims[1] * row_bytes;
+        pack_job job = {&one, (uint8_t *)m->memory + e * bytes, row_bytes, m->panel_bytes};
+        tfm_pool_run(p->be->pool, m->n_panels, pack_panel, &job);
+    }
+    return TFM_OK;
+}
+
+static tfm_status prepare_all_experts(cpu_plan *p, const tfm_step *s, cpu_weights *w,
+                                      tfm_error *err) {
+    const tfm_graph *g = p->base.range.graph;
+    const int id[3] = {s->weight, s->bias, s->extra};
+    void *mem;
+    TFM_TRY(tfm_alloc(&mem, 3, sizeof *w->expert, err));
+    w->expert = mem;
+    for (int i = 0; i < 3; i++) {
+        if (id[i] == TFM_NONE) continue;
+        TFM_TRY(prepare_experts(p, g->weight[id[i]].tensor, &w->expert[i], err));
+    }
+    return TFM_OK;
+}
+
 static bool same_rope(const tfm_step *a, const tfm_step *b) {
     if (a->u.rope.rot != b->u.rope.rot) return false;
     if (!(a->u.rope.magnitude == b->u.rope.magnitude)) return false;
@@ -71,6 +123,10 @@ tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *
     case TFM_OP_NORM:
         TFM_TRY(tfm_weight_f32(g, s->weight, &w->weight, err));
         return tfm_weight_f32(g, s->bias, &w->bias, err);
+    case TFM_OP_MOE_ROUTE:
+        TFM_TRY(prepare_router(p, g->weight[s->weight].tensor, w, err));
+        return tfm_weight_f32(g, s->bias, &w->bias, err);
+    case TFM_OP_MOE_FFN: return prepare_all_experts(p, s, w, err);
     case TFM_OP_ATTEND: return tfm_weight_f32(g, s->extra, &w->extra, err);
     case TFM_OP_ROPE: return find_rope_table(p, s, &w->rope_table, err);
     default: return TFM_OK;
@@ -78,6 +134,8 @@ tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *
 }
 
 void tfm_cpu_weights_free(cpu_weights *w) {
+    for (int i = 0; w->expert != NULL && i < 3; i++) tfm_free(w->expert[i].memory);
+    tfm_free(w->expert);
     tfm_free(w->memory);
     tfm_free(w->weight);
     tfm_free(w->bias);

@@ -46,8 +46,10 @@ static tfm_status prepare_step(ref_weights *w, const tfm_graph *g, const tfm_ste
                                tfm_error *err) {
     TFM_TRY(tfm_step_supported(NULL, g, s, err));
     if (s->op == TFM_OP_LINEAR) TFM_TRY(prepare_matrix(w, g->weight[s->weight].tensor, err));
-    if (s->op == TFM_OP_NORM) TFM_TRY(tfm_weight_f32(g, s->weight, &w->weight, err));
-    if (s->op == TFM_OP_NORM || s->op == TFM_OP_LINEAR) {
+    if (s->op == TFM_OP_NORM || s->op == TFM_OP_MOE_ROUTE) {
+        TFM_TRY(tfm_weight_f32(g, s->weight, &w->weight, err));
+    }
+    if (s->op == TFM_OP_NORM || s->op == TFM_OP_LINEAR || s->op == TFM_OP_MOE_ROUTE) {
         TFM_TRY(tfm_weight_f32(g, s->bias, &w->bias, err));
     }
     if (s->op == TFM_OP_ATTEND) TFM_TRY(tfm_weight_f32(g, s->extra, &w->extra, err));
@@ -124,6 +126,8 @@ static tfm_status run_step(ref_call *c) {
     case TFM_OP_GATHER: return tfm_ref_gather(c);
     case TFM_OP_LINEAR: return tfm_ref_linear(c);
     case TFM_OP_ATTEND: return tfm_ref_attend(c);
+    case TFM_OP_MOE_ROUTE: return tfm_ref_route(c);
+    case TFM_OP_MOE_FFN: return tfm_ref_experts(c);
     case TFM_OP_NORM: tfm_ref_norm(c); break;
     case TFM_OP_SPLIT: tfm_ref_split(c); break;
     case TFM_OP_CONCAT: tfm_ref_concat(c); break;

@@ -1,6 +1,7 @@
 /* ref_internal.h - the reference backend: steps as plain functions over whole [rows, width] values.
  *
- * Shared by ref.c (plans, batches), ref_steps.c (row-wise steps), ref_linear.c, ref_attend.c. */
+ * Shared by ref.c (plans, batches), ref_steps.c (row-wise steps), ref_linear.c, ref_attend.c,
+ * ref_experts.c. */
 #ifndef TFM_REF_INTERNAL_H
 #define TFM_REF_INTERNAL_H
 
@@ -10,8 +11,8 @@
 typedef struct ref_weights {
     tfm_tensor matrix;   /* linear: [out, in], layout rows */
     void *matrix_memory; /* owned when the tensor had to be unpacked, else NULL */
-    float *weight;       /* norm */
-    float *bias;         /* norm, linear */
+    float *weight;       /* norm, router */
+    float *bias;         /* norm, linear, router */
     float *extra;        /* attention sinks */
 } ref_weights;
 
@@ -55,5 +56,8 @@ void tfm_ref_rope(const ref_call *c);
 void tfm_ref_elementwise(const ref_call *c); /* activation multiply add scale clip softcap */
 tfm_status tfm_ref_linear(const ref_call *c) TFM_MUST_CHECK;
 tfm_status tfm_ref_attend(const ref_call *c) TFM_MUST_CHECK;
+tfm_status tfm_ref_route(const ref_call *c) TFM_MUST_CHECK;
+tfm_status tfm_ref_experts(const ref_call *c) TFM_MUST_CHECK;
+double tfm_ref_activation(tfm_activation kind, double x);
 
 #endif

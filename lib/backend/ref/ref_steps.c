@@ -106,7 +106,7 @@ void tfm_ref_rope(const ref_call *c) {
     }
 }
 
-static double activation(tfm_activation kind, double x) {
+double tfm_ref_activation(tfm_activation kind, double x) {
     switch (kind) {
     case TFM_ACT_SILU: return x / (1.0 + tfm_exp(-x));
     case TFM_ACT_GELU: return 0.5 * x * (1.0 + tfm_erf(x * 0.70710678118654752));
@@ -123,7 +123,7 @@ static double activation(tfm_activation kind, double x) {
 
 static double elementwise(const tfm_step *s, double a, double b) {
     switch (s->op) {
-    case TFM_OP_ACTIVATION: return activation(s->u.activation, a);
+    case TFM_OP_ACTIVATION: return tfm_ref_activation(s->u.activation, a);
     case TFM_OP_MULTIPLY: return a * b;
     case TFM_OP_ADD: return a + b;
     case TFM_OP_SCALE: return a * (double)s->u.scale;

@@ -1,0 +1,297 @@
+/* cpu_experts.c - mixture of experts on the thread pool.
+ *
+ *     route: logits by the f32 linear kernel; then, row by row, the choice and the softmax:
+ *            total = sum of exp(l - max), experts ascending (over the chosen: slots ascending)
+ *     ffn:   (row, slot) pairs sorted by expert -> gate, up -> f, multiply -> down
+ *            out[r] = 0; for slots ascending: out[r] = out[r] + weight * y
+ *
+ * Rows that go to one expert share the decoding of its weights, as rows of a linear do; each one's
+ * numbers are its own, so how the router deals a batch changes no bit. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/cpu/cpu_internal.h"
+
+enum { PANELS_EACH = 4, PAIRS_EACH = 8 };
+
+static const tfm_cpu_kernels *kernels(const cpu_run *run) {
+    return run->plan->be->kernels;
+}
+
+static size_t pieces(size_t total, size_t each) {
+    return (total + each - 1) / each;
+}
+
+/* Takes the next n * size bytes of the plan's scratch, or (mem NULL) only counts them. */
+static void *carve(uint8_t *mem, size_t *at, size_t n, size_t size) {
+    void *p = mem != NULL ? mem + *at : NULL;
+    *at += (n * size + 63) / 64 * 64;
+    return p;
+}
+
+static tfm_status reserve(cpu_plan *p, size_t bytes, tfm_error *err) {
+    void *mem;
+    if (bytes <= p->expert_cap) return TFM_OK;
+    TFM_TRY(tfm_alloc_aligned(&mem, 64, bytes, 1, err));
+    tfm_free(p->expert_scratch);
+    p->expert_scratch = mem;
+    p->expert_cap = bytes;
+    return TFM_OK;
+}
+
+/* ---- routing ---- */
+
+typedef struct route_job {
+    const cpu_run *run;
+    const tfm_step *step;
+    tfm_cpu_linear args; /* out: logits [rows, experts] */
+    uint32_t n_panels;
+    float *work;        /* [rows, experts] */
+    float *id, *weight; /* [rows, used] */
+} route_job;
+
+/* A NaN counts as largest, so that it is chosen and seen. */
+static bool larger(float a, float b) {
+    return a > b || (isnan(a) && !isnan(b));
+}
+
+/* The `used` largest logits, falling; the lowest expert of equal ones. work[e] marks the taken. */
+static void choose(const float *logit, float *work, uint32_t n, uint32_t used, float *id) {
+    memset(work, 0, n * sizeof *work);
+    for (uint32_t i = 0; i < used; i++) {
+        uint32_t best = n;
+        for (uint32_t e = 0; e < n; e++) {
+            if (work[e] > 0.0f) continue;
+            if (best == n || larger(logit[e], logit[best])) best = e;
+        }
+        work[best] = 1.0f;
+        id[i] = (float)best;
+    }
+}
+
+static void route_row(const route_job *j, uint32_t row) {
+    const uint32_t n = j->args.n_out, used = j->step->u.route.used;
+    const float *logit = j->args.out + (size_t)row * n;
+    float *work = j->work + (size_t)row * n;
+    float *id = j->id + (size_t)row * used, *weight = j->weight + (size_t)row * used;
+    float total = 0.0f;
+    choose(logit, work, n, used, id);
+    const float max = logit[(uint32_t)id[0]];
+    for (uint32_t e = 0; e < n; e++) work[e] = logit[e] - max;
+    kernels(j->run)->exp(n, work, work);
+    if (j->step->u.route.softmax_after || j->step->u.route.renormalise) {
+        for (uint32_t i = 0; i < used; i++) total = total + work[(uint32_t)id[i]];
+    } else {
+        for (uint32_t e = 0; e < n; e++) total = total + work[e];
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        weight[i] = work[(uint32_t)id[i]] / total * j->step->u.route.scale;
+    }
+}
+
+static void route_piece(void *arg, size_t piece, unsigned worker) {
+    const route_job *j = arg;
+    const uint32_t row = (uint32_t)piece * TFM_LINEAR_ROWS, left = j->run->n_rows - row;
+    const uint32_t end = row + (left < TFM_LINEAR_ROWS ? left : TFM_LINEAR_ROWS);
+    (void)worker;
+    for (uint32_t p = 0; p < j->n_panels; p++) kernels(j->run)->linear(&j->args, p, row, end);
+    for (uint32_t r = row; r < end; r++) route_row(j, r);
+}
+
+tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
+    cpu_plan *p = run->plan;
+    const cpu_weights *w = cpu_step_weights(p, s);
+    const tfm_tensor *t = p->base.range.graph->weight[s->weight].tensor;
+    const size_t n = (size_t)run->n_rows * t->dims[0];
+    size_t bytes = 0;
+    carve(NULL, &bytes, 2 * n, sizeof(float));
+    TFM_TRY(reserve(p, bytes, run->err));
+    float *logits = (float *)(void *)p->expert_scratch;
+    route_job j = {.run = run, .step = s, .n_panels = w->n_panels, .work = logits + n};
+    j.args = (tfm_cpu_linear){.type = TFM_F32,
+                              .w = w->panels,
+                              .panel_bytes = w->panel_bytes,
+                              .k = t->dims[1],
+                              .n_out = t->dims[0],
+                              .bias = w->bias,
+                              .act = (const uint8_t *)p->value[s->in[0]],
+                              .act_stride = t->dims[1] * sizeof(float),
+                              .out = logits};
+    j.id = p->value[s->out[0]];
+    j.weight = p->value[s->out[1]];
+    tfm_pool_run(p->be->pool, pieces(run->n_rows, TFM_LINEAR_ROWS), route_piece, &j);
+    return TFM_OK;
+}
+
+/* ---- the experts ---- */
+
+typedef struct expert_job {
+    const cpu_run *run;
+    const tfm_step *step;
+    uint32_t used, n_pairs, n_experts, ffn, width;
+    uint32_t *first;  /* [experts + 1]: pairs of expert e are [first[e], first[e + 1]) */
+    uint32_t *active; /* [experts]: those that have pairs */
+    uint32_t n_active;
+    uint32_t *row;    /* [pairs]: row of the batch */
+    uint32_t *pair;   /* [rows, used]: where a slot's pair stands */
+    float *gate, *up; /* [pairs, ffn] */
+    float *y;         /* [pairs, width out] */
+    uint8_t *act;     /* [pairs] of act_stride */
+    /* the linear that runs */
+    const cpu_expert_matrix *w;
+    tfm_cpu_linear args;
+    const float *src; /* [rows or pairs, k] */
+    bool by_row;      /* src has a row for each row of the batch, else for each pair */
+} expert_job;
+
+static void prepare_piece(void *arg, size_t piece, unsigned worker) {
+    const expert_job *j = arg;
+    const tfm_cpu_linear *a = &j->args;
+    const uint32_t from = (uint32_t)piece * PAIRS_EACH;
+    (void)worker;
+    for (uint32_t i = from; i < from + PAIRS_EACH && i < j->n_pairs; i++) {
+        const float *x = j->src + (size_t)(j->by_row ? j->row[i] : i) * a->k;
+        uint8_t *to = j->act + i * a->act_stride;
+        if (kernels(j->run)->act_bytes(a->type, a->k) == 0)
+            memcpy(to, x, a->k * sizeof *x);
+        else
+            kernels(j->run)->prepare(a->type, a->k, x, to);
+    }
+}
+
+/* Some panels of one expert, all its pairs. */
+static void linear_piece(void *arg, size_t piece, unsigned worker) {
+    const expert_job *j = arg;
+    const size_t each = pieces(j->w->n_panels, PANELS_EACH);
+    const uint32_t e = j->active[piece / each], first = (uint32_t)(piece % each) * PANELS_EACH;
+    tfm_cpu_linear a = j->args;
+    (void)worker;
+    a.w = j->w->panels + (size_t)e * j->w->n_panels * j->w->panel_bytes;
+    for (uint32_t row = j->first[e]; row < j->first[e + 1]; row += TFM_LINEAR_ROWS) {
+        const uint32_t left = j->first[e + 1] - row;
+        const uint32_t end = row + (left < TFM_LINEAR_ROWS ? left : TFM_LINEAR_ROWS);
+        for (uint32_t p = first; p < first + PANELS_EACH && p < j->w->n_panels; p++) {
+            kernels(j->run)->linear(&a, p, row, end);
+        }
+    }
+}
+
+/* Bytes of one prepared row for the weight t, whose last dim is k. */
+static size_t act_stride(const cpu_run *run, const tfm_tensor *t) {
+    const size_t bytes = kernels(run)->act_bytes(t->dtype, t->dims[2]);
+    return ((bytes > 0 ? bytes : t->dims[2] * sizeof(float)) + 63) / 64 * 64;
+}
+
+/* out [pairs, n_out] = each pair's expert of weight `id` times its row of src. part: its place among
+ * the step's three matrices. */
+static void expert_linear(expert_job *j, int part, int id, const float *src, bool by_row,
+                          float *out) {
+    const tfm_tensor *t = j->run->plan->base.range.graph->weight[id].tensor;
+    tfm_pool *pool = j->run->plan->be->pool;
+    j->w = &cpu_step_weights(j->run->plan, j->step)->expert[part];
+    j->src = src;
+    j->by_row = by_row;
+    j->args = (tfm_cpu_linear){.type = t->dtype,
+                               .panel_bytes = j->w->panel_bytes,
+                               .k = t->dims[2],
+                               .n_out = t->dims[1],
+                               .act = j->act,
+                               .act_stride = act_stride(j->run, t),
+                               .out = out};
+    tfm_pool_run(pool, pieces(j->n_pairs, PAIRS_EACH), prepare_piece, j);
+    tfm_pool_run(pool, j->n_active * pieces(j->w->n_panels, PANELS_EACH), linear_piece, j);
+}
+
+static void activate_piece(void *arg, size_t piece, unsigned worker) {
+    const expert_job *j = arg;
+    const tfm_step f = {.op = TFM_OP_ACTIVATION, .u = {.activation = j->step->u.activation}};
+    const tfm_step times = {.op = TFM_OP_MULTIPLY};
+    const size_t from = piece * PAIRS_EACH, left = j->n_pairs - from;
+    const size_t n = (left < PAIRS_EACH ? left : PAIRS_EACH) * j->ffn, at = from * j->ffn;
+    float *gate = j->gate + at, *up = j->up + at;
+    (void)worker;
+    if (j->step->weight == TFM_NONE) {
+        kernels(j->run)->elementwise(&f, n, up, NULL, gate);
+        return;
+    }
+    kernels(j->run)->elementwise(&f, n, gate, NULL, gate);
+    kernels(j->run)->elementwise(&times, n, gate, up, gate);
+}
+
+static void sum_piece(void *arg, size_t piece, unsigned worker) {
+    const expert_job *j = arg;
+    const cpu_plan *p = j->run->plan;
+    const size_t from = piece * PAIRS_EACH;
+    (void)worker;
+    for (size_t r = from; r < from + PAIRS_EACH && r < j->run->n_rows; r++) {
+        float *out = p->value[j->step->out[0]] + r * j->width;
+        memset(out, 0, j->width * sizeof *out);
+        for (uint32_t s = 0; s < j->used; s++) {
+            const float weight = p->value[j->step->in[2]][r * j->used + s];
+            const float *y = j->y + (size_t)j->pair[r * j->used + s] * j->width;
+            for (uint32_t i = 0; i < j->width; i++) out[i] = out[i] + weight * y[i];
+        }
+    }
+}
+
+/* Deals the (row, slot) pairs to their experts, rows ascending within each. */
+static void deal(expert_job *j) {
+    const float *id = j->run->plan->value[j->step->in[1]];
+    memset(j->first, 0, (j->n_experts + 1) * sizeof *j->first);
+    for (uint32_t i = 0; i < j->n_pairs; i++) j->first[tfm_expert_id(id[i], j->n_experts) + 1]++;
+    j->n_active = 0;
+    for (uint32_t e = 0; e < j->n_experts; e++) {
+        if (j->first[e + 1] > 0) j->active[j->n_active++] = e;
+        j->first[e + 1] += j->first[e];
+    }
+    for (uint32_t i = 0; i < j->n_pairs; i++) { /* first[e] moves to the end of e's pairs */
+        const uint32_t e = tfm_expert_id(id[i], j->n_experts);
+        j->row[j->first[e]] = i / j->used;
+        j->pair[i] = j->first[e]++;
+    }
+    memmove(j->first + 1, j->first, j->n_experts * sizeof *j->first);
+    j->first[0] = 0;
+}
+
+/* Memory for all pairs, out of the plan's scratch; twice: once to count. */
+static size_t lay_out(expert_job *j, uint8_t *mem, size_t stride) {
+    size_t at = 0;
+    j->first = carve(mem, &at, (size_t)j->n_experts + 1, sizeof(uint32_t));
+    j->active = carve(mem, &at, j->n_experts, sizeof(uint32_t));
+    j->row = carve(mem, &at, j->n_pairs, sizeof(uint32_t));
+    j->pair = carve(mem, &at, j->n_pairs, sizeof(uint32_t));
+    j->gate = carve(mem, &at, (size_t)j->n_pairs * j->ffn, sizeof(float));
+    j->up = carve(mem, &at, (size_t)j->n_pairs * j->ffn, sizeof(float));
+    j->y = carve(mem, &at, (size_t)j->n_pairs * j->width, sizeof(float));
+    j->act = carve(mem, &at, j->n_pairs, stride);
+    return at;
+}
+
+tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) {
+    cpu_plan *p = run->plan;
+    const tfm_graph *g = p->base.range.graph;
+    const tfm_tensor *up = g->weight[s->bias].tensor, *down = g->weight[s->extra].tensor;
+    const uint32_t used = cpu_width(p, s->in[1]);
+    if (run->n_rows > UINT32_MAX / used) {
+        return tfm_fail(run->err, TFM_NOMEM, "%u rows are too many", run->n_rows);
+    }
+    expert_job j = {.run = run, .step = s, .used = used, .n_pairs = run->n_rows * used};
+    j.n_experts = up->dims[0];
+    j.ffn = up->dims[1];
+    j.width = down->dims[1];
+    size_t stride = act_stride(run, up);
+    if (act_stride(run, down) > stride) stride = act_stride(run, down);
+    if (s->weight != TFM_NONE && act_stride(run, g->weight[s->weight].tensor) > stride) {
+        stride = act_stride(run, g->weight[s->weight].tensor);
+    }
+    TFM_TRY(reserve(p, lay_out(&j, NULL, stride), run->err));
+    lay_out(&j, p->expert_scratch, stride);
+    deal(&j);
+    const float *x = p->value[s->in[0]];
+    if (s->weight != TFM_NONE) expert_linear(&j, 0, s->weight, x, true, j.gate);
+    expert_linear(&j, 1, s->bias, x, true, j.up);
+    tfm_pool_run(p->be->pool, pieces(j.n_pairs, PAIRS_EACH), activate_piece, &j);
+    expert_linear(&j, 2, s->extra, j.gate, false, j.y);
+    tfm_pool_run(p->be->pool, pieces(run->n_rows, PAIRS_EACH), sum_piece, &j);
+    return TFM_OK;
+}

@@ -1,0 +1,135 @@
+/* ref_experts.c - mixture of experts: which experts a row goes to, and what they make of it.
+ *
+ *     route: l[e] = sum_k W[e,k] x[k] (+ b[e]); the `used` largest, ties to the lower expert
+ *            p = softmax over all experts, or over the chosen ones
+ *            weight[s] = scale p[s] (/ sum of the chosen p)
+ *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x), e = id[s];
+ *            without a gate f(up_e x)
+ *
+ * Slots stand by falling logit. The router is never rounded below f32. */
+#include <math.h>
+
+#include "backend/math_internal.h"
+#include "backend/ref/ref_internal.h"
+
+/* A NaN counts as largest, so that it is chosen and seen. */
+static bool larger(double a, double b) {
+    return a > b || (isnan(a) && !isnan(b));
+}
+
+/* The largest logit that is not taken; the lowest expert of equal ones. */
+static uint32_t choose(const double *logit, uint32_t n, const bool *taken) {
+    uint32_t best = n;
+    for (uint32_t e = 0; e < n; e++) {
+        if (!taken[e] && (best == n || larger(logit[e], logit[best]))) best = e;
+    }
+    return best;
+}
+
+/* One row. logit: [n]; id, weight: [used]. */
+static void route_row(const tfm_step *s, const double *logit, uint32_t n, bool *taken, float *id,
+                      float *weight) {
+    const uint32_t used = s->u.route.used;
+    double all = 0.0, chosen = 0.0, max = -INFINITY;
+    for (uint32_t e = 0; e < n; e++) taken[e] = false;
+    for (uint32_t i = 0; i < used; i++) {
+        const uint32_t e = choose(logit, n, taken);
+        taken[e] = true;
+        id[i] = (float)e;
+        if (i == 0) max = logit[e];
+    }
+    for (uint32_t e = 0; e < n; e++) {
+        all += tfm_exp(logit[e] - max);
+        if (taken[e]) chosen += tfm_exp(logit[e] - max);
+    }
+    const bool over_chosen = s->u.route.softmax_after || s->u.route.renormalise;
+    for (uint32_t i = 0; i < used; i++) {
+        const double p = tfm_exp(logit[(uint32_t)id[i]] - max) / (over_chosen ? chosen : all);
+        weight[i] = (float)(p * (double)s->u.route.scale);
+    }
+}
+
+tfm_status tfm_ref_route(const ref_call *c) {
+    const uint32_t n = c->plan->base.range.graph->weight[c->step->weight].tensor->dims[0];
+    const uint32_t k = ref_width_in(c, 0), used = c->step->u.route.used;
+    void *logit = NULL, *taken = NULL;
+    tfm_status st = tfm_alloc(&logit, n, sizeof(double), c->err);
+    if (st == TFM_OK) st = tfm_alloc(&taken, n, sizeof(bool), c->err);
+    for (uint32_t r = 0; st == TFM_OK && r < c->n_rows; r++) {
+        for (uint32_t e = 0; e < n; e++) {
+            double sum = 0.0;
+            for (uint32_t i = 0; i < k; i++) {
+                sum += (double)c->w->weight[(size_t)e * k + i] * c->in[0][(size_t)r * k + i];
+            }
+            ((double *)logit)[e] = c->w->bias != NULL ? sum + c->w->bias[e] : sum;
+        }
+        route_row(c->step, logit, n, taken, c->out[0] + (size_t)r * used,
+                  c->out[1] + (size_t)r * used);
+    }
+    tfm_free(logit);
+    tfm_free(taken);
+    return st;
+}
+
+/* y = W_e x: matrix e of a tensor [experts, out, in], one row. */
+static tfm_status expert_linear(const ref_call *c, int weight, uint32_t e, const float *x,
+                                float *y) {
+    const tfm_tensor *t = c->plan->base.range.graph->weight[weight].tensor;
+    ref_weights w = {.matrix = *t};
+    w.matrix.rank = 2;
+    w.matrix.dims[0] = t->dims[1];
+    w.matrix.dims[1] = t->dims[2];
+    w.matrix.bytes = t->bytes / t->dims[0];
+    w.matrix.data = (const unsigned char *)t->data + e * w.matrix.bytes;
+    const ref_call one = {.plan = c->plan,
+                          .step = c->step,
+                          .w = &w,
+                          .batch = c->batch,
+                          .n_rows = 1,
+                          .in = {x},
+                          .out = {y},
+                          .err = c->err};
+    return tfm_ref_linear(&one);
+}
+
+/* One row, one slot: y [width out]; inner: [2, ffn]. */
+static tfm_status run_expert(const ref_call *c, uint32_t e, const float *x, float *inner,
+                             uint32_t ffn, float *y) {
+    const tfm_step *s = c->step;
+    float *gate = inner, *up = inner + ffn;
+    TFM_TRY(expert_linear(c, s->bias, e, x, up));
+    if (s->weight != TFM_NONE) TFM_TRY(expert_linear(c, s->weight, e, x, gate));
+    for (uint32_t i = 0; i < ffn; i++) {
+        const double a =
+            tfm_ref_activation(s->u.activation, s->weight != TFM_NONE ? gate[i] : up[i]);
+        gate[i] = s->weight != TFM_NONE ? (float)a * up[i] : (float)a;
+    }
+    return expert_linear(c, s->extra, e, gate, y);
+}
+
+tfm_status tfm_ref_experts(const ref_call *c) {
+    const tfm_tensor *up = c->plan->base.range.graph->weight[c->step->bias].tensor;
+    const uint32_t ffn = up->dims[1], width = ref_width_out(c, 0), used = ref_width_in(c, 1);
+    void *inner = NULL, *y = NULL, *sum = NULL;
+    tfm_status st = tfm_alloc(&inner, 2 * (size_t)ffn, sizeof(float), c->err);
+    if (st == TFM_OK) st = tfm_alloc(&y, width, sizeof(float), c->err);
+    if (st == TFM_OK) st = tfm_alloc(&sum, width, sizeof(double), c->err);
+    for (uint32_t r = 0; st == TFM_OK && r < c->n_rows; r++) {
+        for (uint32_t i = 0; i < width; i++) ((double *)sum)[i] = 0.0;
+        for (uint32_t s = 0; st == TFM_OK && s < used; s++) {
+            const size_t at = (size_t)r * used + s;
+            const uint32_t e = tfm_expert_id(c->in[1][at], up->dims[0]);
+            st = run_expert(c, e, c->in[0] + (size_t)r * up->dims[2], inner, ffn, y);
+            for (uint32_t i = 0; st == TFM_OK && i < width; i++) {
+                ((double *)sum)[i] += (double)c->in[2][at] * ((float *)y)[i];
+            }
+        }
+        for (uint32_t i = 0; st == TFM_OK && i < width; i++) {
+            c->out[0][(size_t)r * width + i] = (float)((double *)sum)[i];
+        }
+    }
+    tfm_free(inner);
+    tfm_free(y);
+    tfm_free(sum);
+    return st;
+}
