@@ -121,3 +121,28 @@ END
     pipe "tfm-show --ascii '$streams/good-tokens.tfms'"
     status_is 2
 }
+
+@test "heat: rows that follow each other are one picture; a head's row is as long as there are keys" {
+    local x='{"type":"tensor","group":1,"name":"p","position":'
+    printf '%s\n' "${x}0,\"shape\":[1,2,1],\"data\":[[[1],[0]]]}" \
+        '{"type":"tensor","name":"other","shape":[1,1],"data":[[5]]}' \
+        "${x}1,\"shape\":[1,2,2],\"data\":[[[0.5,0.5],[1,0]]]}" \
+        "${x}9,\"shape\":[1,2,1],\"data\":[[[1],[1]]]}" >"$in"
+    pipe 'tfm-import --kind tensor | tfm-show --heat --ascii'
+    same "$out" - <<'END'
+record 0 p group 1 at 0, 0 of 2: 2 x 2, from 0 to 1
+|@@  |
+|++++|
+record 0 p group 1 at 0, 1 of 2: 2 x 2, from 0 to 1
+|    |
+|@@  |
+record 3 p group 1 at 9, 0 of 2: 1 x 1, from 1 to 1
+|  |
+record 3 p group 1 at 9, 1 of 2: 1 x 1, from 1 to 1
+|  |
+record 1 other group 0 at 0: 1 x 1, from 5 to 5
+|  |
+END
+    pipe 'tfm-import --kind tensor | tfm-select -g 1 --pos 0-1 | tfm-show --pgm'
+    printf 'P5\n5 2\n255\n\377\0\377\0\0\x80\x80\377\377\0' | same "$out" -
+}

@@ -43,7 +43,8 @@ typedef struct show {
     tfm_cli cli;
     FILE *out;
     int form; /* OPT_*, 0 for the form for people */
-    show_heat_options heat;
+    show_heat_options picture;
+    show_heat *heat;
     size_t n_streams;
     show_ids *ids;
     /* --pieces: the vocabulary of the present stream */
@@ -112,8 +113,8 @@ static tfm_status show_record(show *s, const tfm_record *rec, const void *payloa
     case OPT_PIECES:
         if (show_is_tokens(rec)) show_pieces(s->out, s->vocab, rec, payload);
         return TFM_OK;
-    case OPT_HEAT: return show_heat(s->out, rec, payload, &s->heat, err);
-    case OPT_PGM: return show_pgm(s->out, rec, payload, err);
+    case OPT_HEAT:
+    case OPT_PGM: return show_heat_add(s->heat, s->out, rec, payload, err);
     case OPT_TEXT:
         if (rec->type != TFM_REC_TEXT || !payload) return TFM_OK;
         fwrite(payload, 1, (size_t)rec->bytes, s->out);
@@ -152,6 +153,7 @@ static tfm_status show_streams(show *s, tfm_reader *r, const char *name, tfm_err
         TFM_TRY(show_header(s, tfm_reader_header(r), name, err));
         st = show_records(s, r, err);
         if (s->form == OPT_IDS) show_ids_end(s->ids, s->out);
+        if (st == TFM_DONE) show_heat_end(s->heat, s->out);
         if (st != TFM_DONE) return st;
     }
     return st == TFM_DONE ? TFM_OK : st;
@@ -171,9 +173,9 @@ static tfm_status show_file(show *s, const char *path, tfm_error *err) {
 
 static void take_option(show *s, int c) {
     switch (c) {
-    case OPT_ASCII: s->heat.ascii = true; break;
-    case OPT_COLOUR: s->heat.colour = true; break;
-    case OPT_WIDTH: s->heat.width = tfm_cli_u32(&s->cli, 10, 10000); break;
+    case OPT_ASCII: s->picture.ascii = true; break;
+    case OPT_COLOUR: s->picture.colour = true; break;
+    case OPT_WIDTH: s->picture.width = tfm_cli_u32(&s->cli, 10, 10000); break;
     default:
         if (s->form != 0 && s->form != c)
             tfm_cli_usage(&s->cli, "%s: only one form can be asked for", s->cli.opt);
@@ -182,9 +184,9 @@ static void take_option(show *s, int c) {
 }
 
 static void check_options(show *s) {
-    if (s->form != OPT_HEAT && (s->heat.ascii || s->heat.colour || s->heat.width != 80))
+    if (s->form != OPT_HEAT && (s->picture.ascii || s->picture.colour || s->picture.width != 80))
         tfm_cli_usage(&s->cli, "--ascii, --colour and --width are for --heat");
-    if (s->heat.ascii && s->heat.colour)
+    if (s->picture.ascii && s->picture.colour)
         tfm_cli_usage(&s->cli, "--ascii and --colour: only one can be asked for");
     if (s->form == OPT_PGM && !s->cli.output && isatty(STDOUT_FILENO))
         tfm_cli_usage(&s->cli,
@@ -192,7 +194,7 @@ static void check_options(show *s) {
 }
 
 int main(int argc, char **argv) {
-    show s = {.heat.width = 80};
+    show s = {.picture.width = 80};
     tfm_error err = {0}, closing;
     char **files;
 
@@ -202,6 +204,8 @@ int main(int argc, char **argv) {
     int n = tfm_cli_operands(&s.cli, &files);
     tfm_status st = tfm_cli_open_text(&s.cli, &s.out, &err);
     if (st == TFM_OK) st = show_ids_new(&s.ids, &err);
+    s.picture.pgm = s.form == OPT_PGM;
+    if (st == TFM_OK) st = show_heat_new(&s.heat, &s.picture, &err);
     if (st == TFM_OK && s.form == OPT_TSV) show_columns_tsv(s.out);
     if (st == TFM_OK && n == 0) st = show_file(&s, NULL, &err);
     for (int i = 0; i < n && st == TFM_OK; i++) st = show_file(&s, files[i], &err);
@@ -210,6 +214,7 @@ int main(int argc, char **argv) {
         st = closed;
         err = closing;
     }
+    show_heat_free(s.heat);
     show_ids_free(s.ids);
     forget_vocab(&s);
     return tfm_cli_finish(&s.cli, st, NULL, &err);

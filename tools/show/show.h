@@ -53,15 +53,18 @@ bool show_is_tokens(const tfm_record *rec);
 /* ---- heat.c: tensors as pictures ---- */
 
 typedef struct show_heat_options {
+    bool pgm;           /* images; else text */
     bool ascii, colour; /* neither: Unicode shades */
     uint32_t width;     /* columns of the terminal */
 } show_heat_options;
-/* Draws each matrix of a tensor (the last two dimensions); other records give nothing. TFM_LIMIT:
- * too many values. */
-tfm_status show_heat(FILE *out, const tfm_record *rec, const void *payload,
-                     const show_heat_options *o, tfm_error *err) TFM_MUST_CHECK;
-/* The tensor as one PGM image (P5, 8 bits), its matrices in a grid. */
-tfm_status show_pgm(FILE *out, const tfm_record *rec, const void *payload,
-                    tfm_error *err) TFM_MUST_CHECK;
+typedef struct show_heat show_heat;
+tfm_status show_heat_new(show_heat **out, const show_heat_options *o,
+                         tfm_error *err) TFM_MUST_CHECK;
+void show_heat_free(show_heat *h);
+/* Takes a record; draws what it completes. TFM_LIMIT: too many values for a picture. */
+tfm_status show_heat_add(show_heat *h, FILE *out, const tfm_record *rec, const void *payload,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* The stream ended: draws what is left. */
+void show_heat_end(show_heat *h, FILE *out);
 
 #endif
