@@ -212,13 +212,16 @@ enum {
     TFM_OPTION_SCALE,
     TFM_OPTION_AT
 };
-#define TFM_OPT_PROBE                                                                              \
+#define TFM_OPT_TAPS                                                                               \
     {TFM_OPTION_TAP, "tap", "GLOB", "write these values of the model to --tap-out; may repeat"},   \
         {TFM_OPTION_TAP_OUT, "tap-out", "FILE|FD",                                                 \
          "where taps go: a file, or an open descriptor"},                                          \
-        {TFM_OPTION_LIST_TAPS, "list-taps", NULL, "list the values that have a name, and exit"},   \
-        {TFM_OPTION_ABLATE, "ablate", "GLOB",                                                      \
-         "set these values, or blk.N.head.H, to zero; may repeat"},                                \
+    {                                                                                              \
+        TFM_OPTION_LIST_TAPS, "list-taps", NULL, "list the values that have a name, and exit"      \
+    }
+#define TFM_OPT_EDITS                                                                              \
+    {TFM_OPTION_ABLATE, "ablate", "GLOB",                                                          \
+     "set these values, or blk.N.head.H, to zero; may repeat"},                                    \
         {TFM_OPTION_MEAN, "mean", "FILE",                                                          \
          "--ablate sets the mean of FILE's rows instead of zero"},                                 \
         {TFM_OPTION_SKIP, "skip", "GLOB", "leave out blk.N, blk.N.attn or blk.N.ffn; may repeat"}, \
@@ -230,6 +233,8 @@ enum {
         TFM_OPTION_AT, "at", "A-B",                                                                \
             "--ablate and --steer act on positions A to B only (default: all)"                     \
     }
+
+#define TFM_OPT_PROBE TFM_OPT_TAPS, TFM_OPT_EDITS
 
 /* Takes the present option if it is one of TFM_OPT_PROBE. */
 bool tfm_cli_probe_take(tfm_cli *c, int option);

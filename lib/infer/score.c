@@ -49,6 +49,7 @@ struct tfm_scorer {
     uint32_t *position;    /* [rows] */
     uint32_t *row_start;   /* [sequences + 1] */
     const uint32_t **page; /* [sequences] */
+    uint32_t *group;       /* [sequences] */
     tfm_seq *finished;     /* [n_finished]: windows whose last rows are in this batch */
     uint32_t n_finished;
     uint32_t *out_row; /* [rows] */
@@ -88,6 +89,7 @@ void tfm_scorer_free(tfm_scorer *s) {
     tfm_free(s->position);
     tfm_free(s->row_start);
     tfm_free((void *)s->page);
+    tfm_free(s->group);
     tfm_free(s->finished);
     tfm_free(s->out_row);
     tfm_free(s->owner);
@@ -102,6 +104,7 @@ static tfm_status alloc_batch(tfm_scorer *s, tfm_error *err) {
     TFM_TRY(tfm_alloc((void **)&s->position, rows, sizeof *s->position, err));
     TFM_TRY(tfm_alloc((void **)&s->row_start, seqs + 1, sizeof *s->row_start, err));
     TFM_TRY(tfm_alloc((void **)&s->page, seqs, sizeof *s->page, err));
+    TFM_TRY(tfm_alloc((void **)&s->group, seqs, sizeof *s->group, err));
     TFM_TRY(tfm_alloc((void **)&s->finished, seqs, sizeof *s->finished, err));
     TFM_TRY(tfm_alloc((void **)&s->out_row, rows, sizeof *s->out_row, err));
     return tfm_alloc((void **)&s->owner, rows, sizeof *s->owner, err);
@@ -260,6 +263,7 @@ static tfm_status add_rows(tfm_scorer *s, tfm_batch *b, text *t, uint32_t want, 
     }
     b->n_rows += n;
     s->page[b->n_seqs] = t->seq.page;
+    s->group[b->n_seqs] = t->group;
     s->row_start[++b->n_seqs] = b->n_rows;
     if (first + n < stop) return TFM_OK;
     s->finished[s->n_finished++] = t->seq;
@@ -304,6 +308,7 @@ static tfm_status step(tfm_scorer *s, tfm_error *err) {
     b.token = s->token;
     b.position = s->position;
     b.page = s->page;
+    b.group = s->group;
     b.out_row = s->out_row;
     b.n_out = s->n_out;
     b.logits = s->logits;

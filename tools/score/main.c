@@ -26,6 +26,7 @@ static const tfm_option options[] = {
     {'b', "sequences", "N", "texts in one batch at most; never changes results (default: 64)"},
     {'c', "ctx", "N", "the context (default: the model's, 4096 at most)"},
     TFM_OPT_KV,
+    TFM_OPT_EDITS,
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-score", "[options] [FILE...]",
@@ -51,6 +52,7 @@ static void set_form(tfm_cli *c, score_options *o, score_form form) {
 static void parse(tfm_cli *c, score_options *o) {
     o->from = 1;
     for (int opt; (opt = tfm_cli_next(c)) != 0;) {
+        if (tfm_cli_probe_take(c, opt)) continue;
         switch (opt) {
         case OPT_PPL: set_form(c, o, FORM_PPL); break;
         case OPT_STREAM: set_form(c, o, FORM_SCORES); break;
@@ -209,6 +211,8 @@ int main(int argc, char **argv) {
     int n_files = tfm_cli_operands(&cli, &files);
     tfm_status st = score_output_new(&r.out, &cli, o.form, &err);
     if (st == TFM_OK) st = open_given(&r, &err);
+    tfm_writer *no_taps;
+    if (st == TFM_OK) st = tfm_cli_probe_open(&cli, &o.engine.probe, &no_taps, &err);
     if (st == TFM_OK) st = tfm_load(&r.model, cli.model, &lo, &err);
     if (st == TFM_OK) st = tfm_engine_new(&r.engine, r.model, &o.engine, &err);
     if (st == TFM_OK && n_files == 0) st = run_file(&r, NULL, &err);
@@ -218,11 +222,12 @@ int main(int argc, char **argv) {
         st = closed;
         err = closing;
     }
+    tfm_engine_free(r.engine);
+    st = tfm_cli_probe_close(&cli, st, &err);
     int status = tfm_cli_finish(&cli, st, score_output_writer(r.out), &err);
     score_output_free(r.out);
     tfm_reader_free(r.given);
     if (r.given_fd > 0) close(r.given_fd);
-    tfm_engine_free(r.engine);
     tfm_model_free(r.model);
     return status;
 }
