@@ -124,7 +124,8 @@ static tfm_status take_record(probe_table *t, const char *file, const tfm_record
     size_t width = 1;
     probe_rows *e = NULL;
 
-    if (rec->rank == 0 || (rec->dtype != TFM_F32 && rec->dtype != TFM_F16 && rec->dtype != TFM_BF16))
+    if (rec->rank == 0 ||
+        (rec->dtype != TFM_F32 && rec->dtype != TFM_F16 && rec->dtype != TFM_BF16))
         return tfm_fail(err, TFM_MISMATCH, "%s: record %u, %s: %s of rank %u is no row of floats",
                         file, rec->seq, rec->name, tfm_dtype_name((tfm_dtype)rec->dtype),
                         rec->rank);

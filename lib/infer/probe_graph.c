@@ -40,10 +40,11 @@ static tfm_status add_insert(builder *b, const probe_node *n, tfm_step step, tfm
 }
 
 static tfm_status cannot_change(const char *what, const probe_node *n, tfm_error *err) {
-    return tfm_fail(err, TFM_USAGE,
-                    "%s: %s can be tapped, not changed: it is made inside attention; change q, k or "
-                    "heads",
-                    what, n->name[n->n_names - 1]);
+    return tfm_fail(
+        err, TFM_USAGE,
+        "%s: %s can be tapped, not changed: it is made inside attention; change q, k or "
+        "heads",
+        what, n->name[n->n_names - 1]);
 }
 
 /* A copy of `edit` in the arena, as a step behind the target's. */
@@ -109,8 +110,7 @@ static tfm_status find_mean(builder *b, const probe_target *t, const char *name,
         TFM_TRY(check_width(r, t->node->width, err));
         return make_vector(b, r, t->first, t->width, 1.0, out, err);
     }
-    return tfm_fail(err, TFM_MISMATCH, "--mean %s: has no rows of %s",
-                    mean->entry[0].file, name);
+    return tfm_fail(err, TFM_MISMATCH, "--mean %s: has no rows of %s", mean->entry[0].file, name);
 }
 
 static tfm_status ablate(builder *b, const probe_target *t, const char *name, tfm_error *err) {
@@ -236,10 +236,8 @@ static tfm_status patch_all(builder *b, tfm_error *err) {
         probe_target t;
         TFM_TRY(find_named(b, r, &t, err));
         sort_rows(r);
-        tfm_edit e = {.kind = TFM_EDIT_ROWS,
-                      .to = UINT32_MAX,
-                      .row = r->row,
-                      .n_rows = (size_t)r->count};
+        tfm_edit e = {
+            .kind = TFM_EDIT_ROWS, .to = UINT32_MAX, .row = r->row, .n_rows = (size_t)r->count};
         TFM_TRY(add_edit(b, &t, "--patch", e, err));
     }
     return TFM_OK;

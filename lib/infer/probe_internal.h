@@ -12,9 +12,9 @@
 typedef struct probe_rows {
     char *name;
     const char *file; /* for messages */
-    uint32_t width; /* 0: rows of different widths, as those of a pattern are */
-    double *sum;    /* [width] over all rows; mean and steer */
-    uint64_t count; /* rows */
+    uint32_t width;   /* 0: rows of different widths, as those of a pattern are */
+    double *sum;      /* [width] over all rows; mean and steer */
+    uint64_t count;   /* rows */
     /* patch only: */
     tfm_edit_row *row; /* [count]; data is NULL until the graph is made, row i is data[i] */
     float *data;       /* [count, width] */

@@ -46,7 +46,8 @@ tfm_status tfm_taps_prepare(tfm_taps *t, tfm_batch *b, tfm_error *err) {
         const probe_tap *tap = &t->tap[i];
         bool fits = tap->width ? tfm_mul_size(b->n_rows, tap->width, &need)
                                : keys <= SIZE_MAX && tfm_mul_size((size_t)keys, tap->heads, &need);
-        if (!fits) return tfm_fail(err, TFM_NOMEM, "tap %s: %u rows are too many", tap->name, b->n_rows);
+        if (!fits)
+            return tfm_fail(err, TFM_NOMEM, "tap %s: %u rows are too many", tap->name, b->n_rows);
         TFM_TRY(tfm_grow((void **)&t->kept[i], &t->cap[i], need, sizeof(float), err));
     }
     b->kept = t->kept;
