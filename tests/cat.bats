@@ -83,6 +83,17 @@ streams=$top/tests/streams
     [ "$(grep -c salvaged "$out")" -eq 1 ]
 }
 
+@test "what was salvaged stays incomplete for the stages behind: exit 4, though no group was cut" {
+    local size
+    cd "$tmp"
+    printf 'a\nb\n' | tfm-tokenize -l -o two
+    size=$(stat -c %s two)
+    for at in 300 $((size - 128)); do # before the first record, before END
+        pipe "head -c $at two | tfm-cat --salvage -q | tfm-head | tfm-detok"
+        status_is 0 4 4 4
+    done
+}
+
 @test "where no header is whole there is nothing to recover" {
     pipe "tfm-cat --salvage '$streams/bad-cut-header.tfms'"
     status_is 3

@@ -154,8 +154,9 @@ void tfm_cli_escaped(FILE *out, const char *text, size_t n);
 size_t tfm_cli_printable(const unsigned char *p, size_t n);
 /* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options
  * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
- * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). */
-tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
+ * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). Notes whether h was
+ * salvaged. */
+tfm_status tfm_cli_provenance(tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
 /* Parses JSON text with jansson (flags as for json_loadb, the result is json_decref'd by the caller).
  * TFM_FORMAT: not JSON, *why (may be NULL, a json_error_t) says where; TFM_NOMEM. Tools use this and
  * not json_loadb, which mistakes a lack of memory for bad JSON, or worse. */
@@ -168,6 +169,9 @@ tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t 
 void tfm_cli_progress(tfm_cli *c, const char *unit, uint64_t done, uint64_t total);
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
+/* Notes that a record failed if h is the header of a salvaged stream: whatever was lost with its end
+ * left no error record, and the last stage's status must tell all the same. */
+void tfm_cli_note_salvaged(tfm_cli *c, const tfm_header *h);
 /* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */
 void tfm_cli_answer_no(tfm_cli *c);
 /* Prints err (unless the status is OK or DONE), completes or removes -o, closes stdout with a

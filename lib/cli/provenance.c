@@ -84,10 +84,15 @@ static tfm_status prov_json(const tfm_cli *c, char **out, tfm_error *err) {
     return st;
 }
 
-tfm_status tfm_cli_provenance(const tfm_cli *c, tfm_header *h, tfm_error *err) {
+void tfm_cli_note_salvaged(tfm_cli *c, const tfm_header *h) {
+    if (tfm_header_get(h, "salvaged") != NULL) tfm_cli_record_failed(c);
+}
+
+tfm_status tfm_cli_provenance(tfm_cli *c, tfm_header *h, tfm_error *err) {
     char *text;
     tfm_status status;
 
+    tfm_cli_note_salvaged(c, h);
     TFM_TRY(tfm_header_set(h, "tool", c->program->name, err));
     if (c->no_prov) return TFM_OK;
     TFM_TRY(prov_json(c, &text, err));

@@ -88,7 +88,7 @@ static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error 
     return st;
 }
 
-static tfm_status to_model(const tfm_cli *c, const options *o, tfm_writer *w, tfm_error *err) {
+static tfm_status to_model(tfm_cli *c, const options *o, tfm_writer *w, tfm_error *err) {
     tfm_header *h;
     tfm_status st;
     TFM_TRY(tfm_header_new(&h, "model", err));

@@ -37,7 +37,7 @@ static void parse(tfm_cli *c, options *o) {
 }
 
 /* One stream, header to END. */
-static tfm_status read_stream(tfm_reader *r, vocab *v, groups *g, tfm_error *err) {
+static tfm_status read_stream(tfm_cli *c, tfm_reader *r, vocab *v, groups *g, tfm_error *err) {
     tfm_record rec;
     const void *payload;
     tfm_status st;
@@ -45,6 +45,7 @@ static tfm_status read_stream(tfm_reader *r, vocab *v, groups *g, tfm_error *err
     if (strcmp(tfm_header_kind(h), "tokens") != 0)
         return tfm_fail(err, TFM_MISMATCH, "the input is a stream of %s, not of tokens",
                         tfm_header_kind(h));
+    tfm_cli_note_salvaged(c, h);
     TFM_TRY(vocab_for(v, h, err));
     TFM_TRY(groups_begin(g, h, err));
     for (;;) {
@@ -69,7 +70,7 @@ static tfm_status read_file(tfm_cli *c, const char *path, vocab *v, groups *g, t
     tfm_status st = tfm_reader_new(&r, fd, name, err);
     while (st == TFM_OK) {
         st = tfm_reader_stream(r, err);
-        if (st == TFM_OK) st = read_stream(r, v, g, err);
+        if (st == TFM_OK) st = read_stream(c, r, v, g, err);
     }
     tfm_reader_free(r);
     if (fd > STDIN_FILENO) close(fd);

@@ -59,6 +59,7 @@ static tfm_status export_records(tfm_cli *cli, tfm_exporter *e, tfm_reader *r, t
 static tfm_status export_streams(tfm_cli *cli, tfm_exporter *e, tfm_reader *r, tfm_error *err) {
     tfm_status st;
     while ((st = tfm_reader_stream(r, err)) == TFM_OK) {
+        tfm_cli_note_salvaged(cli, tfm_reader_header(r));
         TFM_TRY(tfm_export_header(e, tfm_reader_header(r), err));
         st = export_records(cli, e, r, err);
         if (st != TFM_DONE) return st;

@@ -166,6 +166,7 @@ static tfm_status run_stream(run *r, tfm_reader *in, tfm_error *err) {
     if (st == TFM_OK) st = tfm_scorer_new(&s, r->engine, &r->opt->score, err);
     if (st == TFM_OK)
         st = score_output_start(r->out, tfm_reader_header(in), r->model, r->engine, vocab, err);
+    tfm_cli_note_salvaged(r->cli, tfm_reader_header(in));
     if (st == TFM_OK) st = pump(r, prompts, given, s, err);
     if (st == TFM_OK) st = end_given(r, given, err);
     if (st == TFM_OK) st = score_output_end(r->out, err);

@@ -70,7 +70,7 @@ static tfm_status open_vocab(const tfm_cli *c, tfm_model **model, tfm_vocab **ow
     return TFM_OK;
 }
 
-static tfm_status make_header(const tfm_cli *c, const options *o, const tfm_model *model,
+static tfm_status make_header(tfm_cli *c, const options *o, const tfm_model *model,
                               const tfm_vocab *v, tfm_header **out, tfm_error *err) {
     char how[64];
     TFM_TRY(tfm_header_new(out, "tokens", err));
