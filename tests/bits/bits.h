@@ -3,7 +3,8 @@
  *     for each model {f32 f16 bf16 q8_0 q4_0 q4_K} x forms, cache {f16, f32}, on one device:
  *         truth    each stream of tokens whole, alone, fused, on one thread
  *         fused    1, 3, 32 sequences, whole, by 1, 7, 64 and cut at random; threads 1, 2, 3;
- *                  weights in rows and in panels; pages in random order, forks, going back
+ *                  weights in rows and in panels; pages in random order, forks, going back;
+ *                  taps on everything, or none
  *         staged   the same through embed | attend ... | unembed with every cut of the blocks
  *         texts    generators against a plain loop, greedy and drawn
  *
@@ -33,14 +34,28 @@ static inline bits_way bits_way_of(bits_model model[2], unsigned i) {
                       .cut = &bits_cuts[i % BITS_CUTS],
                       .n_seqs = bits_widths[i % 3],
                       .threads = 1 + i % 4 % 3,
+                      .taps = i % 7 == 3 || i % 15 == 1,
                       .seed = 100 + i};
 }
 
 static inline void bits_say_where(const bits_truth *t, const bits_model *m, const bits_way *w,
                                   const char *how) {
-    printf("  in: %s %s on %s, cache %s, %s, %s, %u sequences, %u threads, seed %llu\n",
+    printf("  in: %s %s on %s, cache %s, %s, %s, %u sequences, %u threads%s, seed %llu\n",
            tfm_dtype_name(m->type), bits_form_name[m->form], t->device, tfm_dtype_name(t->kv_type),
-           how, w->cut->name, w->n_seqs, w->threads, (unsigned long long)w->seed);
+           how, w->cut->name, w->n_seqs, w->threads, w->taps ? ", tapped" : "",
+           (unsigned long long)w->seed);
+}
+
+/* Everything is tapped, or nothing. Taps change no bit. */
+static inline void bits_tap(bool on) {
+    tfm_error err;
+    tfm_probe_free(bits_probe);
+    bits_probe = NULL;
+    if (!on) return;
+    if (tfm_probe_new(&bits_probe, &err) != TFM_OK ||
+        tfm_probe_tap(bits_probe, "*", &err) != TFM_OK) {
+        ops_die("taps", &err);
+    }
 }
 
 /* All the ways of one model; `from` chooses which ones a sample takes. */
@@ -49,10 +64,12 @@ static inline void bits_check_model(bits_model model[2], const bits_truth *t, un
     for (unsigned i = from % effort->every; i < 15; i += effort->every) {
         const bits_way w = bits_way_of(model, i);
         if (w.n_seqs > 1 && t->n > 130 && !effort->long_batch) continue;
+        bits_tap(w.taps && t->n <= 130);
         if (!CHECK_INT(bits_run_fused(t, &w), 0)) bits_say_where(t, &model[0], &w, "fused");
         if (!CHECK_INT(bits_run_staged(t, &w, i / 2 % 4), 0)) {
             bits_say_where(t, &model[0], &w, "staged");
         }
+        bits_tap(false);
     }
 }
 
@@ -64,9 +81,11 @@ static inline void bits_check_texts(bits_model model[2], const bits_truth *t, un
         bits_texts_new(&x, t, model[0].model, &bits_sampling[s]);
         for (unsigned i = s; i < s + 3; i++) {
             const bits_way w = bits_way_of(model, i);
+            bits_tap(w.taps);
             if (!CHECK_INT(bits_run_generated(&x, t, &w, &bits_sampling[s]), 0)) {
                 bits_say_where(t, &model[0], &w, "generated");
             }
+            bits_tap(false);
         }
     }
 }

@@ -76,7 +76,7 @@ static inline void bits_texts_new(bits_texts *x, const bits_truth *t, tfm_model 
 
 static inline tfm_generator *bits_generator(const bits_texts *x, const bits_truth *t,
                                             const bits_way *way, const tfm_sampling *sampling,
-                                            tfm_engine *e) {
+                                            tfm_engine *e, tfm_writer *taps) {
     static const uint32_t budget[] = {0, 1, 7, 33};
     uint64_t random = way->seed;
     uint32_t order[BITS_GROUPS];
@@ -84,6 +84,7 @@ static inline tfm_generator *bits_generator(const bits_texts *x, const bits_trut
                                     .has_max_tokens = true,
                                     .max_tokens = BITS_NEW,
                                     .sequences = way->n_seqs,
+                                    .tap_out = taps,
                                     .n_samples = BITS_SAMPLES,
                                     .unordered = ops_next(&random) % 2 == 0,
                                     .row_budget = budget[ops_next(&random) % 4]};
@@ -104,7 +105,9 @@ static inline tfm_generator *bits_generator(const bits_texts *x, const bits_trut
 static inline size_t bits_run_generated(const bits_texts *x, const bits_truth *t,
                                         const bits_way *way, const tfm_sampling *sampling) {
     tfm_engine *e = bits_engine(way->model, t, way->threads, (tfm_model_range){.is_part = false});
-    tfm_generator *g = bits_generator(x, t, way, sampling, e);
+    const int tap_fd = bits_probe != NULL ? bits_memory_file() : -1;
+    tfm_writer *taps = tap_fd >= 0 ? bits_writer(tap_fd, "tensor") : NULL;
+    tfm_generator *g = bits_generator(x, t, way, sampling, e, taps);
     size_t wrong = 0, left = BITS_GROUPS * BITS_SAMPLES * BITS_NEW;
     tfm_event ev;
     tfm_status st;
@@ -119,6 +122,8 @@ static inline size_t bits_run_generated(const bits_texts *x, const bits_truth *t
     if (st != TFM_DONE) ops_die("generate", &err);
     tfm_generator_free(g);
     tfm_engine_free(e);
+    tfm_writer_free(taps);
+    if (tap_fd >= 0) close(tap_fd);
     return wrong + left;
 }
 

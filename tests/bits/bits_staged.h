@@ -9,9 +9,6 @@
 #ifndef TFM_TESTS_BITS_STAGED_H
 #define TFM_TESTS_BITS_STAGED_H
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "bits_truth.h"
 #include "infer/stage_internal.h"
 
@@ -27,12 +24,6 @@ typedef struct bits_staged {
     uint64_t random;
     size_t wrong;
 } bits_staged;
-
-static inline int bits_memory_file(void) {
-    const int fd = memfd_create("bits", 0);
-    if (fd < 0) ops_die("memfd_create", NULL);
-    return fd;
-}
 
 /* ---- the prompt stream ---- */
 
@@ -76,16 +67,9 @@ static inline void bits_write_rows(bits_staged *s, uint32_t g, tfm_writer *w) {
 }
 
 static inline void bits_write_tokens(bits_staged *s, int fd) {
-    tfm_header *h;
-    tfm_writer *w;
+    tfm_writer *w = bits_writer(fd, "tokens");
     tfm_error err;
     uint32_t open = s->way->n_seqs;
-    if (tfm_header_new(&h, "tokens", &err) != TFM_OK ||
-        tfm_header_set(h, "tool", "test", &err) != TFM_OK ||
-        tfm_writer_new(&w, fd, "tokens", &err) != TFM_OK ||
-        tfm_writer_header(w, h, &err) != TFM_OK) {
-        ops_die("token stream", &err);
-    }
     while (open > 0) {
         const uint32_t g = (uint32_t)(ops_next(&s->random) % s->way->n_seqs);
         if (s->group[g].done < s->group[g].length) {
@@ -100,7 +84,47 @@ static inline void bits_write_tokens(bits_staged *s, int fd) {
     }
     if (tfm_writer_end(w, &err) != TFM_OK) ops_die("token stream", &err);
     tfm_writer_free(w);
-    tfm_header_free(h);
+}
+
+/* ---- taps ---- */
+
+/* Residual streams and logits that were tapped; what else there is has no truth to compare with. */
+static inline void bits_compare_tap(bits_staged *s, const tfm_record *rec, const float *row) {
+    const int stream = s->group[rec->group].stream;
+    const size_t width = s->t->width, p = rec->position;
+    unsigned block;
+    int end = 0;
+    if (strcmp(rec->name, "logits") == 0) {
+        s->wrong += bits_differs(s->t->logits[stream] + p * BITS_VOCAB, row, BITS_VOCAB,
+                                 "tapped logits", stream, rec->position);
+    } else if (strcmp(rec->name, "embedding") == 0) {
+        s->wrong += bits_differs(s->t->hidden[stream][0] + p * width, row, width,
+                                 "tapped embedding", stream, rec->position);
+    } else if (sscanf(rec->name, "blk.%u.resid%n", &block, &end) == 1 && rec->name[end] == '\0' &&
+               end > 0) {
+        s->wrong += bits_differs(s->t->hidden[stream][block + 1] + p * width, row, width,
+                                 "tapped residual stream", stream, rec->position);
+    }
+}
+
+/* Ends the taps of one stage, reads them and closes the file. */
+static inline void bits_compare_taps(bits_staged *s, tfm_writer *w, int fd) {
+    tfm_record rec;
+    tfm_status st;
+    tfm_error err;
+    const void *payload;
+    if (w == NULL) return;
+    if (tfm_writer_end(w, &err) != TFM_OK) ops_die("taps", &err);
+    tfm_writer_free(w);
+    tfm_reader *r = bits_reader(fd);
+    while ((st = tfm_reader_next(r, &rec, &err)) == TFM_OK) {
+        if (rec.type != TFM_REC_TENSOR) continue;
+        if (tfm_reader_payload(r, &payload, &err) != TFM_OK) ops_die("taps", &err);
+        bits_compare_tap(s, &rec, payload);
+    }
+    if (st != TFM_DONE) ops_die("taps", &err);
+    tfm_reader_free(r);
+    close(fd);
 }
 
 /* ---- one stage ---- */
@@ -108,10 +132,10 @@ static inline void bits_write_tokens(bits_staged *s, int fd) {
 /* From `in` (read from its start) to a new file, which is returned. */
 static inline int bits_stage(bits_staged *s, int in, tfm_part part, uint32_t first, uint32_t end) {
     static const uint32_t budget[] = {1, 5, 64, 512};
-    const int fd = bits_memory_file();
+    const int fd = bits_memory_file(), tap_fd = bits_probe != NULL ? bits_memory_file() : -1;
     const uint64_t dice = ops_next(&s->random);
     tfm_stage_options o = {.part = part, .first_block = first, .end_block = end, .all_rows = true};
-    tfm_reader *r;
+    tfm_reader *r = bits_reader(in);
     tfm_writer *w;
     tfm_header *h;
     tfm_stage *stage;
@@ -120,10 +144,10 @@ static inline int bits_stage(bits_staged *s, int in, tfm_part part, uint32_t fir
     o.engine.threads = 1 + (unsigned)(dice + s->way->threads) % 3;
     o.engine.kv_type = s->t->kv_type;
     o.row_budget = budget[dice / 3 % 4];
+    o.engine.probe = bits_probe;
+    if (tap_fd >= 0) o.tap_out = bits_writer(tap_fd, "tensor");
     o.program = "stage";
-    lseek(in, 0, SEEK_SET);
-    if (tfm_reader_new(&r, in, "in", &err) != TFM_OK || tfm_reader_stream(r, &err) != TFM_OK ||
-        tfm_stage_new(&stage, s->way->model, &o, tfm_reader_header(r), &err) != TFM_OK ||
+    if (tfm_stage_new(&stage, s->way->model, &o, tfm_reader_header(r), &err) != TFM_OK ||
         tfm_header_copy(&h, tfm_reader_header(r), &err) != TFM_OK ||
         tfm_stage_header(stage, h, &err) != TFM_OK ||
         tfm_writer_new(&w, fd, "out", &err) != TFM_OK || tfm_writer_header(w, h, &err) != TFM_OK) {
@@ -132,6 +156,7 @@ static inline int bits_stage(bits_staged *s, int in, tfm_part part, uint32_t fir
     if (bits_hook != NULL) bits_hook(tfm_engine_backend(stage->engine));
     if (tfm_stage_run(stage, r, w, &err) != TFM_OK) ops_die("stage", &err);
     s->wrong += tfm_stage_n_failed(stage);
+    bits_compare_taps(s, o.tap_out, tap_fd);
     tfm_stage_free(stage);
     tfm_writer_free(w);
     tfm_header_free(h);
@@ -146,16 +171,11 @@ static inline void bits_compare_stream(bits_staged *s, int fd, uint32_t block) {
     const bool logits = block > BITS_BLOCKS;
     const uint32_t width = logits ? BITS_VOCAB : s->t->width;
     uint32_t seen[BITS_SEQS] = {0};
-    tfm_reader *r;
+    tfm_reader *r = bits_reader(fd);
     tfm_record rec;
     tfm_status st;
     tfm_error err;
     const void *payload;
-    lseek(fd, 0, SEEK_SET);
-    if (tfm_reader_new(&r, fd, "compared", &err) != TFM_OK ||
-        tfm_reader_stream(r, &err) != TFM_OK) {
-        ops_die("compared stream", &err);
-    }
     while ((st = tfm_reader_next(r, &rec, &err)) == TFM_OK) {
         if (rec.type == TFM_REC_FORK && tfm_reader_payload(r, &payload, &err) == TFM_OK) {
             seen[rec.group] = ((const uint32_t *)payload)[1];

@@ -8,7 +8,11 @@
 
 #include "bits_model.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "infer/infer_internal.h"
+#include "tfm/probe.h"
 
 enum { BITS_STREAMS = 3 };
 
@@ -21,13 +25,19 @@ typedef struct bits_truth {
     float *logits[BITS_STREAMS];                  /* [n, BITS_VOCAB] */
 } bits_truth;
 
+/* The taps of every engine made from now on: none, or all there are. */
+static tfm_probe *bits_probe;
+
 /* Called with the backend of every engine: a test may put other kernels in. */
 static void (*bits_hook)(tfm_backend *be);
 
 static inline tfm_engine *bits_engine(tfm_model *model, const bits_truth *t, unsigned threads,
                                       tfm_model_range range) {
-    const tfm_engine_options o = {
-        .device = t->device, .threads = threads, .kv_type = t->kv_type, .range = range};
+    const tfm_engine_options o = {.device = t->device,
+                                  .threads = threads,
+                                  .kv_type = t->kv_type,
+                                  .range = range,
+                                  .probe = bits_probe};
     tfm_engine *e;
     tfm_error err;
     if (tfm_engine_new(&e, model, &o, &err) != TFM_OK) ops_die("engine", &err);
@@ -125,6 +135,7 @@ typedef struct bits_way {
     const bits_cut *cut;
     uint32_t n_seqs;
     unsigned threads;
+    bool taps; /* everything is tapped */
     uint64_t seed;
 } bits_way;
 
@@ -140,6 +151,39 @@ static inline void bits_shuffle(uint32_t *order, uint32_t n, uint64_t *random) {
         order[i] = order[j];
         order[j] = i;
     }
+}
+
+/* ---- streams in memory ---- */
+
+static inline int bits_memory_file(void) {
+    const int fd = memfd_create("bits", 0);
+    if (fd < 0) ops_die("memfd_create", NULL);
+    return fd;
+}
+
+/* A writer to fd with a stream of that kind open. */
+static inline tfm_writer *bits_writer(int fd, const char *kind) {
+    tfm_header *h;
+    tfm_writer *w;
+    tfm_error err;
+    if (tfm_header_new(&h, kind, &err) != TFM_OK ||
+        tfm_header_set(h, "tool", "test", &err) != TFM_OK ||
+        tfm_writer_new(&w, fd, kind, &err) != TFM_OK || tfm_writer_header(w, h, &err) != TFM_OK) {
+        ops_die(kind, &err);
+    }
+    tfm_header_free(h);
+    return w;
+}
+
+/* A reader of fd from its start, at the first record. */
+static inline tfm_reader *bits_reader(int fd) {
+    tfm_reader *r;
+    tfm_error err;
+    lseek(fd, 0, SEEK_SET);
+    if (tfm_reader_new(&r, fd, "memory", &err) != TFM_OK || tfm_reader_stream(r, &err) != TFM_OK) {
+        ops_die("a stream in memory", &err);
+    }
+    return r;
 }
 
 /* ---- comparing ---- */
