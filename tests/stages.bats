@@ -56,6 +56,20 @@ setup() {
     err_has 'blocks 0-1'
 }
 
+@test "raw bytes become the model's tokens, as in tfm-run; a failed record stays the only one" {
+    local stages='tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m -n 1'
+    tfm-tokenize lines | tfm-run -m "$m" -n 1 | tfm-detok >want
+    pipe 'tfm-tokenize lines | tfm-embed -m $m | '"$stages"' | tfm-detok'
+    status_is 0 0 0 0 0 0
+    same "$out" want
+    printf '{"p":"abc"}\nnot JSON\n{"p":"x"}\n' >j
+    tfm-tokenize -q -j p -m "$m" j | tfm-embed -m "$m" | tfm-show --ids >ids || [ $? = 4 ]
+    tfm-tokenize -q -j p j | tfm-embed -m "$m" | tfm-show --ids | same - ids || [ $? = 4 ]
+    pipe 'tfm-tokenize -q -j p j | tfm-embed -m $m | '"$stages"' | tfm-detok -q'
+    status_is 4 4 4 4 4 4
+    [ "$(jq -c '.error != null' "$out" | xargs)" = 'false true false' ]
+}
+
 @test "what one stage cannot do to one group leaves the others alone" {
     printf '1 2\n3 4 5\n6\n' >ids
     tfm-tokenize -l --from-ids -m "$m" ids >t

@@ -445,11 +445,15 @@ tfm_status tfm_stage_run(tfm_stage *s, tfm_reader *r, tfm_writer *w, tfm_error *
     tfm_record rec;
     tfm_status st;
 
-    while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
-        TFM_TRY(tfm_reader_payload(r, &payload, err));
-        TFM_TRY(tfm_stage_take(s, &rec, payload, w, err));
+    if (tfm_stage_is_raw(s, tfm_reader_header(r))) {
+        TFM_TRY(tfm_stage_take_prompts(s, r, w, err));
+    } else {
+        while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
+            TFM_TRY(tfm_reader_payload(r, &payload, err));
+            TFM_TRY(tfm_stage_take(s, &rec, payload, w, err));
+        }
+        if (st != TFM_DONE) return st;
     }
-    if (st != TFM_DONE) return st;
     TFM_TRY(tfm_stage_flush(s, w, err));
     return tfm_writer_end(w, err);
 }

@@ -91,10 +91,12 @@ tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *
                         source(in), ctx, own, ctx);
     if (s->opt.part == TFM_PART_EMBED) {
         const char *mine = tfm_model_vocab_id(s->model);
-        if (vocab && *mine && strcmp(vocab, mine) != 0)
+        if (vocab && *mine && strcmp(vocab, mine) != 0 && !tfm_stage_is_raw(s, in))
             return tfm_fail(err, TFM_MISMATCH,
-                            "the tokens are of vocabulary %s (from %s), %s has %s", vocab,
-                            source(in), tfm_model_path(s->model), mine);
+                            "the tokens are of vocabulary %s (from %s), %s has %s; tokenize with "
+                            "-m %s",
+                            vocab, source(in), tfm_model_path(s->model), mine,
+                            tfm_model_path(s->model));
         return TFM_OK;
     }
     if (!model || strcmp(model, tfm_model_id(s->model)) != 0)
