@@ -32,8 +32,7 @@ static bool wants_prompts(const stage_run *run, const tfm_header *in) {
 static tfm_status begin(stage_run *run, tfm_header *h, bool has_prompts, tfm_error *err) {
     if (has_prompts) { /* in the model's vocabulary by now */
         TFM_TRY(tfm_header_set(h, "tokenize", NULL, err));
-        if (run->vocab)
-            TFM_TRY(tfm_header_set(h, "vocab", tfm_model_vocab_id(run->model), err));
+        if (run->vocab) TFM_TRY(tfm_header_set(h, "vocab", tfm_model_vocab_id(run->model), err));
     }
     if (!run->stage)
         TFM_TRY(tfm_stage_new(&run->stage, run->model, run->opt, h, err));

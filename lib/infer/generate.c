@@ -35,9 +35,9 @@ typedef struct sample_run {
     tfm_ids ready; /* certain, in order */
     size_t taken;  /* of ready, reported */
     uint32_t n_new;
-    tfm_end end;      /* once DONE */
-    char *message;    /* or why it failed */
-    bool is_reported; /* END or ERROR was handed out */
+    tfm_end end;         /* once DONE */
+    char *message;       /* or why it failed */
+    bool is_reported;    /* END or ERROR was handed out */
     bool is_prompt_only; /* the prompt runs for its taps, then `end` */
     tfm_buf taps;        /* rows kept and not written yet */
     uint32_t tap_first, n_tap_rows;
@@ -76,7 +76,7 @@ struct tfm_generator {
         job *job;
         uint32_t sample;
     } * out_owner, *seq_owner; /* [rows] of each row that wants logits, of each sequence */
-    float *logits; /* [logits_cap] */
+    float *logits;             /* [logits_cap] */
     size_t logits_cap;
     char *message; /* of the last ERROR event */
 };

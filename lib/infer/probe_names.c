@@ -200,7 +200,7 @@ static unsigned distance(const char *glob, const char *name) {
     size_t n = strlen(name);
 
     for (size_t j = 0; j <= n; j++) row[j] = (unsigned)j;
-    for (size_t i = 0; glob[i] != '\0' && i < TFM_NAME_MAX; i++) {
+    for (size_t i = 0; i < TFM_NAME_MAX && glob[i] != '\0'; i++) {
         unsigned diagonal = row[0];
         bool any = glob[i] == '*';
         if (!any) row[0]++;

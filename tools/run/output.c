@@ -124,9 +124,10 @@ static tfm_status prologue(run_output *r, const pending *p, uint32_t group, tfm_
 }
 
 /* The end of a sample, in the output or among the taps. */
-static tfm_status write_end(const tfm_event *ev, uint32_t group, const char *program,
-                            tfm_writer *w, tfm_error *err) {
-    if (ev->type == TFM_EVENT_END) return tfm_writer_group_end(w, group, ev->position, ev->end, err);
+static tfm_status write_end(const tfm_event *ev, uint32_t group, const char *program, tfm_writer *w,
+                            tfm_error *err) {
+    if (ev->type == TFM_EVENT_END)
+        return tfm_writer_group_end(w, group, ev->position, ev->end, err);
     TFM_TRY(tfm_writer_error(w, group, program ? program : "tfm-run", ev->message, err));
     return tfm_writer_group_end(w, group, ev->position, TFM_END_ERROR, err);
 }

@@ -176,13 +176,14 @@ INLINE void attend_chunk(const tfm_cpu_attend *a, const attend_scratch *s, uint3
 
 /* The probabilities of one query, from the weights that attend_chunk left in the scores. */
 KERNEL static void write_pattern(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t query,
-                          uint32_t first_panel, float total) {
+                                 uint32_t first_panel, float total) {
     const uint32_t position = a->query[query].position, first = first_visible(a, query);
     float *out = a->query[query].pattern;
     for (uint32_t j = 0; j < first; j++) out[j] = 0.0f;
     for (uint32_t j = first; j <= position; j++) {
         const size_t panel = j / TFM_PANEL - first_panel;
-        out[j] = s->scores[(panel * TFM_ATTEND_QUERIES + query) * TFM_PANEL + j % TFM_PANEL] / total;
+        out[j] =
+            s->scores[(panel * TFM_ATTEND_QUERIES + query) * TFM_PANEL + j % TFM_PANEL] / total;
     }
 }
 
