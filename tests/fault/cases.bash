@@ -73,6 +73,11 @@ stage_run() { fault -i prompt.tfms -n 'tfm-detok -m m.tfms' -- tfm-run -m m.tfms
 stage_run_ref() {
     fault -i prompt.tfms -n 'tfm-detok -m m.tfms' -- tfm-run -d ref -m m.tfms -n 3 -t 2 -T 1 --stop e
 }
+stage_run_probe() {
+    tfm-run -m m.tfms -n 3 --tap blk.0.resid --tap-out resid prompt.tfms >none.tfms
+    fault -i prompt.tfms -n 'tfm-detok -m m.tfms' -- tfm-run -m m.tfms -n 3 -t 1 --tap '*.resid' \
+        --tap-out /dev/null --patch "$PWD/resid" --ablate 'blk.*.head.0'
+}
 stage_run_gguf() {
     fault -i prompt.tfms -n 'tfm-detok -m m.tfms' -- \
         tfm-run -m "$seeds/gguf/seed-llama-q8_0.gguf" -n 3 -t 1

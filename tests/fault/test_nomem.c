@@ -18,6 +18,7 @@
 #include "tfm/infer.h"
 #include "tfm/load.h"
 #include "tfm/model.h"
+#include "tfm/probe.h"
 #include "tfm/stream.h"
 #include "tfm/tokenizer.h"
 #include "../unit/unit.h"
@@ -284,7 +285,7 @@ static tfm_status model_scenario(tfm_error *err) {
     return st;
 }
 
-static tfm_status generate(tfm_engine *e, tfm_error *err) {
+static tfm_status generate(tfm_engine *e, tfm_writer *taps, tfm_error *err) {
     static const char *const stop[] = {"zzz"};
     static const int32_t prompt[3] = {1, 261, 267};
     const tfm_generate_options o = {.has_max_tokens = true,
@@ -292,7 +293,8 @@ static tfm_status generate(tfm_engine *e, tfm_error *err) {
                                     .n_samples = 2,
                                     .sampling = {.temperature = 1, .top_k = 5, .top_p = 0.9f},
                                     .stop = stop,
-                                    .n_stop = 1};
+                                    .n_stop = 1,
+                                    .tap_out = taps};
     tfm_generator *g;
     tfm_event event;
     TFM_TRY(tfm_generator_new(&g, e, &o, err));
@@ -303,24 +305,86 @@ static tfm_status generate(tfm_engine *e, tfm_error *err) {
     return st == TFM_DONE ? TFM_OK : st;
 }
 
-static tfm_status generate_on(const char *device, tfm_error *err) {
-    const tfm_engine_options o = {.device = device, .threads = 1};
+static tfm_status generate_on(const char *device, tfm_probe *probe, tfm_writer *taps,
+                              tfm_error *err) {
+    const tfm_engine_options o = {.device = device, .threads = 1, .probe = probe};
     tfm_engine *e = NULL;
     tfm_model *m;
     TFM_TRY(tfm_model_open(&m, SEEDS "model/seed-p16.tfms", err));
     tfm_status st = tfm_engine_new(&e, m, &o, err);
-    if (st == TFM_OK) st = generate(e, err);
+    if (st == TFM_OK) st = generate(e, taps, err);
     tfm_engine_free(e);
     tfm_model_free(m);
     return st;
 }
 
 static tfm_status ref_scenario(tfm_error *err) {
-    return generate_on("ref", err);
+    return generate_on("ref", NULL, NULL, err);
 }
 
 static tfm_status cpu_scenario(tfm_error *err) {
-    return generate_on("cpu", err);
+    return generate_on("cpu", NULL, NULL, err);
+}
+
+/* Taps of a run, as a stream in a file without a name. */
+static tfm_status write_taps(int fd, tfm_error *err) {
+    tfm_probe *p = NULL;
+    tfm_header *h = NULL;
+    tfm_writer *w = NULL;
+    tfm_status st = tfm_probe_new(&p, err);
+    if (st == TFM_OK) st = tfm_probe_tap(p, "blk.*.resid", err);
+    if (st == TFM_OK) st = tfm_probe_tap(p, "blk.0.[hp]*", err);
+    if (st == TFM_OK) st = tfm_probe_ablate(p, "blk.*.head.1", err);
+    if (st == TFM_OK) st = tfm_probe_skip(p, "blk.0.ffn", err);
+    if (st == TFM_OK) st = tfm_header_new(&h, "tensor", err);
+    if (st == TFM_OK) st = tfm_writer_new(&w, fd, "memory", err);
+    if (st == TFM_OK) st = tfm_writer_header(w, h, err);
+    if (st == TFM_OK) st = generate_on("cpu", p, w, err);
+    if (st == TFM_OK) st = tfm_writer_end(w, err);
+    tfm_writer_free(w);
+    tfm_header_free(h);
+    tfm_probe_free(p);
+    return st;
+}
+
+typedef tfm_status take_file(tfm_probe *p, tfm_reader *r, const char *name, tfm_error *err);
+
+static tfm_status read_taps(tfm_probe *p, take_file *take, int fd, tfm_error *err) {
+    tfm_reader *r;
+    if (lseek(fd, 0, SEEK_SET) != 0) return TFM_IO;
+    TFM_TRY(tfm_reader_new(&r, fd, "memory", err));
+    const tfm_status st = take(p, r, "memory", err);
+    tfm_reader_free(r);
+    return st;
+}
+
+static tfm_status take_vectors(tfm_probe *p, tfm_reader *r, const char *name, tfm_error *err) {
+    const tfm_status st = tfm_probe_steer(p, r, name, 2, err);
+    return st == TFM_MISMATCH ? TFM_OK : st; /* these have more rows than one: read, then refused */
+}
+
+static tfm_status taps_scenario(tfm_error *err) {
+    const int fd = memfd_create("taps", MFD_CLOEXEC);
+    tfm_probe *p = NULL, *q = NULL;
+    tfm_status st = write_taps(fd, err);
+    if (st == TFM_OK) st = tfm_probe_new(&q, err);
+    if (st == TFM_OK) st = read_taps(q, take_vectors, fd, err);
+    if (st == TFM_OK) st = tfm_probe_new(&p, err);
+    if (st == TFM_OK) st = read_taps(p, tfm_probe_mean, fd, err);
+    if (st == TFM_OK) st = tfm_probe_ablate(p, "blk.0.heads", err);
+    if (st == TFM_OK) st = generate_on("cpu", p, NULL, err);
+    tfm_probe_free(p);
+    p = NULL;
+    if (st == TFM_OK) st = tfm_probe_new(&p, err);
+    if (st == TFM_OK) st = read_taps(p, tfm_probe_patch, fd, err);
+    if (st == TFM_OK) {
+        st = generate_on("ref", p, NULL, err); /* the file holds a pattern, which cannot be put */
+        st = st == TFM_USAGE ? TFM_OK : st == TFM_OK ? TFM_FORMAT : st;
+    }
+    tfm_probe_free(p);
+    tfm_probe_free(q);
+    close(fd);
+    return st;
 }
 
 static tfm_status convert_scenario(tfm_error *err) {
@@ -439,6 +503,10 @@ static void run_cpu(void) {
     exhaust(cpu_scenario);
 }
 
+static void taps(void) {
+    exhaust(taps_scenario);
+}
+
 static void convert(void) {
     exhaust(convert_scenario);
 }
@@ -459,6 +527,7 @@ int main(void) {
     UNIT_RUN(model);
     UNIT_RUN(run_ref);
     UNIT_RUN(run_cpu);
+    UNIT_RUN(taps);
     UNIT_RUN(convert);
     UNIT_RUN(to_gguf);
     return unit_done();

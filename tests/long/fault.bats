@@ -17,6 +17,7 @@ fault_args=()
 @test "tokenize: JSON lines" { stage_tokenize_jsonl; }
 @test "run" { stage_run; }
 @test "run: ref, two threads, sampling, stop" { stage_run_ref; }
+@test "run: taps and interventions" { stage_run_probe; }
 @test "run: GGUF in place" { stage_run_gguf; }
 @test "run: to a file" { stage_run_output; }
 @test "detok" { stage_detok; }
