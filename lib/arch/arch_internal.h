@@ -26,8 +26,11 @@ typedef struct tfm_recipe {
                                                  row_count 0: all rows */
     uint32_t rope_heads, rope_rot; /* heads > 0: in each of so many heads the first rope_rot rows go
                                       from halves to pairs: row i + j * rot/2 becomes 2 * i + j */
-    bool kept;                     /* no step uses it; a GGUF's tensor that is written back only */
-    bool to_f32;                   /* a 16-bit vector (norm, bias) widened, which is exact */
+    const tfm_tensor *const *stack; /* [n_stack] put one behind the other, out is [n_stack, ...];
+                                       nothing else is done with them; or NULL */
+    uint32_t n_stack;
+    bool kept;   /* no step uses it; a GGUF's tensor that is written back only */
+    bool to_f32; /* a 16-bit vector (norm, bias) widened, which is exact */
 } tfm_recipe;
 
 /* The tensor's bytes in layout rows at dst, which has recipe->out.bytes. Only for recipes whose

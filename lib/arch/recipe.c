@@ -1,6 +1,6 @@
 /* recipe.c - carries out a recipe: transposes, takes rows, reorders rotary rows, widens.
  *
- * All but the transpose move whole rows, so block-quantised weights are moved bit for bit.
+ * Also puts tensors on top of one another. All but the transpose move whole rows, so block-quantised weights are moved bit for bit.
  */
 #include "arch/arch_internal.h"
 
@@ -34,11 +34,20 @@ static tfm_status widen(const tfm_recipe *r, void *dst, tfm_error *err) {
     return TFM_OK;
 }
 
+static void stack(const tfm_recipe *r, char *dst) {
+    const size_t each = (size_t)(r->out.bytes / r->n_stack);
+    for (uint32_t i = 0; i < r->n_stack; i++) memcpy(dst + i * each, r->stack[i]->data, each);
+}
+
 tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) {
     const tfm_tensor *s = r->source;
     const char *src = s->data;
     uint64_t n_rows = r->out.dims[0], row_bytes;
     if (r->to_f32) return widen(r, dst, err);
+    if (r->stack != NULL) {
+        stack(r, dst);
+        return TFM_OK;
+    }
     row_bytes = n_rows ? r->out.bytes / n_rows : 0;
     for (uint64_t i = 0; i < n_rows; i++) {
         char *to = (char *)dst + i * row_bytes;

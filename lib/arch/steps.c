@@ -122,11 +122,12 @@ tfm_op tfm_op_parse(const char *name) {
     return (tfm_op)op;
 }
 
-tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n, tfm_error *err) {
+tfm_status tfm_component_name(tfm_arena *a, const char **out, const char *name, char letter, int n,
+                              tfm_error *err) {
     char buf[256];
     size_t len = 0, size = strlen(name);
     for (size_t i = 0; i < size && len + 12 < sizeof buf; i++) {
-        bool alone = name[i] == 'N' && (i == 0 || name[i - 1] == '.') &&
+        bool alone = name[i] == letter && (i == 0 || name[i - 1] == '.') &&
                      (name[i + 1] == '.' || name[i + 1] == '\0');
         if (alone && n >= 0)
             len += (size_t)snprintf(buf + len, 12, "%d", n);
@@ -135,6 +136,10 @@ tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int 
     }
     if (size > 200) return tfm_fail(err, TFM_LIMIT, "tensor name '%.40s...' is too long", name);
     return tfm_arena_strndup(a, out, buf, len, err);
+}
+
+tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n, tfm_error *err) {
+    return tfm_component_name(a, out, name, 'N', n, err);
 }
 
 /* ---- reading ---- */

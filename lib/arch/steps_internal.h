@@ -115,7 +115,10 @@ typedef struct tfm_step_env {
 /* Reads one step. */
 tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env *env,
                           tfm_error *err) TFM_MUST_CHECK;
-/* name with each component `N` replaced by n (>= 0). */
+/* name with each component that is `letter` alone replaced by n (>= 0). */
+tfm_status tfm_component_name(tfm_arena *a, const char **out, const char *name, char letter, int n,
+                              tfm_error *err) TFM_MUST_CHECK;
+/* The same for `N`, the layer. */
 tfm_status tfm_layer_name(tfm_arena *a, const char **out, const char *name, int n,
                           tfm_error *err) TFM_MUST_CHECK;
 

@@ -16,6 +16,7 @@ typedef struct mapping {
     const tfm_yaml *spec;  /* the mapping with transforms, or NULL */
     const char *suffix;    /* ".weight" or ".bias" of a module, or "" */
     bool optional;
+    int expert; /* what the component E stands for; -1: itself */
 } mapping;
 
 static tfm_status number(const tfm_resolver *r, const tfm_yaml *y, double lo, double hi,
@@ -146,6 +147,7 @@ static tfm_status find_one(const tfm_resolver *r, const mapping *m, const char *
     char buf[512];
     *out = NULL;
     TFM_TRY(tfm_layer_name(r->arena, &name, name, r->layer, err));
+    if (m->expert >= 0) TFM_TRY(tfm_component_name(r->arena, &name, name, 'E', m->expert, err));
     for (size_t i = 0; i < n && *out == NULL; i++) {
         const tfm_yaml *p =
             prefix && prefix->kind == TFM_YAML_LIST ? prefix->entry[i].value : prefix;
@@ -209,6 +211,68 @@ static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_
     return add_recipe(r, &c, err);
 }
 
+static tfm_status lost(const tfm_resolver *r, const mapping *m, const char *tried, tfm_error *err) {
+    TFM_TRY(tfm_layer_name(r->arena, &tried, tried, r->layer, err));
+    if (m->expert >= 0) TFM_TRY(tfm_component_name(r->arena, &tried, tried, 'E', m->expert, err));
+    return tfm_yaml_fail(m->where, err, TFM_UNSUPPORTED,
+                         "the checkpoint has no tensor '%s%s', "
+                         "which is needed",
+                         tried, m->suffix);
+}
+
+/* Nothing else can be done with tensors that are stacked. */
+static tfm_status stack_alone(const mapping *m, tfm_error *err) {
+    static const char *const other[] = {"transpose", "rows", "rope_pairs"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (tfm_yaml_get(m->spec, other[i]) != NULL)
+            return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'stack' cannot go with '%s'", other[i]);
+    return TFM_OK;
+}
+
+/* `stack`: matrices of one shape, E = 0 and up, as one tensor [n, rows, columns]. */
+static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical, const char *name,
+                        tfm_error *err) {
+    const tfm_yaml *count = tfm_yaml_get(m->spec, "stack");
+    const tfm_tensor *t, **list;
+    tfm_recipe c = {.rope_heads = 0};
+    mapping one = *m;
+    const char *tried;
+    double n;
+    void *p;
+    TFM_TRY(stack_alone(m, err));
+    TFM_TRY(number(r, count, 0, 4096, &n, err));
+    if (n == 0 && m->optional) return TFM_OK;
+    if (n == 0) return tfm_yaml_fail(count, err, TFM_FORMAT, "'stack' is 0: nothing to stack");
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)n * sizeof *list, err));
+    list = p;
+    for (one.expert = 0; one.expert < (int)n; one.expert++) {
+        TFM_TRY(find_source(r, &one, canonical, &t, &tried, err));
+        if (t == NULL && one.expert == 0 && m->optional) return TFM_OK;
+        if (t == NULL) return lost(r, &one, tried, err);
+        const tfm_tensor *first = one.expert > 0 ? list[0] : t;
+        if (t->rank != 2 || t->dtype != first->dtype || t->dims[0] != first->dims[0] ||
+            t->dims[1] != first->dims[1])
+            return tfm_yaml_fail(m->where, err, TFM_MISMATCH,
+                                 "tensor '%.100s' does not have the shape and type of those it is "
+                                 "stacked with",
+                                 t->name);
+        list[one.expert] = t;
+        r->source_used[t - tfm_source_tensor_at(r->source, 0)] = true;
+    }
+    c.source = list[0];
+    c.stack = list;
+    c.n_stack = (uint32_t)n;
+    c.out = *list[0];
+    c.out.name = name;
+    c.out.data = NULL;
+    c.out.rank = 3;
+    c.out.dims[2] = c.out.dims[1];
+    c.out.dims[1] = c.out.dims[0];
+    c.out.dims[0] = c.n_stack;
+    TFM_TRY(tfm_layout_bytes(c.out.dtype, TFM_LAYOUT_ROWS, 3, c.out.dims, &c.out.bytes, err));
+    return add_recipe(r, &c, err);
+}
+
 /* One canonical tensor of one layer (r->layer; -1: none). */
 static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonical,
                           tfm_error *err) {
@@ -223,15 +287,10 @@ static tfm_status map_one(tfm_resolver *r, const mapping *m, const char *canonic
         if (strcmp(m->suffix, ".bias") == 0) return TFM_OK;
         return fill(r, m, name, err);
     }
+    if (m->spec && tfm_yaml_get(m->spec, "stack"))
+        return strcmp(m->suffix, ".bias") == 0 ? TFM_OK : stack(r, m, canonical, name, err);
     TFM_TRY(find_source(r, m, canonical, &t, &tried, err));
-    if (t == NULL) {
-        if (m->optional) return TFM_OK;
-        TFM_TRY(tfm_layer_name(r->arena, &tried, tried, r->layer, err));
-        return tfm_yaml_fail(m->where, err, TFM_UNSUPPORTED,
-                             "the checkpoint has no tensor '%s%s', "
-                             "which is needed",
-                             tried, m->suffix);
-    }
+    if (t == NULL) return m->optional ? TFM_OK : lost(r, m, tried, err);
     r->source_used[t - tfm_source_tensor_at(r->source, 0)] = true;
     c.source = t;
     c.out = *t;
@@ -256,12 +315,12 @@ static bool has_layer(const char *name) {
 static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
                                tfm_error *err) {
     static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
-    static const char *const per_format[] = {"name", "transpose", "rows", "rope_pairs",
-                                             "fill", "count",     "if",   NULL};
+    static const char *const per_format[] = {"name",  "transpose", "rows",  "rope_pairs", "fill",
+                                             "count", "if",        "stack", NULL};
     const tfm_yaml *y, *when;
     bool yes = true;
     TFM_TRY(tfm_arch_keys(spec, known, err));
-    *m = (mapping){.where = spec, .suffix = ""};
+    *m = (mapping){.where = spec, .suffix = "", .expert = -1};
     y = tfm_yaml_get(spec, "optional");
     if (y != NULL) {
         if (y->kind != TFM_YAML_SCALAR)

@@ -20,7 +20,8 @@ import torch
 from gguf import GGMLQuantizationType as Q
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig,
+                          MixtralConfig, Qwen2Config)
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROWS = 40     # ids of a case
@@ -287,6 +288,10 @@ def hf_cases():
                                       tie_word_embeddings=True, use_sliding_window=False,
                                       sliding_window=5, max_window_layers=1), 9,
        store=torch.bfloat16)
+    # Five experts, of which a row takes two.
+    hf("mixtral", MixtralConfig(**{**llama, "intermediate_size": 40}, num_local_experts=5,
+                                num_experts_per_tok=2, sliding_window=None, rope_theta=1000.0),
+       10, {"num_experts_per_tok": 1, "rope_theta": 10000.0, "zero:block_sparse_moe.gate": 0})
 
 
 # ---- GGUF ----
