@@ -116,7 +116,7 @@ typedef struct tfm_record {
 } tfm_record;
 
 /* Carries FLUSH alone. */
-#define TFM_FLUSH_NOTE                                                                          \
+#define TFM_FLUSH_NOTE                                                                             \
     { .type = TFM_REC_LOOP, .flags = TFM_FLAG_FLUSH, .name = "flush" }
 
 /* ---- reader ---- */

@@ -37,15 +37,15 @@ typedef struct loop {
     tfm_writer *w;
     tfm_loop_options opt;
     bool *is_cut;
-    bool has_header;     /* of the loop */
-    tfm_group_map *map;  /* of loop_group */
-    loop_group **open;   /* [n_open] in the order of admission */
+    bool has_header;    /* of the loop */
+    tfm_group_map *map; /* of loop_group */
+    loop_group **open;  /* [n_open] in the order of admission */
     size_t n_open, open_cap;
     tfm_group_map *gone; /* numbers that ended in this round: not to be used again in it */
     tfm_prompt next;     /* read, not yet sent */
     bool has_next, prompts_ended;
-    bool is_draining;    /* the writer of the prompts waits: finish what is open first */
-    tfm_record last;     /* kept back */
+    bool is_draining; /* the writer of the prompts waits: finish what is open first */
+    tfm_record last;  /* kept back */
     void *last_payload;
     bool has_last;
 } loop;
@@ -291,8 +291,7 @@ static tfm_status admit_some(loop *l, tfm_error *err) {
         if (!l->has_next) return TFM_OK;
         size_t n = l->next.n + 1; /* one for what a failed prompt costs */
         if (rows && rows + n > budget) return TFM_OK;
-        if (tfm_group_map_find(l->map, l->next.group) ||
-            tfm_group_map_find(l->gone, l->next.group))
+        if (tfm_group_map_find(l->map, l->next.group) || tfm_group_map_find(l->gone, l->next.group))
             return TFM_OK; /* the number is used again: when the one before has ended */
         rows += n;
         TFM_TRY(admit(l, err));

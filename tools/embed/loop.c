@@ -14,9 +14,9 @@
 #include "tfm/loop.h"
 
 enum {
-    PIPE_BYTES = 65536,  /* where the system does not say */
-    QUICK_TRIES = 50,    /* every 10 ms: more than a long pipeline has stages */
-    SLOW_TRIES = 25,     /* then every 100 ms, for stages that compute; all together fill no pipe */
+    PIPE_BYTES = 65536, /* where the system does not say */
+    QUICK_TRIES = 50,   /* every 10 ms: more than a long pipeline has stages */
+    SLOW_TRIES = 25,    /* then every 100 ms, for stages that compute; all together fill no pipe */
     QUICK_NS = 10000000,
     SLOW_NS = 100000000
 };
@@ -62,8 +62,8 @@ static tfm_status run(void *ctx, tfm_stage *s, tfm_prompts *prompts, tfm_writer 
 }
 
 int embed_loop(tfm_cli *c, tfm_stage_options *o, const loop_options *loop) {
-    loop_run r = {.opt = {.sequences = fit(loop->sequences, loop->fd),
-                          .program = c->program->name}};
+    loop_run r = {
+        .opt = {.sequences = fit(loop->sequences, loop->fd), .program = c->program->name}};
     tfm_error err = {0};
 
     tfm_status st = tfm_reader_new(&r.in, loop->fd, "loop", &err);

@@ -14,11 +14,11 @@
 typedef struct group_state {
     int32_t *ids; /* [n] */
     size_t n, cap;
-    uint32_t n_new;  /* drawn */
-    uint32_t first;  /* position of the first drawn one */
-    uint32_t n_out;  /* written as tokens */
-    tfm_stop *stop;  /* or NULL */
-    bool has_ended;  /* what still comes of it is dropped */
+    uint32_t n_new; /* drawn */
+    uint32_t first; /* position of the first drawn one */
+    uint32_t n_out; /* written as tokens */
+    tfm_stop *stop; /* or NULL */
+    bool has_ended; /* what still comes of it is dropped */
 } group_state;
 
 static void state_free(group_state *s) {
@@ -94,8 +94,7 @@ static tfm_status write_ready(stage *g, const tfm_record *from, group_state *s, 
     return TFM_OK;
 }
 
-static tfm_status write_end(stage *g, group_state *s, uint32_t group, tfm_end how,
-                            tfm_error *err) {
+static tfm_status write_end(stage *g, group_state *s, uint32_t group, tfm_end how, tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_GROUP_END,
                       .group = group,
                       .position = s->first + s->n_out,
@@ -184,8 +183,7 @@ static tfm_status draw(stage *g, const tfm_record *rec, group_state *s, const fl
     TFM_TRY(give(g, rec, s, id, position, &stopped, err));
     if (s->has_ended) return TFM_OK;
     if (stopped) return write_end(g, s, rec->group, TFM_END_STOP, err);
-    if (g->opt->has_max && s->n_new >= g->opt->max)
-        return finish(g, rec, s, TFM_END_LENGTH, err);
+    if (g->opt->has_max && s->n_new >= g->opt->max) return finish(g, rec, s, TFM_END_LENGTH, err);
     if (in_ctx && position + 1 >= g->ctx) return finish(g, rec, s, TFM_END_CONTEXT, err);
     return TFM_OK;
 }
