@@ -123,7 +123,7 @@ static void recipe_widens(void) {
 
 /* ---- macros and parameters ---- */
 
-#define BLOCK "[pre_norm_block: {norm: rms, attention: split_attention, ffn: gated_ffn}]"
+#define BLOCK "[pre_norm_block: {norm: rms, attention: split_attention, ffn: gated_or_expert_ffn}]"
 
 static void macros(void) {
     tfm_model *m =
@@ -171,8 +171,8 @@ static void layers_differ(void) {
 /* k and v cut out of one matrix: rows 0-11 of each 24, and rows 12-35. */
 static void fused_rows(void) {
     tfm_model *m = variant(
-        "tensors: {use: [llama, rope]}\nignore: {use: rotary}",
-        "tensors:\n  use: [llama, rope]\n"
+        "tensors: {use: [llama, experts, rope]}\nignore: {use: rotary}",
+        "tensors:\n  use: [llama, experts, rope]\n"
         "  blk.N.attn_k: {hf: {name: model.layers.N.self_attn.q_proj, rows: [0, 12, 24]}}\n"
         "  blk.N.attn_v: {hf: {name: model.layers.N.self_attn.q_proj, rows: [head_dim, 24]}}\n"
         "ignore: {hf: [model.layers.N.self_attn.k_proj.weight,"
@@ -185,8 +185,8 @@ static void fused_rows(void) {
     memmove(at + 14, at, strlen(at) + 1);
     memcpy(at, "  kv_heads: 2\n", 14);
     m = variant(
-        "tensors: {use: [llama, rope]}\nignore: {use: rotary}",
-        "tensors:\n  use: [llama, rope]\n"
+        "tensors: {use: [llama, experts, rope]}\nignore: {use: rotary}",
+        "tensors:\n  use: [llama, experts, rope]\n"
         "  blk.N.attn_k: {hf: {name: model.layers.N.self_attn.q_proj, rows: [0, 12, 24]}}\n"
         "  blk.N.attn_v: {hf: {name: model.layers.N.self_attn.q_proj, rows: [head_dim, 24]}}\n"
         "ignore: {hf: [model.layers.N.self_attn.k_proj.weight,"
@@ -257,18 +257,36 @@ static void mistakes(void) {
          "no tensor 'model.layers.2.input_layernorm.weight', which is needed"},
         {"  rope_mode", "  layers: 1\n  rope_mode", "does not know 9 tensors"},
         {"'interleaved'", "'sideways'", "supported: neox interleaved"},
-        {"tensors: {use: [llama, rope]}", "tensors: {use: rope}", "does not know 20 tensors"},
-        {"tensors: {use: [llama, rope]}",
-         "tensors: {use: [llama, rope], blk.N.attn_q: {hf: {name: lm, rows: [0, 1]}}}",
+        {"tensors: {use: [llama, experts, rope]}", "tensors: {use: rope}",
+         "does not know 20 tensors"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, stack: 0}}}",
+         "nothing to stack"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, stack: 99999}}}",
+         "whole number from 0 to 4096"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, stack: 2}}}",
+         "stacked with"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, rope], blk.N.ffn_up: {hf: {name: model.E.x, stack: 2}}}",
+         "no tensor 'model.0.x.weight'"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, rope], output_norm: {hf: {name: x.E, stack: 2, rows: [0, 1]}}}",
+         "cannot go with 'rows'"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], blk.N.attn_q: {hf: {name: lm, rows: [0, 1]}}}",
          "no tensor 'lm.weight'"},
-        {"tensors: {use: [llama, rope]}",
-         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, rows: [40, 9]}}}",
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, rows: [40, "
+         "9]}}}",
          "does not fit"},
-        {"tensors: {use: [llama, rope]}",
-         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, rope_pairs: 5}}}",
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, rope_pairs: "
+         "5}}}",
          "does not fit"},
-        {"tensors: {use: [llama, rope]}",
-         "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, turn: 5}}}",
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, turn: 5}}}",
          "unknown key 'turn'"},
         {BLOCK, "3", "expected a list of steps"},
         {BLOCK, "[no_such_block: {}]", "no kind of step and no macro"},
