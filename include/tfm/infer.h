@@ -117,6 +117,9 @@ typedef struct tfm_event {
     int32_t token;
     tfm_end end;
     const char *message; /* ERROR: borrowed until the next call */
+    struct tfm_cache
+        *cache; /* END of sample 0 of a group added with `keep`, else NULL: the rows that
+                                were computed, the caller's to free (cache.h) */
 } tfm_event;
 
 typedef struct tfm_generator tfm_generator;
@@ -128,6 +131,12 @@ TFM_API void tfm_generator_free(tfm_generator *g);
  * reported in the order added, samples of a group ascending. */
 TFM_API tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *ids, size_t n,
                                      tfm_error *err) TFM_MUST_CHECK;
+/* The same for a prompt that may begin as `from` does (cache.h, only used during the call; NULL:
+ * nothing is known): the rows of the tokens that both begin with are not computed again. keep: the
+ * rows of sample 0 come with its END event; then a prompt runs even where no token is asked for. */
+TFM_API tfm_status tfm_generator_add_from(tfm_generator *g, uint32_t group, const int32_t *ids,
+                                          size_t n, const struct tfm_cache *from, bool keep,
+                                          tfm_error *err) TFM_MUST_CHECK;
 /* A group that failed before it got here: keeps its place in the order. */
 TFM_API tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char *message,
                                             tfm_error *err) TFM_MUST_CHECK;

@@ -36,7 +36,9 @@ typedef struct tfm_prompt {
     size_t n_passed;
     char *program; /* ERROR record of the group: who failed, NULL if nobody */
     char *message;
-    bool flush; /* the writer waits for results: write them before asking for the next prompt */
+    bool flush;     /* the writer waits for results: write them before asking for the next prompt */
+    bool is_turn;   /* of a stream of turns: all of the group so far; it goes on after the answer */
+    bool has_ended; /* of a stream of turns: GROUP-END has come; there is nothing to answer */
 } tfm_prompt;
 
 typedef struct tfm_prompts tfm_prompts;
@@ -47,6 +49,13 @@ typedef struct tfm_prompts tfm_prompts;
 TFM_API tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vocab,
                                    const char *model_path, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_prompts_free(tfm_prompts *p);
+/* Is this a stream of turns (header key `turns`)? Then tfm_prompts_next gives a group at each record
+ * with the flags LAST and FLUSH, with all its ids so far, and once more at its end. */
+TFM_API bool tfm_prompts_has_turns(const tfm_prompts *p);
+/* One id of the answer to the last turn of a group: it counts as the group's, so that the next record
+ * can follow it. */
+TFM_API tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id,
+                                      tfm_error *err) TFM_MUST_CHECK;
 /* The next group whose GROUP-END has come (or, at END, that had none). A gap between positions and
  * what the tokenizer refuses make the group a failed one, not the stream. */
 TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,

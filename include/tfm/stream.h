@@ -35,8 +35,8 @@
 /* First line "TFMSTRM1", then "kind K", "needs 1.0", then "key value" lines in the order they were
  * added (a key may repeat: prov), then "end CRC". Keys: [A-Za-z0-9_-]{1,64}; an upper-case first
  * letter makes the key critical. Values: UTF-8 without control characters, may hold spaces.
- * Kinds: text, tokens, hidden, logits, scores, embedding, tensor (anything), model, and error: from
- * a stage that failed before it had a header, nothing but a stream ERROR. */
+ * Kinds: text, tokens, hidden, logits, scores, embedding, cache, tensor (anything), model, and error:
+ * from a stage that failed before it had a header, nothing but a stream ERROR. */
 typedef struct tfm_header tfm_header;
 
 #define TFM_HEADER_MAX (1u << 20)   /* bytes */

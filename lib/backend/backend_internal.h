@@ -243,6 +243,12 @@ typedef struct tfm_backend_ops {
     tfm_status (*kv_reserve)(tfm_kv *kv, uint32_t n_pages, tfm_error *err);
     void (*kv_copy_page)(tfm_kv *kv, uint32_t to, uint32_t from);
     uint64_t (*kv_page_bytes)(const tfm_kv *kv);
+    /* K (or V) of one layer, positions [first, first + n) of the sequence with this page table, out
+     * of the cache or into it: rows [n, kv_heads * dim] of the cache's type, whatever its layout. */
+    void (*kv_read)(const tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page,
+                    uint32_t first, uint32_t n, void *rows);
+    void (*kv_write)(tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page, uint32_t first,
+                     uint32_t n, const void *rows);
     void (*kv_free)(tfm_kv *kv);
     void (*free)(tfm_backend *be);
 } tfm_backend_ops;

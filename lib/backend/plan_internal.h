@@ -79,13 +79,16 @@ uint32_t tfm_expert_id(float id, uint32_t n_experts);
 tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const tfm_step *s,
                               tfm_error *err) TFM_MUST_CHECK;
 
-/* ---- KV pages: storage alone; what lies where inside a layer is the backend's business ---- */
+/* ---- KV pages: storage; a backend writes and reads them in one of two layouts ---- */
 
 /* A page is for each layer of the range: K of TFM_KV_PAGE positions, then V of them; a layer starts
  * at a multiple of 64 bytes. */
 struct tfm_kv {
     tfm_dtype type;
     uint32_t first_block, end_block, n_layers;
+    uint32_t k_panel;    /* K of each head as [PAGE / k_panel][k_dim][k_panel], V as [PAGE][v_dim];
+                             0: K and V as [PAGE][kv_heads][dim] */
+    tfm_kv_shape *shape; /* [n_layers] */
     size_t *k_at, *v_at; /* [n_layers]: byte offsets in a page, SIZE_MAX for a layer not in range */
     size_t page_bytes;
     unsigned char **page; /* [n_pages] */
@@ -100,6 +103,10 @@ tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
 tfm_status tfm_kv_reserve(tfm_kv *kv, uint32_t n_pages, tfm_error *err) TFM_MUST_CHECK;
 void tfm_kv_copy_page(tfm_kv *kv, uint32_t to, uint32_t from);
 uint64_t tfm_kv_page_bytes(const tfm_kv *kv);
+void tfm_kv_read(const tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page, uint32_t first,
+                 uint32_t n, void *rows);
+void tfm_kv_write(tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page, uint32_t first,
+                  uint32_t n, const void *rows);
 void tfm_kv_free(tfm_kv *kv);
 
 #endif

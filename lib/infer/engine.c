@@ -148,6 +148,12 @@ const char *tfm_engine_numerics(const tfm_engine *e) {
 tfm_pages *tfm_engine_pages(tfm_engine *e) {
     return e->pages;
 }
+tfm_kv *tfm_engine_kv(tfm_engine *e) {
+    return e->kv;
+}
+const tfm_graph *tfm_engine_graph(const tfm_engine *e) {
+    return e->graph;
+}
 bool tfm_engine_has_cache(const tfm_engine *e) {
     return e->kv != NULL;
 }

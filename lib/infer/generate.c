@@ -15,6 +15,7 @@
 
 #include "arch/arch_internal.h"
 #include "infer/infer_internal.h"
+#include "tfm/cache.h"
 
 #define DEFAULT_SEQUENCES 64u
 #define DEFAULT_ROWS 512u
@@ -47,6 +48,7 @@ typedef struct job {
     uint32_t group;
     uint32_t n_prompt;
     uint32_t reserved; /* pages set aside while active */
+    bool keep;         /* the rows of sample 0 go out with its END */
     uint32_t n_open;   /* samples not DONE */
     uint32_t n_unreported;
     sample_run *sample; /* [n_samples] */
@@ -185,7 +187,8 @@ static void sample_done(tfm_generator *g, job *j, sample_run *s, tfm_end end) {
     if (s->state != SAMPLE_WAITING) g->active--;
     s->state = SAMPLE_DONE;
     s->end = end;
-    tfm_seq_release(tfm_engine_pages(g->engine), &s->seq);
+    if (!j->keep || s != &j->sample[0] || end == TFM_END_ERROR)
+        tfm_seq_release(tfm_engine_pages(g->engine), &s->seq);
     if (--j->n_open == 0) {
         g->reserved -= j->reserved;
         j->reserved = 0;
@@ -264,12 +267,20 @@ tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char
 
 tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *ids, size_t n,
                              tfm_error *err) {
+    return tfm_generator_add_from(g, group, ids, n, NULL, false, err);
+}
+
+tfm_status tfm_generator_add_from(tfm_generator *g, uint32_t group, const int32_t *ids, size_t n,
+                                  const tfm_cache *from, bool keep, tfm_error *err) {
     char why[160];
     job *j;
 
     if (refuse(g, ids, n, why, sizeof why)) return tfm_generator_add_failed(g, group, why, err);
     TFM_TRY(job_new(g, group, &j, err));
     j->n_prompt = (uint32_t)n;
+    j->keep = keep;
+    /* The last row is always computed: its logits are wanted. */
+    if (from) TFM_TRY(tfm_cache_fork(from, ids, (uint32_t)n - 1, &j->sample[0].seq, err));
     for (uint32_t k = 0; k < g->opt.n_samples; k++) {
         sample_run *s = &j->sample[k];
         TFM_TRY(tfm_grow((void **)&s->ids.data, &s->ids.cap, n, sizeof *ids, err));
@@ -279,7 +290,7 @@ tfm_status tfm_generator_add(tfm_generator *g, uint32_t group, const int32_t *id
         bool no_tokens = g->opt.has_max_tokens && g->opt.max_tokens == 0;
         if (!no_tokens && n < g->ctx) continue;
         s->end = no_tokens ? TFM_END_LENGTH : TFM_END_CONTEXT;
-        s->is_prompt_only = k == 0 && tfm_engine_n_taps(g->engine);
+        s->is_prompt_only = k == 0 && (keep || tfm_engine_n_taps(g->engine));
         if (!s->is_prompt_only) sample_done(g, j, s, s->end);
     }
     return TFM_OK;
@@ -301,6 +312,9 @@ static uint64_t worst_pages(const tfm_generator *g, const job *j) {
 
 static tfm_status admit(tfm_generator *g, tfm_error *err) {
     uint32_t limit = tfm_pages_limit(tfm_engine_pages(g->engine)), k = g->opt.n_samples;
+    uint32_t held = tfm_pages_held(tfm_engine_pages(g->engine));
+
+    limit = limit == UINT32_MAX ? limit : limit > held ? limit - held : 0;
 
     for (; g->next_admit < g->n_jobs; g->next_admit++) {
         job *j = g->jobs[g->next_admit];
@@ -529,6 +543,14 @@ static bool sample_event(tfm_generator *g, job *j, uint32_t k, tfm_event *ev) {
     return true;
 }
 
+/* The rows of a group that is kept, with the END of its first sample. */
+static tfm_status give_cache(tfm_generator *g, job *j, uint32_t k, tfm_event *ev, tfm_error *err) {
+    sample_run *s = &j->sample[k];
+
+    if (!j->keep || k != 0) return TFM_OK;
+    return tfm_cache_from_seq(&ev->cache, g->engine, &s->seq, s->ids.data, err);
+}
+
 static bool has_event(const sample_run *s) {
     return s->taken < s->ready.len || (s->state == SAMPLE_DONE && !s->is_reported);
 }
@@ -574,6 +596,7 @@ tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev, tfm_error *err) {
         if (find_speaker(g, &at, &k)) {
             if (!sample_event(g, g->jobs[at], k, ev)) continue;
             if (ev->type != TFM_EVENT_TOKEN) TFM_TRY(write_taps(g, g->jobs[at], k, err));
+            if (ev->type == TFM_EVENT_END) TFM_TRY(give_cache(g, g->jobs[at], k, ev, err));
             g->cursor = at - g->first;
             return TFM_OK;
         }

@@ -34,6 +34,10 @@ tfm_status tfm_pages_new(tfm_pages **out, const tfm_backend *be, tfm_kv *kv, uin
 void tfm_pages_free(tfm_pages *p);
 /* Pages that the limit allows in all, UINT32_MAX for none. */
 uint32_t tfm_pages_limit(const tfm_pages *p);
+/* Pages that are kept outside of sequences that run: they count against the limit. */
+void tfm_pages_hold(tfm_pages *p, uint32_t n);
+void tfm_pages_unhold(tfm_pages *p, uint32_t n);
+uint32_t tfm_pages_held(const tfm_pages *p);
 
 /* Makes positions [s->len, len) writable: new pages, and a copy of a shared last page. TFM_LIMIT
  * when the budget is spent. */
@@ -51,6 +55,8 @@ void tfm_seq_release(tfm_pages *p, tfm_seq *s);
 tfm_pages *tfm_engine_pages(tfm_engine *e);
 tfm_model *tfm_engine_model(tfm_engine *e);
 tfm_backend *tfm_engine_backend(tfm_engine *e); /* for tests that put other kernels in */
+tfm_kv *tfm_engine_kv(tfm_engine *e);           /* NULL: nothing attends */
+const tfm_graph *tfm_engine_graph(const tfm_engine *e);
 bool tfm_engine_has_cache(const tfm_engine *e); /* does a step of the range attend? */
 /* Runs rows through the whole model. Fills b's outputs. */
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
@@ -70,6 +76,16 @@ tfm_status tfm_engine_tap_rows(const tfm_engine *e, uint32_t first, uint32_t n, 
 /* Writes n such rows as records: position after position, for each one record a tap. */
 tfm_status tfm_engine_tap_write(const tfm_engine *e, uint32_t group, uint32_t position, uint32_t n,
                                 const tfm_buf *rows, tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- kept caches (cache.h), for generate.c ---- */
+
+struct tfm_cache;
+/* Takes over *seq, which is {0} after, also on failure; copies the ids of its rows. */
+tfm_status tfm_cache_from_seq(struct tfm_cache **out, tfm_engine *e, tfm_seq *seq,
+                              const int32_t *ids, tfm_error *err) TFM_MUST_CHECK;
+/* *to = the rows that ids [n] and the cache begin with alike. to must be {0}. */
+tfm_status tfm_cache_fork(const struct tfm_cache *c, const int32_t *ids, uint32_t n, tfm_seq *to,
+                          tfm_error *err) TFM_MUST_CHECK;
 
 /* Appends one id to *ids. */
 tfm_status tfm_seq_ids_add(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;

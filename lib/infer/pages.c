@@ -17,6 +17,7 @@ struct tfm_pages {
     uint32_t n_pages; /* that the backend has */
     uint32_t n_free;
     uint32_t limit;
+    uint32_t held;
 };
 
 tfm_status tfm_pages_new(tfm_pages **out, const tfm_backend *be, tfm_kv *kv, uint64_t max_bytes,
@@ -46,6 +47,18 @@ void tfm_pages_free(tfm_pages *p) {
 
 uint32_t tfm_pages_limit(const tfm_pages *p) {
     return p->limit;
+}
+
+void tfm_pages_hold(tfm_pages *p, uint32_t n) {
+    p->held += n;
+}
+
+void tfm_pages_unhold(tfm_pages *p, uint32_t n) {
+    p->held -= n;
+}
+
+uint32_t tfm_pages_held(const tfm_pages *p) {
+    return p->held;
 }
 
 /* Asks the backend for more pages, at least one. */

@@ -23,6 +23,7 @@ struct tfm_prompts {
     tfm_group_map *open; /* of open_group */
     size_t arrivals;
     open_group *given; /* what the last call gave out */
+    bool has_turns;
     bool ended;        /* END was read */
     open_group **rest; /* [n_rest] then: what is still to be given */
     size_t n_rest, next_rest;
@@ -75,6 +76,7 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
                         tfm_header_kind(h));
     TFM_TRY(tfm_alloc((void **)&p, 1, sizeof *p, err));
     p->reader = r;
+    p->has_turns = tfm_header_get(h, "turns") != NULL;
     if ((st = tfm_group_map_new(&p->open, err)) != TFM_OK) goto fail;
     if (!vocab || !theirs || strcmp(theirs, tfm_vocab_id(vocab)) == 0) {
         *out = p;
@@ -189,9 +191,54 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
 static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *out, tfm_error *err) {
     tfm_group_map_remove(p->open, o->prompt.group);
     p->given = o;
+    if (p->has_turns) {
+        o->prompt.has_ended = true;
+        *out = o->prompt;
+        return TFM_OK;
+    }
     if (p->tokenizer && !o->prompt.message) TFM_TRY(to_tokens(p, o, err));
     o->prompt.flush |= flush;
     *out = o->prompt;
+    return TFM_OK;
+}
+
+/* A turn: what the group has come to is given out as a copy, the group stays open. Records that came
+ * with it go with the copy. */
+static tfm_status give_turn(tfm_prompts *p, open_group *o, tfm_prompt *out, tfm_error *err) {
+    open_group *copy = NULL;
+    tfm_prompt *to;
+
+    TFM_TRY(tfm_alloc((void **)&copy, 1, sizeof *copy, err));
+    p->given = copy;
+    to = &copy->prompt;
+    to->group = o->prompt.group;
+    to->is_turn = to->flush = true;
+    to->passed = o->prompt.passed;
+    to->n_passed = o->prompt.n_passed;
+    o->prompt.passed = NULL;
+    o->prompt.n_passed = o->passed_cap = 0;
+    TFM_TRY(tfm_grow((void **)&to->ids, &copy->ids_cap, o->prompt.n, sizeof *to->ids, err));
+    if (o->prompt.n) memcpy(to->ids, o->prompt.ids, o->prompt.n * sizeof *to->ids);
+    to->n = o->prompt.n;
+    if (o->prompt.message)
+        TFM_TRY(
+            group_fail(copy, o->prompt.program, o->prompt.message, strlen(o->prompt.message), err));
+    else if (p->tokenizer)
+        TFM_TRY(to_tokens(p, copy, err));
+    *out = *to;
+    return TFM_OK;
+}
+
+bool tfm_prompts_has_turns(const tfm_prompts *p) {
+    return p->has_turns;
+}
+
+tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id, tfm_error *err) {
+    open_group *o = tfm_group_map_find(p->open, group);
+
+    if (!o || p->tokenizer) return TFM_OK; /* positions of raw bytes are of bytes */
+    TFM_TRY(tfm_grow((void **)&o->prompt.ids, &o->ids_cap, o->prompt.n + 1, sizeof id, err));
+    o->prompt.ids[o->prompt.n++] = id;
     return TFM_OK;
 }
 
@@ -236,6 +283,7 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
             TFM_TRY(take_tokens(p, o, &rec, err));
         else
             TFM_TRY(take_other(p, o, &rec, err));
+        if (p->has_turns && flush && (rec.flags & TFM_FLAG_LAST)) return give_turn(p, o, out, err);
     }
     if (p->next_rest == p->n_rest) return TFM_DONE;
     return give(p, p->rest[p->next_rest++], false, out, err);

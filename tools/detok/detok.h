@@ -54,6 +54,7 @@ typedef struct groups {
     int fd;
     const char *out_name;
     frame frame;
+    bool has_turns;   /* an answer ends with the flags LAST and FLUSH, its group goes on */
     uint32_t samples; /* samples of each record */
     uint64_t next;    /* the group whose text comes next */
     group **open;     /* [n_open] ascending by number, from open + head */

@@ -143,6 +143,7 @@ static tfm_status write_group(groups *g, group *gr, tfm_error *err) {
     case FRAME_LINE:
     case FRAME_NUL:
         if (gr->failed) gr->text.len = 0;
+        if (g->has_turns && !gr->failed && gr->text.len == 0) return write_out(g, err);
         TFM_TRY(add_line(g, &gr->text, err));
         return write_out(g, err);
     case FRAME_JSONL: TFM_TRY(write_json(g, gr, err)); return write_out(g, err);
@@ -213,6 +214,26 @@ static tfm_status add_text(group *gr, const tfm_record *rec, const char *text, t
     return TFM_OK;
 }
 
+/* The answer to a turn is complete: its text is written at once, also if other groups are open,
+ * because who asked is waiting. */
+static tfm_status end_turn(groups *g, group *gr, tfm_error *err) {
+    const char *held;
+    size_t n;
+    if (gr->failed) return TFM_OK;
+    if (gr->detok) {
+        TFM_TRY(tfm_detok_finish(gr->detok, &held, &n, err));
+        TFM_TRY(bytes_add(&gr->text, held, n, err));
+        tfm_detok_free(gr->detok);
+        gr->detok = NULL;
+    }
+    if (g->frame == FRAME_WHOLE)
+        TFM_TRY(stream_head(g, gr, err));
+    else
+        TFM_TRY(add_line(g, &gr->text, err));
+    gr->text.len = 0;
+    return write_out(g, err);
+}
+
 tfm_status groups_record(groups *g, const tfm_record *rec, const void *payload, tfm_error *err) {
     group *gr = NULL;
     bool is_tokens = rec->type == TFM_REC_TENSOR && strcmp(rec->name, "tokens") == 0;
@@ -224,6 +245,8 @@ tfm_status groups_record(groups *g, const tfm_record *rec, const void *payload, 
     TFM_TRY(find(g, rec->group, &gr, err));
     if (gr->ended) return tfm_fail(err, TFM_FORMAT, "group %u: a record after its end", rec->group);
     if (is_tokens) TFM_TRY(add_tokens(g, gr, rec, payload, err));
+    const unsigned turn = TFM_FLAG_LAST | TFM_FLAG_FLUSH;
+    if (is_tokens && g->has_turns && (rec->flags & turn) == turn) TFM_TRY(end_turn(g, gr, err));
     if (rec->type == TFM_REC_TEXT) TFM_TRY(add_text(gr, rec, payload, err));
     if (rec->type == TFM_REC_ERROR) TFM_TRY(add_error(gr, rec, payload, err));
     if (rec->type == TFM_REC_GROUP_END) {
@@ -274,6 +297,9 @@ tfm_status groups_begin(groups *g, const tfm_header *h, tfm_error *err) {
     if (g->samples == 0) g->samples = 1;
     g->next = (uint64_t)first * g->samples;
     g->last_source.len = 0;
+    g->has_turns = tfm_header_get(h, "turns") != NULL;
+    if (g->has_turns && g->frame == FRAME_JSONL)
+        return tfm_fail(err, TFM_UNSUPPORTED, "a stream of turns cannot be written as JSON lines");
     return TFM_OK;
 }
 

@@ -14,7 +14,15 @@
 #define GROUPS_AHEAD 4u /* times -b: groups read ahead, so that slots never wait for their turn */
 #define MAX_STOPS 64
 
-enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_UNORDERED, OPT_IGNORE_END, OPT_KV_BYTES };
+enum {
+    OPT_ECHO = TFM_LONG,
+    OPT_STOP,
+    OPT_UNORDERED,
+    OPT_IGNORE_END,
+    OPT_KV_BYTES,
+    OPT_SAVE,
+    OPT_LOAD
+};
 
 static const tfm_option options[] = {
     TFM_OPT_COMMON,
@@ -35,6 +43,9 @@ static const tfm_option options[] = {
     TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
      "budget of the cache in bytes (default: 0, what memory allows)"},
+    {OPT_SAVE, "save-cache", "FILE", "write the cache of the first group to FILE at the end"},
+    {OPT_LOAD, "load-cache", "FILE",
+     "do not compute what a prompt has in common with FILE's tokens"},
     TFM_OPT_PROBE,
     TFM_OPT_END};
 
@@ -65,6 +76,8 @@ static void parse(tfm_cli *c, run_options *o) {
         case OPT_UNORDERED: g->unordered = true; break;
         case OPT_IGNORE_END: g->ignore_eog = true; break;
         case OPT_KV_BYTES: o->engine.kv_bytes = tfm_cli_u64(c, 0, UINT64_MAX); break;
+        case OPT_SAVE: o->save_cache = c->arg; break;
+        case OPT_LOAD: o->load_cache = c->arg; break;
         case OPT_STOP:
             if (g->n_stop == MAX_STOPS) tfm_cli_usage(c, "--stop: %d at most", MAX_STOPS);
             stops[g->n_stop++] = c->arg;
@@ -103,11 +116,17 @@ static tfm_status write_header(tfm_cli *c, const run_options *o, tfm_engine *e, 
     return st;
 }
 
-static tfm_status add_prompt(tfm_generator *g, run_output *out, const tfm_prompt *p,
-                             tfm_error *err) {
+static tfm_status add_prompt(run_caches *caches, tfm_generator *g, run_output *out,
+                             const tfm_prompt *p, tfm_error *err) {
+    bool is_dropped = run_caches_dropped(caches, p->group);
+
+    if (p->has_ended) {
+        uint32_t length = run_caches_end(caches, p->group);
+        return is_dropped ? TFM_OK : run_output_end(out, p, length, err);
+    }
+    if (is_dropped) return TFM_OK;
     TFM_TRY(run_output_add(out, p, err));
-    if (p->message) return tfm_generator_add_failed(g, p->group, p->message, err);
-    return tfm_generator_add(g, p->group, p->ids, p->n, err);
+    return run_caches_add(caches, g, p, err);
 }
 
 static tfm_status flush(tfm_writer *w, tfm_writer *taps, tfm_error *err) {
@@ -135,7 +154,7 @@ static tfm_status pump(tfm_cli *c, const run_options *o, tfm_prompts *prompts, t
             }
             if (st != TFM_OK) return st;
             drain = p.flush;
-            TFM_TRY(add_prompt(g, out, &p, err));
+            TFM_TRY(add_prompt(o->caches, g, out, &p, err));
         }
         do {
             tfm_event ev;
@@ -149,6 +168,7 @@ static tfm_status pump(tfm_cli *c, const run_options *o, tfm_prompts *prompts, t
             if (st != TFM_OK) return st;
             n_tokens += ev.type == TFM_EVENT_TOKEN;
             tfm_cli_progress(c, "tokens", n_tokens, 0);
+            TFM_TRY(run_caches_event(o->caches, prompts, &ev, err));
             TFM_TRY(run_output_event(out, &ev, err));
         } while (drain || !more || tfm_generator_open(g) >= ahead);
     }
@@ -165,6 +185,7 @@ static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tf
     if (st == TFM_OK) st = tfm_prompts_new(&prompts, r, vocab, tfm_model_path(m), err);
     if (st == TFM_OK) st = tfm_generator_new(&g, e, &o->generate, err);
     if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
+    if (st == TFM_OK) st = run_caches_start(o->caches, tfm_prompts_has_turns(prompts), err);
     if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
     if (st == TFM_OK) st = pump(c, o, prompts, g, out, w, err);
     if (st == TFM_OK) st = tfm_writer_end(w, err);
@@ -210,11 +231,18 @@ int main(int argc, char **argv) {
     tfm_status st = tfm_cli_open_output(&cli, true, &fd, &name, &err);
     if (st == TFM_OK) st = tfm_writer_new(&w, fd, name, &err);
     if (st == TFM_OK) st = tfm_cli_probe_open(&cli, &o.engine.probe, &o.generate.tap_out, &err);
+    if (st == TFM_OK && o.engine.probe && (o.load_cache || o.save_cache))
+        st = tfm_fail(&err, TFM_USAGE,
+                      "a cache holds what the model computes by itself: no taps or interventions "
+                      "with --load-cache and --save-cache");
     if (st == TFM_OK) st = tfm_load(&model, cli.model, &lo, &err);
     if (st == TFM_OK) st = tfm_engine_new(&engine, model, &o.engine, &err);
+    if (st == TFM_OK) st = run_caches_new(&o.caches, &cli, &o, engine, &err);
     if (st == TFM_OK && n_files == 0) st = run_file(&cli, &o, engine, model, NULL, w, &err);
     for (int i = 0; st == TFM_OK && i < n_files; i++)
         st = run_file(&cli, &o, engine, model, files[i], w, &err);
+    if (st == TFM_OK) st = run_caches_save(o.caches, &err);
+    run_caches_free(o.caches);
     tfm_engine_free(engine);
     st = tfm_cli_probe_close(&cli, st, &err);
     int status = tfm_cli_finish(&cli, st, w, &err);

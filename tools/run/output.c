@@ -73,6 +73,7 @@ static bool copy_prompt(pending *p, const tfm_prompt *from, bool echo) {
     tfm_prompt *to = &p->prompt;
 
     to->group = from->group;
+    to->is_turn = from->is_turn;
     if (echo) {
         if (!copy_bytes(&to->ids, from->ids, from->n * sizeof *from->ids)) return false;
         to->n = from->n;
@@ -121,6 +122,31 @@ static tfm_status prologue(run_output *r, const pending *p, uint32_t group, tfm_
                       .dims = {(uint32_t)p->prompt.n, 1, 1, 1},
                       .name = "tokens"};
     return tfm_writer_record(r->w, &rec, p->prompt.ids, err);
+}
+
+/* The answer to a turn is complete, the group is not: a record of no tokens says so. */
+static tfm_status write_turn_end(const tfm_event *ev, uint32_t group, tfm_writer *w,
+                                 tfm_error *err) {
+    tfm_record rec = {.type = TFM_REC_TENSOR,
+                      .dtype = TFM_I32,
+                      .rank = 1,
+                      .flags = TFM_FLAG_LAST | TFM_FLAG_FLUSH,
+                      .group = group,
+                      .position = ev->position,
+                      .dims = {0, 1, 1, 1},
+                      .name = "tokens"};
+    return tfm_writer_record(w, &rec, NULL, err);
+}
+
+tfm_status run_output_end(run_output *r, const tfm_prompt *p, uint32_t length, tfm_error *err) {
+    pending only_passed = {.prompt = *p};
+
+    only_passed.prompt.n = 0;
+    TFM_TRY(prologue(r, &only_passed, p->group, err));
+    if (!p->message) return tfm_writer_group_end(r->w, p->group, length, TFM_END_OPEN, err);
+    tfm_cli_record_failed(r->cli);
+    TFM_TRY(tfm_writer_error(r->w, p->group, p->program ? p->program : "tfm-run", p->message, err));
+    return tfm_writer_group_end(r->w, p->group, length, TFM_END_ERROR, err);
 }
 
 /* The end of a sample, in the output or among the taps. */
@@ -173,7 +199,10 @@ tfm_status run_output_event(run_output *r, const tfm_event *ev, tfm_error *err) 
         return TFM_OK;
     }
     if (ev->type == TFM_EVENT_ERROR) tfm_cli_record_failed(r->cli);
-    TFM_TRY(write_end(ev, group, p->prompt.program, r->w, err));
+    if (p->prompt.is_turn && ev->type == TFM_EVENT_END)
+        TFM_TRY(write_turn_end(ev, group, r->w, err));
+    else
+        TFM_TRY(write_end(ev, group, p->prompt.program, r->w, err));
     if (r->opt->generate.tap_out)
         TFM_TRY(write_end(ev, group, p->prompt.program, r->opt->generate.tap_out, err));
     if (--p->n_open == 0) drop(r, at);

@@ -113,6 +113,7 @@ static tfm_status write_tokens(output *o, uint32_t group, const tfm_ids *ids, un
 }
 
 static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, tfm_error *err) {
+    o->turn_open = false;
     tfm_cli_record_failed(o->cli);
     tfm_cli_warn(o->cli, "record %u: %s", group, why->message);
     TFM_TRY(tfm_writer_error(o->w, group, o->cli->program->name, why->message, err));
@@ -124,7 +125,7 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
     const span *s = &in->span[i];
     tfm_tok_item *it = &o->item[i];
     bool whole = o->opt->frame == FRAME_WHOLE;
-    bool flush = o->opt->flush_each || (whole && input_is_last(in));
+    bool flush = o->opt->flush_each || o->opt->turns || (whole && input_is_last(in));
     if (o->opt->frame == FRAME_JSONL && !s->is_long)
         TFM_TRY(tfm_writer_text(o->w, group, "source", in->buf + s->at, s->len, err));
     if (it->err.status == TFM_RECORD) return write_failed(o, group, &it->err, err);
@@ -134,6 +135,9 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
         return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty and gives no token", in->name);
     o->unknown += it->unknown;
     TFM_TRY(write_tokens(o, group, &it->ids, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
+    o->turn_open = o->opt->turns;
+    o->turn_length = (uint32_t)it->ids.len;
+    if (o->turn_open) return TFM_OK;
     if (s->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
     return tfm_writer_group_end(o->w, group, (uint32_t)it->ids.len, TFM_END_OPEN, err);
 }
@@ -145,7 +149,7 @@ tfm_status output_batch(output *o, const input *in, tfm_error *err) {
         if (o->record >= TFM_GROUP_ALL)
             st = tfm_fail(err, TFM_LIMIT, "more than %u records", TFM_GROUP_ALL);
         else
-            st = write_group(o, in, i, (uint32_t)o->record, err);
+            st = write_group(o, in, i, o->opt->turns ? 0 : (uint32_t)o->record, err);
     }
     for (size_t i = 0; i < in->n; i++) {
         json_decref(o->json[i]);
@@ -153,6 +157,11 @@ tfm_status output_batch(output *o, const input *in, tfm_error *err) {
     }
     /* What has been read goes on before the next read may block. */
     return st == TFM_OK ? tfm_writer_flush(o->w, err) : st;
+}
+
+tfm_status output_end(output *o, tfm_error *err) {
+    if (!o->turn_open) return TFM_OK;
+    return tfm_writer_group_end(o->w, 0, o->turn_length, TFM_END_OPEN, err);
 }
 
 void output_close(output *o) {

@@ -8,7 +8,14 @@
 
 #include "tokenize.h"
 
-enum { OPT_NO_SPECIAL = TFM_LONG, OPT_PARSE_SPECIAL, OPT_FROM_IDS, OPT_FIRST, OPT_FLUSH };
+enum {
+    OPT_NO_SPECIAL = TFM_LONG,
+    OPT_PARSE_SPECIAL,
+    OPT_FROM_IDS,
+    OPT_FIRST,
+    OPT_FLUSH,
+    OPT_TURNS
+};
 
 static const tfm_option option_table[] = {
     TFM_OPT_COMMON,
@@ -23,6 +30,8 @@ static const tfm_option option_table[] = {
     {OPT_FROM_IDS, "from-ids", NULL, "the text is decimal ids (needs a model)"},
     {OPT_NO_SPECIAL, "no-special", NULL, "add no begin and end tokens"},
     {OPT_PARSE_SPECIAL, "parse-special", NULL, "control tokens spelled in the text are meant"},
+    {OPT_TURNS, "turns", NULL,
+     "records are turns of one text, each all of it so far; with -l or -0"},
     TFM_OPT_END};
 
 static const tfm_program program = {"tfm-tokenize", "[options] [FILE...]",
@@ -49,8 +58,11 @@ static void parse(tfm_cli *c, options *o) {
         case OPT_FLUSH: o->flush_each = true; break;
         case OPT_FROM_IDS: o->from_ids = true; break;
         case OPT_NO_SPECIAL: o->tok &= ~(unsigned)TFM_TOK_ADD_SPECIAL; break;
+        case OPT_TURNS: o->turns = true; break;
         case OPT_PARSE_SPECIAL: o->tok |= TFM_TOK_PARSE_SPECIAL; break;
         }
+    if (o->turns && ((o->frame != FRAME_LINE && o->frame != FRAME_NUL) || o->first))
+        tfm_cli_usage(c, "--turns: needs -l or -0, and no --first");
     o->n_files = tfm_cli_operands(c, &o->files);
     if (o->from_ids && c->model == NULL)
         tfm_cli_usage(c, "--from-ids: ids of which vocabulary? give -m MODEL or set TFM_MODEL");
@@ -90,6 +102,7 @@ static tfm_status make_header(tfm_cli *c, const options *o, const tfm_model *mod
         TFM_TRY(tfm_header_set(h, "tokenize", how, err));
     }
     TFM_TRY(tfm_header_set(h, "frame", frame_names[o->frame], err));
+    if (o->turns) TFM_TRY(tfm_header_set(h, "turns", "yes", err));
     if (o->first > 0) {
         snprintf(how, sizeof how, "%llu", (unsigned long long)o->first);
         TFM_TRY(tfm_header_set(h, "first", how, err));
@@ -105,6 +118,7 @@ static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *er
         tfm_cli_progress(in->cli, "records", out->record, 0);
     }
     if (st != TFM_DONE) return st;
+    TFM_TRY(output_end(out, err));
     if (out->unknown > 0)
         tfm_cli_warn(in->cli,
                      "%llu characters are not in the vocabulary: the unknown token "

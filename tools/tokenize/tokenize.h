@@ -13,6 +13,7 @@ typedef struct options {
     const char *field; /* of JSONL */
     unsigned tok;      /* TFM_TOK_* */
     bool from_ids, flush_each;
+    bool turns; /* every record is the whole text so far of one group */
     uint64_t first;
     char **files;
     int n_files;
@@ -62,10 +63,14 @@ typedef struct output {
     unsigned threads;
     uint64_t record; /* number of the next record, skipped ones counted */
     uint64_t unknown;
+    bool turn_open; /* turns: the group has records and no GROUP-END */
+    uint32_t turn_length;
     tfm_tok_item item[BATCH_RECORDS];
     void *json[BATCH_RECORDS];
 } output;
 
+/* After the last batch: the end of a group of turns. */
+tfm_status output_end(output *o, tfm_error *err) TFM_MUST_CHECK;
 /* Tokenizes and writes one batch. */
 tfm_status output_batch(output *o, const input *in, tfm_error *err) TFM_MUST_CHECK;
 void output_close(output *o);

@@ -88,16 +88,25 @@ static void cpu_free(tfm_backend *base) {
     tfm_free(be);
 }
 
+static tfm_status kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
+                         uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err) {
+    TFM_TRY(tfm_kv_new(be, g, first_block, end_block, type, out, err));
+    (*out)->k_panel = TFM_PANEL;
+    return TFM_OK;
+}
+
 static const tfm_backend_ops cpu_ops = {
     .name = "cpu",
     .supports = tfm_step_supported,
     .plan_new = plan_new,
     .plan_run = tfm_cpu_plan_run,
     .plan_free = plan_free,
-    .kv_new = tfm_kv_new,
+    .kv_new = kv_new,
     .kv_reserve = tfm_kv_reserve,
     .kv_copy_page = tfm_kv_copy_page,
     .kv_page_bytes = tfm_kv_page_bytes,
+    .kv_read = tfm_kv_read,
+    .kv_write = tfm_kv_write,
     .kv_free = tfm_kv_free,
     .free = cpu_free,
 };

@@ -193,6 +193,8 @@ static const tfm_backend_ops ref_ops = {
     .kv_reserve = tfm_kv_reserve,
     .kv_copy_page = tfm_kv_copy_page,
     .kv_page_bytes = tfm_kv_page_bytes,
+    .kv_read = tfm_kv_read,
+    .kv_write = tfm_kv_write,
     .kv_free = tfm_kv_free,
     .free = ref_free,
 };
