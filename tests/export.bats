@@ -125,11 +125,11 @@ END
 }
 
 @test "NumPy reads the arrays, saves them with the manifest, and the stream comes back" {
-    python3 -c 'import numpy' 2>/dev/null || skip 'needs numpy for python3'
+    needs_numpy
     cd "$tmp"
     tfm-export "$streams/good-dtypes.tfms" -o d.npz
     tfm-export "$top/tests/contract/logits.tfms" -o l.npz
-    python3 - <<'END'
+    "$python" - <<'END'
 import numpy as np
 z = dict(np.load('d.npz'))
 assert z['g0/rank 3'].shape == (3, 3, 3) and z['g0/bf16'].dtype == np.uint16

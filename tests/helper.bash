@@ -189,6 +189,19 @@ needs_asset() {
     skip "needs \$TFM_ASSETS/$1"
 }
 
+# needs_numpy: sets $python to a python3 that has NumPy (the first in PATH may be one of the user's own
+# that has not), else skips as needs_program does.
+needs_numpy() {
+    for python in python3 /usr/bin/python3; do
+        ! "$python" -c 'import numpy' 2>/dev/null || return 0
+    done
+    if [ "${REQUIRE_ASSETS:-0}" = 1 ]; then
+        echo 'missing, and REQUIRE_ASSETS=1: NumPy for python3'
+        return 1
+    fi
+    skip 'needs NumPy for python3'
+}
+
 # needs_program NAME: skips when a program that is only needed for testing is not installed.
 needs_program() {
     command -v "$1" >/dev/null && return
