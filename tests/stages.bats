@@ -17,6 +17,8 @@ setup() {
     tfm-unembed -m "$m" h2 | tfm-sample -m "$m" -n 1 | tfm-show --ids | same - want
     tfm-attend -m "$m" -L 0 h0 | tfm-attend -m "$m" -L 1-1 | tfm-cmp - h2
     tfm-tokenize -l lines | tfm-run -m "$m" -n 1 | tfm-show --ids | same - want
+    tfm-tokenize -l lines | tfm-embed -m "$m" | tfm-attend -m "$m" | tfm-unembed -m "$m" |
+        tfm-sample -m "$m" -n 1 | tfm-show --ids | same - want # raw bytes
 }
 
 @test "logits of the last row are those among --all" {
