@@ -78,8 +78,7 @@ TFM_API tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_
 TFM_API void tfm_engine_free(tfm_engine *e);
 TFM_API uint32_t tfm_engine_ctx(const tfm_engine *e);
 TFM_API uint32_t tfm_engine_n_vocab(const tfm_engine *e);
-TFM_API uint32_t tfm_engine_width(const tfm_engine *e);    /* of the residual stream */
-TFM_API uint32_t tfm_engine_n_blocks(const tfm_engine *e); /* of the whole model */
+TFM_API uint32_t tfm_engine_width(const tfm_engine *e); /* of the residual stream */
 /* For the header's `numerics` key: "cpu generic kv=f16 ctx=512". */
 TFM_API const char *tfm_engine_numerics(const tfm_engine *e);
 /* One pass over one sequence from an empty cache; logits of every row: [n, n_vocab]. */

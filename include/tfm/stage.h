@@ -59,7 +59,6 @@ TFM_API tfm_status tfm_stage_run(tfm_stage *s, tfm_reader *r, tfm_writer *w,
                                  tfm_error *err) TFM_MUST_CHECK;
 /* Groups that failed so far, here or before. */
 TFM_API uint64_t tfm_stage_n_failed(const tfm_stage *s);
-TFM_API uint32_t tfm_stage_ctx(const tfm_stage *s);
 /* The context that a header's `numerics` name, 0 if none. */
 TFM_API uint32_t tfm_header_ctx(const tfm_header *h);
 

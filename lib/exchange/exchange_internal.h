@@ -57,7 +57,6 @@ typedef struct tfm_array {
  * counts bytes; a shape that does not split into whole blocks a row becomes one of rank 1. */
 tfm_element tfm_array_of_dtype(tfm_dtype t, unsigned rank, const uint32_t *dims, tfm_array *a);
 const char *tfm_element_name(tfm_element e); /* "float32", as NumPy calls it */
-size_t tfm_element_bytes(tfm_element e);
 
 /* ---- npy.c: format 1.0 to 3.0 of numpy.lib.format ---- */
 

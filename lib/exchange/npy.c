@@ -29,10 +29,6 @@ const char *tfm_element_name(tfm_element e) {
     return elements[e].name;
 }
 
-size_t tfm_element_bytes(tfm_element e) {
-    return elements[e].bytes;
-}
-
 tfm_element tfm_array_of_dtype(tfm_dtype t, unsigned rank, const uint32_t *dims, tfm_array *a) {
     static const struct {
         tfm_dtype dtype;

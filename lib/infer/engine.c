@@ -139,9 +139,6 @@ uint32_t tfm_engine_n_vocab(const tfm_engine *e) {
 uint32_t tfm_engine_width(const tfm_engine *e) {
     return e->graph->width;
 }
-uint32_t tfm_engine_n_blocks(const tfm_engine *e) {
-    return e->graph->n_blocks;
-}
 const char *tfm_engine_numerics(const tfm_engine *e) {
     return e->numerics;
 }

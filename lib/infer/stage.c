@@ -114,10 +114,6 @@ uint64_t tfm_stage_n_failed(const tfm_stage *s) {
     return s->n_failed;
 }
 
-uint32_t tfm_stage_ctx(const tfm_stage *s) {
-    return tfm_engine_ctx(s->engine);
-}
-
 /* ---- one batch ---- */
 
 /* Numbers the groups of the gathered rows in order of first appearance and gives each entry its
