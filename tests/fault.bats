@@ -27,4 +27,8 @@ fault_args=(-s 10)
 @test "attend" { stage_attend; }
 @test "unembed" { stage_unembed; }
 @test "sample" { stage_sample; }
+@test "score" { stage_score; }
+@test "score: a stream" { stage_score_stream; }
+@test "pool" { stage_pool; }
+@test "run: caches from and to files" { stage_run_caches; }
 @test "stream tools" { stream_tools; }

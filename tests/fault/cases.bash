@@ -95,6 +95,14 @@ stage_unembed() {
     fault -i attended.tfms -n 'tfm-sample -m m.tfms' -- tfm-unembed -m m.tfms -t 1
 }
 stage_sample() { fault -i logits.tfms -n 'tfm-detok -m m.tfms' -- tfm-sample -m m.tfms; }
+stage_score() { fault -i prompt.tfms -- tfm-score -m m.tfms -t 1; }
+stage_score_stream() { fault -i prompt.tfms -- tfm-score -m m.tfms -t 1 --stream; }
+stage_pool() { fault -i attended.tfms -- tfm-pool --normalise; }
+stage_run_caches() {
+    tfm-run -m m.tfms -n 0 --save-cache cache.tfms prompt.tfms >none.tfms
+    fault -i prompt.tfms -n 'tfm-detok -m m.tfms' -- \
+        tfm-run -m m.tfms -n 3 -t 1 --load-cache "$PWD/cache.tfms" --save-cache "$PWD/saved.tfms"
+}
 stream_tools() {
     local tool
     for tool in 'tfm-cat run.tfms' 'tfm-cat --salvage run.tfms' 'tfm-show --json run.tfms' \

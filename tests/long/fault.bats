@@ -26,6 +26,10 @@ fault_args=()
 @test "attend" { stage_attend; }
 @test "unembed" { stage_unembed; }
 @test "sample" { stage_sample; }
+@test "score" { stage_score; }
+@test "score: a stream" { stage_score_stream; }
+@test "pool" { stage_pool; }
+@test "run: caches from and to files" { stage_run_caches; }
 @test "stream tools" { stream_tools; }
 @test "failures that last: convert" {
     fault_args=(-a -s 60)
