@@ -30,6 +30,6 @@ void tfm_cli_signals_start(void);
 /* The file to remove when a signal ends the program; NULL for none. Copied; TFM_LIMIT if too long. */
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) TFM_MUST_CHECK;
 bool tfm_cli_signals_asked(void); /* did SIGUSR1 come since the last call? */
-void tfm_cli_signals_keep(void); /* nothing to remove any more */
+void tfm_cli_signals_keep(void);  /* nothing to remove any more */
 
 #endif
