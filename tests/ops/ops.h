@@ -59,7 +59,7 @@ static inline float ops_uniform(uint64_t *s) { /* (-1, 1) */
     return (float)((double)(int64_t)ops_next(s) * 0x1p-63);
 }
 
-static inline void ops_die(const char *what, const tfm_error *err) {
+static inline _Noreturn void ops_die(const char *what, const tfm_error *err) {
     printf("%s: %s\n", what, err != NULL ? err->message : "out of memory");
     exit(1);
 }
