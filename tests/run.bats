@@ -141,6 +141,15 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
     tfm-cmp raw "$out"
 }
 
+@test "raw bytes are not taken for ids by a model without a vocabulary" {
+    cp -r "$top/tests/golden/hf/llama-tied" bare
+    rm bare/tokenizer*
+    tfm-convert -q bare -o bare.tfms
+    pipe 'printf abc | tfm-tokenize | tfm-run -m bare.tfms -n 2'
+    last_is 3
+    err_has 'bare.tfms has no vocabulary'
+}
+
 @test "options that make no sense are exit 2 with one line" {
     local args
     for args in '--kv q8_0' '-N 0' '--repeat-penalty 0' '--output=' '--model=' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do

@@ -78,6 +78,14 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
     p->reader = r;
     p->has_turns = tfm_header_get(h, "turns") != NULL;
     if ((st = tfm_group_map_new(&p->open, err)) != TFM_OK) goto fail;
+    if (!vocab && theirs && strcmp(theirs, "raw-bytes") == 0) {
+        st = tfm_fail(
+            err, TFM_MISMATCH,
+            "the input is raw bytes, and %s has no vocabulary to make tokens of them; give "
+            "it one (tfm-convert --tokenizer)",
+            model_path);
+        goto fail;
+    }
     if (!vocab || !theirs || strcmp(theirs, tfm_vocab_id(vocab)) == 0) {
         *out = p;
         return TFM_OK;
