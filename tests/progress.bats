@@ -12,14 +12,15 @@ setup() {
 
 # A run that has no end of its own accord, on prompts that come as fast as it likes.
 start_run() { # OPTION...
+    : >"$err" # it is looked at before the shell of the job may have made it
     tfm-tokenize -l lines 2>/dev/null 3>&- | tfm-run -m "$model" -n 400 "$@" >/dev/null 2>"$err" 3>&- &
     pid=$!
 }
 
 wait_for_lines() { # N
-    for _ in {1..200}; do
+    for _ in {1..400}; do
         [ "$(wc -l <"$err")" -lt "$1" ] || return 0
-        sleep 0.05
+        sleep 0.1
     done
     return 1
 }

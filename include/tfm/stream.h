@@ -51,6 +51,10 @@ TFM_API tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h,
                                    tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_header_free(tfm_header *h);
 TFM_API const char *tfm_header_kind(const tfm_header *h);
+/* TFM_OK if h is of `kind`; else TFM_MISMATCH that names the tool whose stream it is, both kinds, and
+ * what makes the wanted one. */
+TFM_API tfm_status tfm_header_expect(const tfm_header *h, const char *kind,
+                                     tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_header_set_kind(tfm_header *h, const char *kind,
                                        tfm_error *err) TFM_MUST_CHECK;
 /* Value of the first line with this key, or NULL. Borrowed until the header changes. */

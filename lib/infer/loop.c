@@ -165,9 +165,7 @@ static tfm_status read_header(loop *l, tfm_error *err) {
     tfm_status st = tfm_reader_stream(l->in, err);
     if (st != TFM_OK) return cut(l, st, err);
     l->has_header = true;
-    const char *kind = tfm_header_kind(tfm_reader_header(l->in));
-    if (strcmp(kind, "tokens") == 0) return TFM_OK;
-    return tfm_fail(err, TFM_MISMATCH, "the loop is a stream of kind %s, tokens are wanted", kind);
+    return tfm_header_expect(tfm_reader_header(l->in), "tokens", err);
 }
 
 /* Sends what was kept back with FLUSH and reads until FLUSH has come round. */

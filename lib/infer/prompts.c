@@ -71,9 +71,7 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
     tfm_status st;
 
     *out = NULL;
-    if (strcmp(tfm_header_kind(h), "tokens") != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, tokens are wanted",
-                        tfm_header_kind(h));
+    TFM_TRY(tfm_header_expect(h, "tokens", err));
     TFM_TRY(tfm_alloc((void **)&p, 1, sizeof *p, err));
     p->reader = r;
     p->has_turns = tfm_header_get(h, "turns") != NULL;

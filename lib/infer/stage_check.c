@@ -33,9 +33,7 @@ tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) 
     tfm_model_range *r = &s->opt.engine.range;
     tfm_graph *g;
 
-    if (strcmp(tfm_header_kind(in), kind_in(s)) != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, %s is wanted",
-                        tfm_header_kind(in), kind_in(s));
+    TFM_TRY(tfm_header_expect(in, kind_in(s), err));
     if (s->opt.engine.ctx == 0) s->opt.engine.ctx = tfm_header_ctx(in);
     TFM_TRY(tfm_graph_new(&g, s->model, s->opt.engine.ctx, err));
     uint32_t n = g->n_blocks;
@@ -82,9 +80,7 @@ tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *
     const char *model = tfm_header_get(in, "model"), *vocab = tfm_header_get(in, "vocab");
     uint32_t ctx = tfm_header_ctx(in), own = tfm_engine_ctx(s->engine);
 
-    if (strcmp(tfm_header_kind(in), kind_in(s)) != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, %s is wanted",
-                        tfm_header_kind(in), kind_in(s));
+    TFM_TRY(tfm_header_expect(in, kind_in(s), err));
     if (ctx && ctx != own && s->opt.part != TFM_PART_EMBED)
         return tfm_fail(err, TFM_MISMATCH,
                         "the stream of %s is of context %u, this stage of %u; give --ctx %u",

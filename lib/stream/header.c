@@ -146,6 +146,20 @@ const char *tfm_header_kind(const tfm_header *h) {
     return h->kind;
 }
 
+tfm_status tfm_header_expect(const tfm_header *h, const char *kind, tfm_error *err) {
+    static const char *const maker[][2] = {{"tokens", "tfm-tokenize"},
+                                           {"hidden", "tfm-embed or tfm-attend"},
+                                           {"logits", "tfm-unembed"}};
+    const char *tool = tfm_header_get(h, "tool"), *cure = NULL;
+
+    if (strcmp(tfm_header_kind(h), kind) == 0) return TFM_OK;
+    for (size_t i = 0; i < sizeof maker / sizeof *maker; i++)
+        if (strcmp(maker[i][0], kind) == 0) cure = maker[i][1];
+    return tfm_fail(err, TFM_MISMATCH, "the stream of %s is of kind %s, %s is wanted%s%s",
+                    tool ? tool : "an unnamed tool", tfm_header_kind(h), kind,
+                    cure ? ", as from " : "", cure ? cure : "");
+}
+
 tfm_status tfm_header_set_kind(tfm_header *h, const char *kind, tfm_error *err) {
     char *copy;
     if (!is_kind(kind, strlen(kind)))

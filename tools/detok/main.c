@@ -42,9 +42,7 @@ static tfm_status read_stream(tfm_cli *c, tfm_reader *r, vocab *v, groups *g, tf
     const void *payload;
     tfm_status st;
     const tfm_header *h = tfm_reader_header(r);
-    if (strcmp(tfm_header_kind(h), "tokens") != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of %s, not of tokens",
-                        tfm_header_kind(h));
+    TFM_TRY(tfm_header_expect(h, "tokens", err));
     tfm_cli_note_salvaged(c, h);
     TFM_TRY(vocab_for(v, h, err));
     TFM_TRY(groups_begin(g, h, err));

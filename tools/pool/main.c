@@ -161,9 +161,7 @@ static tfm_status write_header(pool_run *p, tfm_error *err) {
     const tfm_header *in = tfm_reader_header(p->r);
     tfm_header *h;
 
-    if (strcmp(tfm_header_kind(in), "hidden") != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, hidden is wanted",
-                        tfm_header_kind(in));
+    TFM_TRY(tfm_header_expect(in, "hidden", err));
     TFM_TRY(tfm_header_copy(&h, in, err));
     tfm_status st = tfm_header_set_kind(h, "embedding", err);
     if (st == TFM_OK) st = tfm_cli_provenance(p->cli, h, err);

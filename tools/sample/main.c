@@ -32,9 +32,7 @@ static tfm_status write_header(stage *g, tfm_error *err) {
     const tfm_header *in = tfm_reader_header(g->r);
     tfm_header *h;
 
-    if (strcmp(tfm_header_kind(in), "logits") != 0)
-        return tfm_fail(err, TFM_MISMATCH, "the input is a stream of kind %s, logits are wanted",
-                        tfm_header_kind(in));
+    TFM_TRY(tfm_header_expect(in, "logits", err));
     g->ctx = tfm_header_ctx(in);
     TFM_TRY(tfm_header_copy(&h, in, err));
     tfm_status st = tfm_header_set_kind(h, "tokens", err);
