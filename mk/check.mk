@@ -21,7 +21,7 @@ unit_taps  = $(patsubst tests/%.c,$(RESULTS)/$(1)/%.unit,$(UNIT_SRC))
 bats_taps  = $(patsubst tests/%.bats,$(RESULTS)/$(1)/%.bats,$(2))
 fuzz_taps  = $(patsubst tests/fuzz/%.c,$(RESULTS)/$(1)/%.fuzz,$(FUZZ_SRC))
 
-.PHONY: check check-long check-gpu check-run asan ubsan tsan fuzz
+.PHONY: check check-long bits-long check-gpu check-run asan ubsan tsan fuzz
 
 check: all units fuzzers ## all tests that fit in three minutes
 	@rm -rf $(RESULTS)/check
@@ -33,8 +33,13 @@ check-long: export LONG := 1
 check-long: all units fuzzers ## the long tests: more cases of the same, and tests/long
 	@rm -rf $(RESULTS)/long
 	@$(MAKE) --no-print-directory $(JFLAG) check-run SET=long \
-	    TAPS="$(call unit_taps,long) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
+	    TAPS="$(filter-out %/test_bits.unit %/test_bits_ref.unit,$(call unit_taps,long)) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
 	@bash tests/summary.sh $(RESULTS)/long
+
+# The long form of tests/bits, one program after the other, without a job's time limit.
+bits-long: units ## the determinism harness in its long form
+	LONG=1 $(BUILD)/tests/bits/test_bits
+	LONG=1 $(BUILD)/tests/bits/test_bits_ref
 
 check-gpu: ## the tests that need a GPU (this version has no cuda backend: it says so and fails)
 	@echo 'make: check-gpu: this version has no cuda backend, there is nothing to check' >&2; exit 1
