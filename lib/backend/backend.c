@@ -11,18 +11,28 @@ static tfm_status new_ref(tfm_backend **out, unsigned threads, tfm_error *err) {
     return tfm_backend_ref_new(out, err);
 }
 
-static tfm_status new_cpu(tfm_backend **out, unsigned threads, tfm_error *err) {
+static tfm_status new_best(tfm_backend **out, unsigned threads, tfm_error *err) {
+    return tfm_backend_cpu_new(out, NULL, threads, err);
+}
+
+static tfm_status new_generic(tfm_backend **out, unsigned threads, tfm_error *err) {
     return tfm_backend_cpu_new(out, "generic", threads, err);
+}
+
+static tfm_status new_avx2(tfm_backend **out, unsigned threads, tfm_error *err) {
+    return tfm_backend_cpu_new(out, "avx2", threads, err);
+}
+
+static tfm_status new_avx512(tfm_backend **out, unsigned threads, tfm_error *err) {
+    return tfm_backend_cpu_new(out, "avx512", threads, err);
 }
 
 static const struct device {
     const char *name;
     tfm_status (*make)(tfm_backend **out, unsigned threads, tfm_error *err);
 } devices[] = {
-    {"auto", new_cpu},
-    {"cpu", new_cpu},
-    {"cpu:generic", new_cpu},
-    {"ref", new_ref},
+    {"auto", new_best},     {"cpu", new_best},          {"cpu:generic", new_generic},
+    {"cpu:avx2", new_avx2}, {"cpu:avx512", new_avx512}, {"ref", new_ref},
 };
 
 tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,

@@ -255,11 +255,12 @@ typedef struct tfm_backend_ops {
 
 struct tfm_backend {
     const tfm_backend_ops *ops;
-    const char *instruction_set; /* "generic"; part of the header's `numerics` */
+    const char *instruction_set; /* "generic", "avx2"; part of the header's `numerics` */
     unsigned threads;
 };
 
-/* device: "auto", "ref", "cpu", "cpu:generic"; others TFM_DEVICE with the reason and what there is.
+/* device: "auto", "ref", "cpu" (the best instruction set of this processor), "cpu:generic",
+ * "cpu:avx2", "cpu:avx512"; others TFM_DEVICE with the reason and what there is.
  * threads 0: what the process may use. */
 tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
                            tfm_error *err) TFM_MUST_CHECK;

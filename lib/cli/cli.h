@@ -57,7 +57,7 @@ enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...;
         {'V', "version", NULL, "show the version and exit"}
 #define TFM_OPT_MODEL {'m', "model", "FILE", "the model (default: $TFM_MODEL)"}
 #define TFM_OPT_DEVICE                                                                            \
-    {'d', "device", "DEV", "auto, ref, cpu or cpu:generic (default: $TFM_DEVICE, auto)"}
+    {'d', "device", "DEV", "auto, ref, cpu, cpu:generic, cpu:avx2, cpu:avx512 (default: $TFM_DEVICE, auto)"}
 #define TFM_OPT_THREADS {'t', "threads", "N", "threads (default: $TFM_THREADS, what is allowed)"}
 #define TFM_OPT_PROGRESS                                                                          \
     {0x1002, "progress", "SECS", "say how far it is every SECS seconds (default: on a terminal; SIGUSR1)"}

@@ -62,9 +62,9 @@ static void bits_panels_by_batch(const tfm_cpu_attend *a, void *scratch) {
 }
 
 /* Many rows get their sum in other pieces than few: here, off by one unit in the last place. */
-static void bits_linear_by_rows(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
-                                uint32_t end) {
-    bits_good->linear(a, panel, row, end);
+static void bits_linear_by_rows(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
+                                uint32_t row, uint32_t end, void *scratch) {
+    bits_good->linear(a, panel, panel_end, row, end, scratch);
     if (end - row < 8) return;
     for (uint32_t r = row; r < end; r++) {
         float *out = &a->out[(size_t)r * a->n_out + (size_t)panel * TFM_PANEL];

@@ -282,21 +282,27 @@ static void wrong_plans(void) {
 static void devices(void) {
     const struct {
         const char *device, *name, *instruction_set;
-    } good[] = {{"auto", "cpu", "generic"},
-                {"cpu", "cpu", "generic"},
+    } good[] = {{"auto", "cpu", tfm_cpu_kernels_find(NULL)->name},
+                {"cpu", "cpu", tfm_cpu_kernels_find(NULL)->name},
                 {"ref", "ref", ""},
-                {"cpu:generic", "cpu", "generic"}};
+                {"cpu:generic", "cpu", "generic"},
+                {"cpu:avx2", "cpu", "avx2"},
+                {"cpu:avx512", "cpu", "avx512"}};
     tfm_backend *be = NULL;
     tfm_error err;
-    for (int i = 0; i < 4; i++) {
-        if (!CHECK_INT(tfm_backend_new(&be, good[i].device, 2, &err), TFM_OK)) continue;
+    for (int i = 0; i < 6; i++) {
+        const bool here = i < 4 || tfm_cpu_kernels_find(good[i].instruction_set) != NULL;
+        const tfm_status st = tfm_backend_new(&be, good[i].device, 2, &err);
+        CHECK_INT(st, here ? TFM_OK : TFM_DEVICE);
+        if (st != TFM_OK) continue;
         CHECK_STR(be->ops->name, good[i].name);
         CHECK_STR(be->instruction_set, good[i].instruction_set);
         tfm_backend_free(be);
     }
     CHECK_INT(tfm_backend_new(&be, "cuda", 1, &err), TFM_DEVICE);
     CHECK(be == NULL);
-    CHECK_STR(err.message, "device cuda: not in this build, which has auto, cpu, cpu:generic, ref");
+    CHECK_STR(err.message, "device cuda: not in this build, which has auto, cpu, cpu:generic, "
+                           "cpu:avx2, cpu:avx512, ref");
     CHECK_INT(tfm_backend_new(&be, "", 1, &err), TFM_DEVICE);
     CHECK_INT(tfm_backend_cpu_new(&be, "avx9", 1, &err), TFM_DEVICE);
     tfm_backend_free(NULL);

@@ -56,25 +56,37 @@ static void use_narrow_kernels(tfm_backend *be) {
     ((cpu_backend *)be)->kernels = &tfm_cpu_kernels_generic;
 }
 
-/* Everything about one case, which it frees. */
-static void check_case(ops_case *c, bound_fn bound) {
+/* On one instruction set, or none of this processor's. */
+static void check_device(const ops_case *c, bound_fn bound, const char *device, const float *ref) {
     const ops_cutting cuts[] = {{1, false, false, 5},
                                 {7, true, false, 11},
                                 {0, false, true, 3},
                                 {40, true, true, 17},
                                 {16, false, false, 2}};
-    float *ref = ops_run(c, "ref", 1, &ops_whole), *cpu = ops_run(c, "cpu", 1, &ops_whole);
+    if (tfm_cpu_kernels_find(strchr(device, ':') + 1) == NULL) return;
+    float *cpu = ops_run(c, device, 1, &ops_whole);
     CHECK_INT(count_far(c, ref, cpu, bound), 0);
-    CHECK(same_bytes(c, "cpu", 2, &ops_whole, cpu));
-    CHECK(same_bytes(c, "cpu", 3, &ops_whole, cpu));
+    CHECK(same_bytes(c, device, 2, &ops_whole, cpu));
+    CHECK(same_bytes(c, device, 3, &ops_whole, cpu));
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        CHECK(same_bytes(c, "cpu", 1 + (unsigned)i % 3, &cuts[i], cpu));
+        CHECK(same_bytes(c, device, 1 + (unsigned)i % 3, &cuts[i], cpu));
         if (i < 2) CHECK(same_bytes(c, "ref", 1, &cuts[i], ref));
     }
-    ops_hook = use_narrow_kernels;
-    CHECK(same_bytes(c, "cpu", 1, &ops_whole, cpu));
-    ops_hook = NULL;
-    free(ref), free(cpu);
+    if (strcmp(device, "cpu:generic") == 0) {
+        ops_hook = use_narrow_kernels;
+        CHECK(same_bytes(c, device, 1, &ops_whole, cpu));
+        ops_hook = NULL;
+    }
+    free(cpu);
+}
+
+/* Everything about one case, which it frees. */
+static void check_case(ops_case *c, bound_fn bound) {
+    float *ref = ops_run(c, "ref", 1, &ops_whole);
+    check_device(c, bound, "cpu:generic", ref);
+    check_device(c, bound, "cpu:avx2", ref);
+    check_device(c, bound, "cpu:avx512", ref);
+    free(ref);
     ops_case_free(c);
 }
 
@@ -532,16 +544,16 @@ static void use_wrong_kernels(tfm_backend *be) {
     if (strcmp(be->ops->name, "cpu") == 0) ((cpu_backend *)be)->kernels = &wrong;
 }
 
-static void linear_without_last_column(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
-                                       uint32_t end) {
+static void linear_without_last_column(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
+                                       uint32_t row, uint32_t end, void *scratch) {
     tfm_cpu_linear b = *a;
     b.k -= 1;
-    tfm_cpu_kernels_generic.linear(&b, panel, row, end);
+    tfm_cpu_kernels_generic.linear(&b, panel, panel_end, row, end, scratch);
 }
 
-static void linear_by_row_count(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
-                                uint32_t end) {
-    tfm_cpu_kernels_generic.linear(a, panel, row, end);
+static void linear_by_row_count(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
+                                uint32_t row, uint32_t end, void *scratch) {
+    tfm_cpu_kernels_generic.linear(a, panel, panel_end, row, end, scratch);
     if (end - row == 1) {
         float *out = &a->out[(size_t)row * a->n_out + panel * TFM_PANEL];
         *out = nextafterf(*out, INFINITY);

@@ -32,7 +32,7 @@ static uint32_t logits_crc(const ops_model *m, unsigned threads, uint32_t step, 
     tfm_kv *kv = NULL;
     tfm_plan *plan = NULL;
     tfm_error err;
-    if (tfm_backend_new(&be, "cpu", threads, &err) != TFM_OK) ops_die("backend", &err);
+    if (tfm_backend_new(&be, "cpu:generic", threads, &err) != TFM_OK) ops_die("backend", &err);
     if (narrow) ((cpu_backend *)be)->kernels = &tfm_cpu_kernels_generic;
     if (be->ops->kv_new(be, &m->g, 0, m->g.n_blocks, TFM_F16, &kv, &err) != TFM_OK ||
         be->ops->kv_reserve(kv, 4, &err) != TFM_OK ||

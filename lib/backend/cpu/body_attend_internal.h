@@ -131,13 +131,14 @@ INLINE void add_values(const float *p, const float *v, uint32_t v_dim, uint32_t 
         UNROLL for (int i = 0; i < WIDE; i++) sum[i] = load(out + d + (size_t)i * LANES);
         for (uint32_t j = j0; j < j1; j++) {
             const float *row = v + (size_t)j * v_dim + d;
-            UNROLL for (int i = 0; i < WIDE; i++) sum[i] = sum[i] + p[j] * load(row + i * LANES);
+            UNROLL for (int i = 0; i < WIDE; i++) sum[i] =
+                madd(splat(p[j]), load(row + i * LANES), sum[i]);
         }
         UNROLL for (int i = 0; i < WIDE; i++) store(out + d + (size_t)i * LANES, sum[i]);
     }
     for (; d < v_dim; d++) {
         float sum = out[d];
-        for (uint32_t j = j0; j < j1; j++) sum = sum + p[j] * v[(size_t)j * v_dim + d];
+        for (uint32_t j = j0; j < j1; j++) sum = madd_one(p[j], v[(size_t)j * v_dim + d], sum);
         out[d] = sum;
     }
 }

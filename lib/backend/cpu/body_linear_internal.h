@@ -6,7 +6,11 @@
  * Each output has one accumulator and one order, so how many rows are worked on together is free.
  * K_BLOCK columns of the panel at a time: decoded once to f32 (exactly), used by every row. */
 
-enum { K_BLOCK = 256, TILE_ROWS = LANES == 4 ? 2 : 4 }; /* a tile's sums fit in 16 registers */
+enum {
+    K_BLOCK = 256,
+    ROW_BLOCK = 32,
+    TILE_ROWS = LANES == 4 ? 2 : 4
+}; /* a tile's sums fit in 16 registers */
 
 /* w: [n][16] f32, x: rows of n at x_stride, acc: [rows][16], both carried over K_BLOCKs. */
 INLINE void tile(const float *w, size_t n, const float *x, size_t x_stride, float *acc,
@@ -20,7 +24,7 @@ INLINE void tile(const float *w, size_t n, const float *x, size_t x_stride, floa
         UNROLL for (int v = 0; v < NV; v++) column[v] = load(w + i * TFM_PANEL + v * LANES);
         UNROLL for (int r = 0; r < rows; r++) {
             const float a = x[(size_t)r * x_stride + i];
-            UNROLL for (int v = 0; v < NV; v++) sum[r][v] = sum[r][v] + column[v] * a;
+            UNROLL for (int v = 0; v < NV; v++) sum[r][v] = madd(column[v], splat(a), sum[r][v]);
         }
     }
     UNROLL for (int r = 0; r < rows; r++) {
@@ -69,7 +73,7 @@ INLINE void finish_panel(const tfm_cpu_linear *a, uint32_t panel, const float *a
 
 KERNEL static void linear_float(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
                                 uint32_t row_end) {
-    float acc[TFM_LINEAR_ROWS * TFM_PANEL] __attribute__((aligned(64)));
+    float acc[ROW_BLOCK * TFM_PANEL] __attribute__((aligned(64)));
     float columns[(K_BLOCK + 1) * TFM_PANEL] __attribute__((aligned(64))); /* + 1: an odd bf16 k */
     const uint8_t *w = a->w + panel * a->panel_bytes;
     const size_t rows = row_end - row, x_stride = a->act_stride / sizeof(float);

@@ -3,8 +3,8 @@
  * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8). For groups j of 16 or 32
  * columns, ascending:
  *
- *     acc = acc + (float)(sum_k q[k] x[k]) * (scale[j] * sx)
- *     acc = acc - (float)(sum_k x[k]) * (min[j] * sx)           only for types with a minimum
+ *     acc = madd((float)(sum_k q[k] x[k]), scale[j] * sx, acc)
+ *     acc = madd((float)(sum_k x[k]), -(min[j] * sx), acc)           only for types with a minimum
  *
  * The integer sums are exact, so their order is free; scale[j] and min[j] are the f32 numbers that
  * tfm_block_decode gives. The bias is added last.
@@ -104,8 +104,8 @@ INLINE void add_group(const quads *w, const int16_t *x, const group_scales *gs, 
     dot_quads(w, x, g * group / 4, group / 4, dot);
     UNROLL for (int v = 0; v < NV; v++) {
         const vf scaled = load(&gs->scale[g][v * LANES]) * sx;
-        vf y = load(acc + v * LANES) + __builtin_convertvector(dot[v], vf) * scaled;
-        if (has_min) y = y - (float)sum * (load(&gs->min[g][v * LANES]) * sx);
+        vf y = madd(__builtin_convertvector(dot[v], vf), scaled, load(acc + v * LANES));
+        if (has_min) y = madd(splat((float)sum), -(load(&gs->min[g][v * LANES]) * sx), y);
         store(acc + v * LANES, y);
     }
 }
@@ -239,7 +239,7 @@ LINEAR_256(linear_q6_k, TFM_Q6_K, 4, 2, 32, 16, 16, false)
 
 KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
                                 uint32_t row_end) {
-    float acc[TFM_LINEAR_ROWS * TFM_PANEL] __attribute__((aligned(64)));
+    float acc[ROW_BLOCK * TFM_PANEL] __attribute__((aligned(64)));
     const uint8_t *w = a->w + panel * a->panel_bytes;
     const size_t rows = row_end - row;
     memset(acc, 0, rows * TFM_PANEL * sizeof *acc);

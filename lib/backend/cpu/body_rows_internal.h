@@ -67,7 +67,7 @@ INLINE float row_sum(const float *x, size_t n, float mean, bool plain) {
                 UNROLL for (int v = 0; v < NV; v++) {
                     const vf y = load(p + a * TFM_PANEL + v * LANES);
                     const vf d = y - mean;
-                    acc[a][v] = acc[a][v] + (plain ? y : d * d);
+                    acc[a][v] = plain ? acc[a][v] + y : madd(d, d, acc[a][v]);
                 }
             }
         }
@@ -114,8 +114,8 @@ KERNEL static void rope(const tfm_step *s, const float *cos_sin, const float *x,
     for (uint32_t i = 0; i < half; i++) {
         const uint32_t i0 = neox ? i : 2 * i, i1 = neox ? i + half : 2 * i + 1;
         const float a = x[i0], b = x[i1], c = cos_sin[2 * i], d = cos_sin[2 * i + 1];
-        out[i0] = a * c - b * d;
-        out[i1] = a * d + b * c;
+        out[i0] = madd_one(a, c, -(b * d));
+        out[i1] = madd_one(a, d, b * c);
     }
     if (out != x) {
         const size_t rest = s->u.rope.head_dim - 2 * half;

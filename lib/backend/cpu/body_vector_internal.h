@@ -1,6 +1,6 @@
 /* body_vector_internal.h - vectors of LANES numbers, and 16-lane panels made of them.
  *
- * Included by body_internal.h only, once for each compilation: LANES (4 or 8) and KERNEL (function
+ * Included by body_internal.h only, once for each compilation: LANES (4, 8 or 16) and KERNEL (function
  * attributes) are set there. GNU vector extensions: gcc and clang keep these in registers at -O2,
  * where they would not vectorise a loop over a 16-element array. A panel is NV vectors. */
 
@@ -45,6 +45,22 @@ INLINE vf splat(float x) {
 }
 INLINE vu splat_u(uint32_t x) {
     return (vu){0} + x;
+}
+
+/* a * b + c: one rounding where the table's numerics say fma (FMA is set), else two. */
+INLINE vf madd(vf a, vf b, vf c) {
+#if defined(FMA)
+    return (vf)FMA(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+INLINE float madd_one(float a, float b, float c) {
+#if defined(FMA)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
 }
 
 /* mask lanes are all ones or zero */

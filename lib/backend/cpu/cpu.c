@@ -117,7 +117,8 @@ tfm_status tfm_backend_cpu_new(tfm_backend **out, const char *instruction_set, u
     *out = NULL;
     const tfm_cpu_kernels *kernels = tfm_cpu_kernels_find(instruction_set);
     if (kernels == NULL) {
-        return tfm_fail(err, TFM_DEVICE, "device cpu:%s: no such kernels in this build, use cpu",
+        return tfm_fail(err, TFM_DEVICE,
+                        "device cpu:%s: this processor or build has not got it, use cpu",
                         instruction_set);
     }
     TFM_TRY(tfm_alloc(&mem, 1, sizeof(cpu_backend), err));

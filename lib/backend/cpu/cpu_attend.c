@@ -17,7 +17,6 @@ typedef struct attend_job {
     const cpu_run *run;
     const tfm_step *step;
     const float *sink;
-    size_t scratch_bytes;
     uint32_t heads_each;      /* query heads of one call */
     size_t rows_each;         /* rows of one piece of writing */
     size_t calls, calls_each; /* (tile, kv head) pairs, and those of one piece of attention */
@@ -110,7 +109,7 @@ static void attend_piece(void *arg, size_t piece, unsigned worker) {
         for (uint32_t h = 0; h < group; h += j->heads_each) {
             const uint32_t n = group - h < j->heads_each ? group - h : j->heads_each;
             attend_heads(j, &p->tile[call / kv_heads], kv_head, kv_head * group + h, n,
-                         p->scratch + worker * j->scratch_bytes);
+                         p->scratch + worker * p->scratch_bytes);
         }
     }
 }
@@ -134,18 +133,6 @@ static tfm_status make_tiles(const cpu_run *run, uint32_t rows, size_t *n, uint3
     return TFM_OK;
 }
 
-static tfm_status reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) {
-    const unsigned threads = tfm_pool_threads(p->be->pool);
-    void *mem;
-    if (bytes <= p->scratch_bytes) return TFM_OK;
-    const size_t want = bytes + bytes / 2; /* a sequence that grows token by token */
-    TFM_TRY(tfm_alloc_aligned(&mem, 64, threads, want, err));
-    tfm_free(p->scratch);
-    p->scratch = mem;
-    p->scratch_bytes = want;
-    return TFM_OK;
-}
-
 tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) {
     cpu_plan *p = run->plan;
     const uint32_t group = s->u.attend.heads / s->u.attend.kv_heads;
@@ -154,9 +141,8 @@ tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) {
     size_t n_tiles;
     j.heads_each = group < TFM_ATTEND_QUERIES ? group : TFM_ATTEND_QUERIES;
     TFM_TRY(make_tiles(run, TFM_ATTEND_QUERIES / j.heads_each, &n_tiles, &last));
-    j.scratch_bytes =
-        (p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last) + 63) / 64 * 64;
-    TFM_TRY(reserve_scratch(p, j.scratch_bytes, run->err));
+    TFM_TRY(tfm_cpu_reserve_scratch(
+        p, p->be->kernels->attend_bytes(s->u.attend.k_dim, s->u.attend.v_dim, last), run->err));
     const size_t width = cpu_width(p, s->in[1]) + (size_t)cpu_width(p, s->in[2]);
     j.rows_each = width < WRITE_WORK ? WRITE_WORK / width : 1;
     tfm_pool_run(p->be->pool, (run->n_rows + j.rows_each - 1) / j.rows_each, write_piece, &j);

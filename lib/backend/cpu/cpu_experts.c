@@ -12,7 +12,7 @@
 
 #include "backend/cpu/cpu_internal.h"
 
-enum { PANELS_EACH = 4, PAIRS_EACH = 8 };
+enum { PANELS_EACH = 4, PAIRS_EACH = 8, ROUTE_ROWS = 32 };
 
 static const tfm_cpu_kernels *kernels(const cpu_run *run) {
     return run->plan->be->kernels;
@@ -91,10 +91,11 @@ static void route_row(const route_job *j, uint32_t row) {
 
 static void route_piece(void *arg, size_t piece, unsigned worker) {
     const route_job *j = arg;
-    const uint32_t row = (uint32_t)piece * TFM_LINEAR_ROWS, left = j->run->n_rows - row;
-    const uint32_t end = row + (left < TFM_LINEAR_ROWS ? left : TFM_LINEAR_ROWS);
-    (void)worker;
-    for (uint32_t p = 0; p < j->n_panels; p++) kernels(j->run)->linear(&j->args, p, row, end);
+    const cpu_plan *p = j->run->plan;
+    const uint32_t row = (uint32_t)piece * ROUTE_ROWS, left = j->run->n_rows - row;
+    const uint32_t end = row + (left < ROUTE_ROWS ? left : ROUTE_ROWS);
+    kernels(j->run)->linear(&j->args, 0, j->n_panels, row, end,
+                            p->scratch + worker * p->scratch_bytes);
     for (uint32_t r = row; r < end; r++) route_row(j, r);
 }
 
@@ -106,6 +107,8 @@ tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
     size_t bytes = 0;
     carve(NULL, &bytes, 2 * n, sizeof(float));
     TFM_TRY(reserve(p, bytes, run->err));
+    TFM_TRY(
+        tfm_cpu_reserve_scratch(p, p->be->kernels->linear_bytes(TFM_F32, t->dims[1]), run->err));
     float *logits = (float *)(void *)p->expert_scratch;
     route_job j = {.run = run, .step = s, .n_panels = w->n_panels, .work = logits + n};
     j.args = (tfm_cpu_linear){.type = TFM_F32,
@@ -119,7 +122,7 @@ tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
                               .out = logits};
     j.id = p->value[s->out[0]];
     j.weight = p->value[s->out[1]];
-    tfm_pool_run(p->be->pool, pieces(run->n_rows, TFM_LINEAR_ROWS), route_piece, &j);
+    tfm_pool_run(p->be->pool, pieces(run->n_rows, ROUTE_ROWS), route_piece, &j);
     return TFM_OK;
 }
 
@@ -164,16 +167,12 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
     const expert_job *j = arg;
     const size_t each = pieces(j->w->n_panels, PANELS_EACH);
     const uint32_t e = j->active[piece / each], first = (uint32_t)(piece % each) * PANELS_EACH;
+    const uint32_t left = j->w->n_panels - first;
+    const cpu_plan *p = j->run->plan;
     tfm_cpu_linear a = j->args;
-    (void)worker;
     a.w = j->w->panels + (size_t)e * j->w->n_panels * j->w->panel_bytes;
-    for (uint32_t row = j->first[e]; row < j->first[e + 1]; row += TFM_LINEAR_ROWS) {
-        const uint32_t left = j->first[e + 1] - row;
-        const uint32_t end = row + (left < TFM_LINEAR_ROWS ? left : TFM_LINEAR_ROWS);
-        for (uint32_t p = first; p < first + PANELS_EACH && p < j->w->n_panels; p++) {
-            kernels(j->run)->linear(&a, p, row, end);
-        }
-    }
+    kernels(j->run)->linear(&a, first, first + (left < PANELS_EACH ? left : PANELS_EACH),
+                            j->first[e], j->first[e + 1], p->scratch + worker * p->scratch_bytes);
 }
 
 /* Bytes of one prepared row for the weight t, whose last dim is k. */
@@ -184,8 +183,8 @@ static size_t act_stride(const cpu_run *run, const tfm_tensor *t) {
 
 /* out [pairs, n_out] = each pair's expert of weight `id` times its row of src. part: its place among
  * the step's three matrices. */
-static void expert_linear(expert_job *j, int part, int id, const float *src, bool by_row,
-                          float *out) {
+static tfm_status expert_linear(expert_job *j, int part, int id, const float *src, bool by_row,
+                                float *out) {
     const tfm_tensor *t = j->run->plan->base.range.graph->weight[id].tensor;
     tfm_pool *pool = j->run->plan->be->pool;
     j->w = &cpu_step_weights(j->run->plan, j->step)->expert[part];
@@ -198,8 +197,11 @@ static void expert_linear(expert_job *j, int part, int id, const float *src, boo
                                .act = j->act,
                                .act_stride = act_stride(j->run, t),
                                .out = out};
+    TFM_TRY(tfm_cpu_reserve_scratch(
+        j->run->plan, kernels(j->run)->linear_bytes(t->dtype, t->dims[2]), j->run->err));
     tfm_pool_run(pool, pieces(j->n_pairs, PAIRS_EACH), prepare_piece, j);
     tfm_pool_run(pool, j->n_active * pieces(j->w->n_panels, PANELS_EACH), linear_piece, j);
+    return TFM_OK;
 }
 
 static void activate_piece(void *arg, size_t piece, unsigned worker) {
@@ -288,10 +290,10 @@ tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) {
     lay_out(&j, p->expert_scratch, stride);
     deal(&j);
     const float *x = p->value[s->in[0]];
-    if (s->weight != TFM_NONE) expert_linear(&j, 0, s->weight, x, true, j.gate);
-    expert_linear(&j, 1, s->bias, x, true, j.up);
+    if (s->weight != TFM_NONE) TFM_TRY(expert_linear(&j, 0, s->weight, x, true, j.gate));
+    TFM_TRY(expert_linear(&j, 1, s->bias, x, true, j.up));
     tfm_pool_run(p->be->pool, pieces(j.n_pairs, PAIRS_EACH), activate_piece, &j);
-    expert_linear(&j, 2, s->extra, j.gate, false, j.y);
+    TFM_TRY(expert_linear(&j, 2, s->extra, j.gate, false, j.y));
     tfm_pool_run(p->be->pool, pieces(run->n_rows, PAIRS_EACH), sum_piece, &j);
     return TFM_OK;
 }

@@ -100,6 +100,9 @@ void tfm_cpu_weights_free(cpu_weights *w);
 /* cpu_run.c */
 tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
 
+/* At least `bytes` of p->scratch for each thread; what was in it is void. */
+tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) TFM_MUST_CHECK;
+
 /* cpu_jobs.c: one step, or for linear n_steps consecutive ones that read the same value. */
 tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s); /* norm, split, concat, elementwise */

@@ -12,6 +12,7 @@ enum {
     ROW_WORK = 16384,       /* numbers of one piece of a row-wise step */
     LINEAR_WORK = 1 << 17,  /* multiplications of one piece of a linear */
     LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
+    FEW_ROWS = 32,          /* up to here a piece is sized by its work, above by its bytes */
     GROUP_STEPS = 8         /* linears that share a job, at most */
 };
 
@@ -229,31 +230,25 @@ static tfm_status prepare_activations(linear_job *j, int value) {
     return TFM_OK;
 }
 
-/* All rows times panels_each panels. A block of rows passes over all of them before the next block
- * comes: the panels stay in L2, the rows in L1. */
+/* All rows times panels_each panels. */
 static void linear_piece(void *arg, size_t piece, unsigned worker) {
     const linear_job *j = arg;
+    const cpu_plan *p = j->run->plan;
     size_t i = 0;
-    (void)worker;
     while (piece >= j->step[i].piece_end) i++;
     if (i > 0) piece -= j->step[i - 1].piece_end;
     const uint32_t first = (uint32_t)piece * j->step[i].panels_each;
     const uint32_t left = j->step[i].n_panels - first;
     const uint32_t end = first + (left < j->step[i].panels_each ? left : j->step[i].panels_each);
-    const uint32_t n_rows = j->run->n_rows;
-    for (uint32_t row = 0; row < n_rows; row += TFM_LINEAR_ROWS) {
-        const uint32_t row_end = n_rows - row < TFM_LINEAR_ROWS ? n_rows : row + TFM_LINEAR_ROWS;
-        for (uint32_t p = first; p < end; p++) {
-            kernels(j->run)->linear(&j->step[i].args, p, row, row_end);
-        }
-    }
+    kernels(j->run)->linear(&j->step[i].args, first, end, 0, j->run->n_rows,
+                            p->scratch + worker * p->scratch_bytes);
 }
 
 /* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. */
 static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
     const size_t work = (size_t)k * TFM_PANEL * n_rows;
     size_t n = pieces(LINEAR_WORK, work > 0 ? work : 1);
-    if (n_rows > TFM_LINEAR_ROWS) {
+    if (n_rows > FEW_ROWS) {
         const size_t fit = LINEAR_BYTES / (w->panel_bytes > 0 ? w->panel_bytes : 1);
         const size_t shared = w->n_panels / 16; /* some dozen pieces for up to as many threads */
         n = fit < shared ? fit : shared;
@@ -279,6 +274,8 @@ static tfm_status run_group(const cpu_run *run, const tfm_step *s, size_t n_step
         j.step[i].panels_each = panels_each(w, t->dims[1], run->n_rows);
         n_pieces += pieces(w->n_panels, j.step[i].panels_each);
         j.step[i].piece_end = n_pieces;
+        TFM_TRY(
+            tfm_cpu_reserve_scratch(p, kernels(run)->linear_bytes(t->dtype, t->dims[1]), run->err));
     }
     TFM_TRY(prepare_activations(&j, s->in[0]));
     for (size_t i = 1; i < n_steps; i++) {

@@ -37,6 +37,18 @@ static tfm_status reserve_rows(cpu_plan *p, uint32_t n_rows, tfm_error *err) {
     return TFM_OK;
 }
 
+tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) {
+    const unsigned threads = tfm_pool_threads(p->be->pool);
+    void *mem;
+    if (bytes <= p->scratch_bytes) return TFM_OK;
+    const size_t want = (bytes + bytes / 2 + 63) / 64 * 64; /* a sequence grows token by token */
+    TFM_TRY(tfm_alloc_aligned(&mem, 64, threads, want, err));
+    tfm_free(p->scratch);
+    p->scratch = mem;
+    p->scratch_bytes = want;
+    return TFM_OK;
+}
+
 /* How many steps from i on are linears of one value that can run side by side: no output is that
  * value or another's output. */
 static size_t linear_run(const tfm_graph *g, size_t i, size_t to) {

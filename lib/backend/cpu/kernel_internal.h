@@ -1,15 +1,17 @@
 /* kernel_internal.h - the table of kernels: what one instruction set has to bring.
  *
  *     const tfm_cpu_kernels *k = tfm_cpu_kernels_find("generic");
- *     k->linear(&args, panel, row_first, row_end);
+ *     k->linear(&args, panel, panel_end, row, row_end, scratch);
  *
  * A kernel is one thread's work on a fixed piece (a panel of 16 outputs, a few rows, one head);
  * cpu.c and its neighbours cut steps into such pieces and never compute themselves. A further
  * instruction set is one more file that fills this table.
  *
- * `generic` numerics: a multiply and an add are two roundings, no fma; sums in the orders written
- * at each kernel in body_*.h. The same bodies are compiled for 4 and (x86) 8 lanes a vector: lanes
- * never mix except in the fixed trees, so both give the same bits and either may serve. */
+ * The orders of sums are written at each kernel in body_*.h, and are one for all numerics. madd(a, b,
+ * c) is a * b + c with two roundings in `generic` and one (fma) in `avx2` and `avx512`. The same
+ * bodies are compiled for 4, 8 and 16 lanes a vector: lanes never mix except in the fixed trees, so
+ * the width changes no bit, and `generic` has two tables of which either may serve. `avx2` and
+ * `avx512` replace what pays by kernels of their own (avx2_*.h, avx512_*.h), in the same orders. */
 #ifndef TFM_CPU_KERNEL_INTERNAL_H
 #define TFM_CPU_KERNEL_INTERNAL_H
 
@@ -22,12 +24,11 @@
 enum {
     TFM_PANEL = 16,          /* outputs of one weight panel, keys of one K panel */
     TFM_KEY_CHUNK = 1024,    /* keys whose sums form one partial, by absolute position */
-    TFM_LINEAR_ROWS = 32,    /* most rows of one linear call */
     TFM_ATTEND_QUERIES = 16, /* most queries of one attend call */
     TFM_NORM_CHUNK = 4096    /* numbers whose sum forms one partial of a row reduction */
 };
 
-/* A linear step on a batch. Activations are f32 rows as `prepare` left them. */
+/* A linear step on a batch. Activations are rows as `prepare` left them, or (act_bytes 0) f32. */
 typedef struct tfm_cpu_linear {
     tfm_dtype type;
     const uint8_t *w; /* p16 panels */
@@ -76,8 +77,12 @@ typedef struct tfm_cpu_kernels {
     /* Bytes of one row of k activations as linear wants them for `type`; 0: the f32 row itself. */
     size_t (*act_bytes)(tfm_dtype type, uint32_t k);
     void (*prepare)(tfm_dtype type, uint32_t k, const float *src, uint8_t *act);
-    /* Rows [row_first, row_end), at most TFM_LINEAR_ROWS of them, times one panel. */
-    void (*linear)(const tfm_cpu_linear *a, uint32_t panel, uint32_t row_first, uint32_t row_end);
+    /* Bytes of scratch of one linear call; 0: none. */
+    size_t (*linear_bytes)(tfm_dtype type, uint32_t k);
+    /* Rows [row, row_end), any number, times panels [panel, panel_end): how they are blocked is the
+     * kernel's. scratch: linear_bytes, 64-byte aligned, the calling thread's own. */
+    void (*linear)(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end, uint32_t row,
+                   uint32_t row_end, void *scratch);
     /* Bytes of scratch that attend needs when no position passes last. */
     size_t (*attend_bytes)(uint32_t k_dim, uint32_t v_dim, uint32_t last);
     void (*attend)(const tfm_cpu_attend *a, void *scratch);
@@ -92,9 +97,12 @@ typedef struct tfm_cpu_kernels {
 extern const tfm_cpu_kernels tfm_cpu_kernels_generic;
 #if defined(__x86_64__)
 extern const tfm_cpu_kernels tfm_cpu_kernels_generic_avx2; /* the same bits, 8 lanes */
+extern const tfm_cpu_kernels tfm_cpu_kernels_avx2;         /* needs avx2, fma, f16c */
+extern const tfm_cpu_kernels tfm_cpu_kernels_avx512;       /* F, BW, VL, DQ, VNNI, BF16 */
 #endif
 
-/* The best table for the numerics `instruction_set`; NULL if there is none. */
+/* The table for the numerics `instruction_set`, "generic", "avx2" or "avx512", NULL for the best of
+ * this processor. NULL if this build or processor has none. */
 const tfm_cpu_kernels *tfm_cpu_kernels_find(const char *instruction_set);
 
 #endif

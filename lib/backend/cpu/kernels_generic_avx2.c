@@ -8,6 +8,7 @@
 #define KERNEL __attribute__((target("avx2,f16c")))
 #define FROM_F16(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(p)))
 #define ADD_PAIRS(a, b) _mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#define NUMERICS "generic"
 #define TABLE tfm_cpu_kernels_generic_avx2
 #include "backend/cpu/body_internal.h"
 #else
