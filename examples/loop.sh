@@ -6,6 +6,9 @@
 #   tokenize | embed | attend A-B | attend C-D | unembed | sample | tee fb | detok
 #                ^                                                       |
 #                +--------------------------- fb ------------------------+
+#
+# (4<>fb: tee holds the FIFO open by itself. If tfm-embed is lost tee then lives until the reason has
+# come down the pipe, and tfm-detok says which stage it was.)
 set -e
 if [ $# -lt 4 ]; then
     echo "usage: loop.sh MODEL PROMPTS A-B C-D [option of tfm-sample...]" >&2
@@ -22,5 +25,5 @@ tfm-tokenize -l -m "$model" "$prompts" |
     tfm-attend -m "$model" -L "$second" |
     tfm-unembed -m "$model" |
     tfm-sample -m "$model" "$@" |
-    tee "$dir/fb" |
+    tee "$dir/fb" 4<>"$dir/fb" |
     tfm-detok -m "$model"

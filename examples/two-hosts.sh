@@ -18,5 +18,5 @@ tfm-tokenize -l -m "$model" "$prompts" |
     ssh "$host" "tfm-attend -m '$theirs' -L $second" |
     tfm-unembed -m "$model" |
     tfm-sample -m "$model" "$@" |
-    tee "$dir/fb" |
+    tee "$dir/fb" 4<>"$dir/fb" |
     tfm-detok -m "$model"

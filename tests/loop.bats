@@ -10,21 +10,23 @@ setup() {
     seq 1 100 | sed 's/$/ hello world/' >lines
 }
 
-# The loop over `lines`: $e options of embed, $s of sample. Stage X runs through `as X`.
+# The loop over `lines`: $e options of embed, $s of sample. Stage X runs through `as X` (`as X.2`).
 as() {
     echo "$BASHPID" >"pid.$1"
-    exec "tfm-$1" "${@:2}"
+    exec "tfm-${1%.*}" "${@:2}"
 }
 e='-b 32' s='-n 8'
-loop='as tokenize -l $t lines | as embed -m $m --loop 3 $e 3<fb | as attend -m $m |
-    as unembed -m $m | as sample -m $m $s | tee fb saved | as detok'
+loop='as tokenize -l $t lines | as embed -m $m --loop 3 $e 3<fb | as attend -m $m -L 0 |
+    as attend.2 -m $m -L 1 | as unembed -m $m | as sample -m $m $s | tee fb saved | as detok'
+hold=${loop/tee fb/tee 4<>fb fb} # tee holds the FIFO, as in examples/loop.sh
+stages='tokenize embed attend attend.2 unembed sample'
 t() { t="-m $m"; }
 
 # loop_is_run: the loop's text and records are those of tfm-run with the options $s.
 loop_is_run() {
     t
     pipe "$loop"
-    status_is "${1:-0 0 0 0 0 0 0}"
+    status_is "${1:-0 0 0 0 0 0 0 0}"
     mv "$out" composed
     tfm-tokenize -l $t lines | tfm-run -m "$m" $s >fused || [ $? = 4 ]
     tfm-detok fused >text 2>/dev/null || [ $? = 4 ]
@@ -70,7 +72,7 @@ records() {
 @test "prompts as raw bytes" {
     e='-b 5' t=''
     pipe "$loop -m \$m"
-    status_is 0 0 0 0 0 0 0
+    status_is 0 0 0 0 0 0 0 0
     tfm-tokenize -l lines | tfm-run -m "$m" $s | tfm-detok -m "$m" | same - "$out"
 }
 
@@ -81,7 +83,7 @@ records() {
         printf '\n\n'
         seq 6 9
     } >lines
-    loop_is_run '0 4 4 4 4 0 4'
+    loop_is_run '0 4 4 4 4 4 0 4'
     [ "$(grep -c 'context is 256' "$err")" -eq 1 ]
     [ "$(wc -l <composed)" -eq 11 ]
 }
@@ -110,34 +112,76 @@ records() {
     cat <(tfm-tokenize -l $t lines) <(tfm-tokenize -l $t lines) | tfm-run -m "$m" $s | tfm-detok | same - "$out"
 }
 
+@test "a group's number again within a stream: each is a group of its own" {
+    local stages='tfm-attend -m $m -L 0 | tfm-attend -m $m -L 1 | tfm-unembed -m $m | tfm-sample -m $m -n 1'
+    head -3 lines | tfm-tokenize -l -m "$m" >three
+    # 0 1 2, a 0 that fails, 0 0 1 2: eight groups under three numbers
+    {
+        tfm-export --to jsonl three | grep -v '"type":"end"'
+        printf '{"type":"tensor","name":"tokens","group":0,"position":0,"flags":["last"],"dtype":"i32","shape":[1],"data":[99999]}\n'
+        printf '{"type":"group-end","name":"","group":0,"position":1,"flags":[],"status":"open"}\n'
+        printf '{"type":"tensor","name":"tokens","group":0,"position":0,"flags":["last"],"dtype":"i32","shape":[2],"data":[66,67]}\n'
+        printf '{"type":"group-end","name":"","group":0,"position":2,"flags":[],"status":"open"}\n'
+        tfm-export --to jsonl three | grep -E '"type":"(tensor|group-end)"'
+        printf '{"type":"end","records":16,"groups":8}\n'
+    } | tfm-import >again
+    tfm-check again >/dev/null
+    pipe 'tfm-run -m $m -n 1 again | tee fused | tfm-check -'
+    status_is 4 0 0
+    pipe "tfm-embed -m \$m again | $stages >composed"
+    status_is 4 4 4 4 4
+    records composed | same - <(records fused)
+    s='-n 8'
+    pipe 'tfm-embed -m $m --loop 3 -b 2 again 3<fb | tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m $s | tee fb >looped'
+    status_is 4 4 4 4 0
+    tfm-run -m "$m" $s again >fused || [ $? = 4 ]
+    records looped | same - <(records fused)
+    [ "$(tfm-show looped | grep -c group-end)" -eq 8 ]
+}
+
 @test "10,000 prompts, -b 32: complete, in order, equal to tfm-run" {
     seq 1 10000 | sed 's/$/ king/' >lines
     s='-n 4'
     t
     pipe "$loop"
-    status_is 0 0 0 0 0 0 0
+    status_is 0 0 0 0 0 0 0 0
     [ "$(wc -l <"$out")" -eq 10000 ]
     mv "$out" composed
     tfm-tokenize -l $t lines | tfm-run -m "$m" $s | tfm-detok | same - composed
 }
 
-@test "each stage missing its model: the last stage exits 3, the stage is named" {
+# stderr says that stage $1 was lost: the stage behind it does, by the header's name or, before there
+# was one, by who writes such streams as a rule.
+names_lost() {
+    grep -qE "the stream of tfm-${1%.*} ends before|as a rule [a-z -]*tfm-${1%.*}[ )]" "$err" && return
+    echo "tfm-$1 is not named"
+    _show_run
+    return 1
+}
+
+@test "each stage failing at its start: the last stage exits 3 and passes on who and why" {
     local stage
     t
-    for stage in embed attend unembed sample; do
-        pipe "${loop/as $stage -m \$m/as $stage -m missing}"
+    for stage in ${stages#tokenize }; do
+        pipe "${hold/as $stage -m \$m/as $stage -m missing}"
         last_is 3
-        err_has "tfm-$stage: missing"
+        err_has "tfm-${stage%.*}: missing"
+        grep -q "^tfm-detok: upstream tfm-${stage%.*}: missing" "$err"
+        pipe "${loop/as $stage -m \$m/as $stage --no-such-option -m \$m}" # usage: not a byte is written
+        last_is 3
+        err_has "tfm-${stage%.*}: --no-such-option"
+        names_lost "$stage"
     done
 }
 
-@test "each stage killed at its start: the last stage exits 3" {
+@test "each stage killed at its start: the last stage exits 3, the stage is named" {
     local stage
     t
     lost() { kill -KILL $BASHPID; }
-    for stage in tokenize embed attend unembed sample; do
-        pipe "${loop/as $stage/lost}"
+    for stage in $stages; do
+        pipe "${loop/as $stage -/lost -}"
         last_is 3
+        names_lost "$stage"
     done
 }
 
@@ -145,14 +189,26 @@ records() {
     local stage p
     seq 1 3000 | sed 's/$/ king/' >lines
     t
-    for stage in tokenize embed attend unembed sample; do
+    for stage in $stages; do
         rm -f pid.*
         pipe "$loop | { head -n 2 >/dev/null; kill -KILL \$(cat pid.$stage); cat >/dev/null; }"
         [ "${statuses[-2]}" = 3 ] || { _show_run; return 1; }
-        err_has "tfm-$stage"
+        names_lost "$stage"
         for p in pid.*; do
             ! kill -0 "$(cat "$p")" 2>/dev/null || { echo "$p is left"; return 1; }
         done
+    done
+}
+
+@test "with tee's own hold on the FIFO the last stage itself names the one that was killed" {
+    local stage
+    seq 1 3000 | sed 's/$/ king/' >lines
+    t
+    for stage in $stages; do
+        rm -f pid.*
+        pipe "$hold | { head -n 2 >/dev/null; kill -KILL \$(cat pid.$stage); cat >/dev/null; }"
+        [ "${statuses[-2]}" = 3 ] || { _show_run; return 1; }
+        grep -qE "^tfm-detok: .*the stream of tfm-${stage%.*} ends" "$err" || { _show_run; return 1; }
     done
 }
 
@@ -197,16 +253,16 @@ records() {
         { cat lines; sleep 4; } | eval "${loop/lines/-}" >/dev/null 2>&1
     ) &
     sleep 1.5
-    for stage in embed attend unembed sample detok; do
+    for stage in embed attend attend.2 unembed sample detok; do
         before[${#before[@]}]=$(ticks "$stage")
     done
     sleep 2
-    for stage in embed attend unembed sample detok; do
+    for stage in embed attend attend.2 unembed sample detok; do
         after[${#after[@]}]=$(ticks "$stage")
     done
     wait $!
     echo "before ${before[*]} after ${after[*]}"
-    for ((i = 0; i < 5; i++)); do
+    for ((i = 0; i < 6; i++)); do
         [ $((after[i] - before[i])) -le 20 ] # of 200
     done
 }

@@ -132,6 +132,9 @@ typedef struct tfm_reader tfm_reader;
 TFM_API tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name,
                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_reader_free(tfm_reader *r);
+/* Who writes what is wanted here, as a rule ("tfm-embed"): named when the input ends before a header
+ * has said whose it is. Borrowed. */
+TFM_API void tfm_reader_writer(tfm_reader *r, const char *tools);
 /* Goes to the next header. TFM_OK: one was read. TFM_DONE: the input ended cleanly after an END.
  * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be called at the start or after
  * tfm_reader_next gave TFM_DONE. */

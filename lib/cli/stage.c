@@ -68,6 +68,12 @@ static tfm_status run_stream(stage_run *run, tfm_reader *r, tfm_error *err) {
     return st == TFM_OK ? tfm_cli_taps_end(run->cli, err) : st;
 }
 
+/* The stage that a pipeline has in front of this one. */
+static const char *writer_before(const tfm_stage_options *o) {
+    if (o->part == TFM_PART_EMBED) return "tfm-tokenize";
+    return o->part == TFM_PART_BLOCKS && o->first_block == 0 ? "tfm-embed" : "tfm-attend";
+}
+
 static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
     tfm_reader *r = NULL;
     const char *name;
@@ -75,6 +81,7 @@ static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
 
     TFM_TRY(tfm_cli_open_input(run->cli, path, &fd, &name, err));
     tfm_status st = tfm_reader_new(&r, fd, name, err);
+    if (st == TFM_OK) tfm_reader_writer(r, writer_before(run->opt));
     while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK) st = run_stream(run, r, err);
     tfm_reader_free(r);
     if (fd > 0) close(fd);

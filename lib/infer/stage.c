@@ -44,7 +44,9 @@ static tfm_status group_get(tfm_stage *s, uint32_t number, stage_group **out, tf
 
 /* ---- making and freeing ---- */
 
-static void entry_free(stage_entry *e) {
+/* A GROUP-END owns its group, which left the map when it was taken: the number may come again. */
+static void entry_free(tfm_stage *s, stage_entry *e) {
+    if (e->record.type == TFM_REC_GROUP_END) group_free(s, e->group);
     tfm_free(e->payload);
     memset(e, 0, sizeof *e);
 }
@@ -52,7 +54,7 @@ static void entry_free(stage_entry *e) {
 static void forget_all(tfm_stage *s) {
     size_t at = 0;
 
-    for (size_t i = 0; i < s->n_entries; i++) entry_free(&s->entry[i]);
+    for (size_t i = 0; i < s->n_entries; i++) entry_free(s, &s->entry[i]);
     s->n_entries = 0;
     s->n_rows = 0;
     for (stage_group *g; s->groups && (g = tfm_group_map_next(s->groups, &at)) != NULL;)
@@ -288,17 +290,14 @@ static tfm_status write_taps(tfm_stage *s, const stage_entry *e, tfm_error *err)
 static tfm_status write_entry(tfm_stage *s, stage_entry *e, tfm_writer *w, tfm_error *err) {
     TFM_TRY(write_taps(s, e, err));
     if (e->n_rows) return write_result(s, e, w, err);
-    TFM_TRY(tfm_writer_record(w, &e->record, e->payload, err));
-    if (e->record.type == TFM_REC_GROUP_END)
-        group_free(s, tfm_group_map_remove(s->groups, e->record.group));
-    return TFM_OK;
+    return tfm_writer_record(w, &e->record, e->payload, err);
 }
 
 tfm_status tfm_stage_flush(tfm_stage *s, tfm_writer *w, tfm_error *err) {
     TFM_TRY(run_batch(s, err));
     for (size_t i = 0; i < s->n_entries; i++) {
         TFM_TRY(write_entry(s, &s->entry[i], w, err));
-        entry_free(&s->entry[i]);
+        entry_free(s, &s->entry[i]);
     }
     s->n_entries = 0;
     s->n_rows = 0;
@@ -405,6 +404,32 @@ static tfm_status take_fork(tfm_stage *s, const tfm_record *rec, const void *pay
     return add_entry(s, rec, payload, 0, child, err);
 }
 
+/* What comes later under this number is a new group, also while rows of this one are gathered. */
+static tfm_status take_end(tfm_stage *s, const tfm_record *rec, tfm_error *err) {
+    stage_group *g = tfm_group_map_remove(s->groups, rec->group);
+    tfm_record passed = *rec;
+
+    if (g && g->has_failed) { /* as tfm-run ends a group whose prompt did not run */
+        passed.status = TFM_END_ERROR;
+        passed.position = 0;
+    }
+    tfm_status st = add_entry(s, &passed, NULL, 0, g, err);
+    if (st != TFM_OK) group_free(s, g);
+    return st;
+}
+
+static tfm_status take_passed(tfm_stage *s, const tfm_record *rec, const void *payload,
+                              tfm_error *err) {
+    stage_group *g = NULL;
+
+    if (rec->type == TFM_REC_ERROR) {
+        TFM_TRY(group_get(s, rec->group, &g, err));
+        g->has_failed = true;
+        s->n_failed++;
+    }
+    return add_entry(s, rec, payload, 0, g, err);
+}
+
 static bool is_rows(const tfm_stage *s, const tfm_record *rec) {
     const char *name = s->opt.part == TFM_PART_EMBED ? "tokens" : "hidden";
     return rec->type == TFM_REC_TENSOR && strcmp(rec->name, name) == 0;
@@ -413,24 +438,15 @@ static bool is_rows(const tfm_stage *s, const tfm_record *rec) {
 tfm_status tfm_stage_take(tfm_stage *s, const tfm_record *rec, const void *payload, tfm_writer *w,
                           tfm_error *err) {
     bool flush = rec->flags & TFM_FLAG_FLUSH;
-    stage_group *g;
 
-    if (is_rows(s, rec)) {
+    if (is_rows(s, rec))
         TFM_TRY(take_rows(s, rec, payload, w, err));
-    } else if (rec->type == TFM_REC_FORK) {
+    else if (rec->type == TFM_REC_FORK)
         TFM_TRY(take_fork(s, rec, payload, w, err));
-    } else {
-        tfm_record passed = *rec;
-        g = tfm_group_map_find(s->groups, rec->group);
-        if (rec->type == TFM_REC_ERROR) {
-            TFM_TRY(group_get(s, rec->group, &g, err));
-            g->has_failed = true;
-            s->n_failed++;
-        } else if (rec->type == TFM_REC_GROUP_END && g && g->has_failed) {
-            passed.status = TFM_END_ERROR;
-        }
-        TFM_TRY(add_entry(s, &passed, payload, 0, g, err));
-    }
+    else if (rec->type == TFM_REC_GROUP_END)
+        TFM_TRY(take_end(s, rec, err));
+    else
+        TFM_TRY(take_passed(s, rec, payload, err));
     if (!flush && s->n_rows < s->opt.row_budget && s->n_entries < MAX_ENTRIES) return TFM_OK;
     TFM_TRY(tfm_stage_flush(s, w, err));
     return flush ? tfm_writer_flush(w, err) : TFM_OK;

@@ -19,6 +19,7 @@ struct tfm_reader {
     enum state state;
     tfm_status failure; /* when FAILED, with its message */
     char *message;
+    const char *writer; /* who writes such streams as a rule, or NULL */
     bool is_model, any_stream;
     uint32_t next_seq;
     uint64_t n_records, n_group_ends; /* of this stream */
@@ -57,6 +58,10 @@ void tfm_reader_free(tfm_reader *r) {
     tfm_free(r->message);
     tfm_free(r->raw);
     tfm_free(r);
+}
+
+void tfm_reader_writer(tfm_reader *r, const char *tools) {
+    r->writer = tools;
 }
 
 const tfm_header *tfm_reader_header(const tfm_reader *r) {
@@ -252,6 +257,14 @@ static tfm_status skip_payload(tfm_reader *r, tfm_error *e) {
 
 /* ---- streams ---- */
 
+/* The input ended before a header said whose it is. */
+static tfm_status no_header(const tfm_reader *r, const char *what, const char *file, tfm_error *e) {
+    return tfm_fail(e, TFM_TRUNCATED,
+                    "%s: %s: the stage before%s%s%s died before it wrote a header, or the file is %s",
+                    tfm_input_name(r->in), what, r->writer ? " (as a rule " : "",
+                    r->writer ? r->writer : "", r->writer ? ")" : "", file);
+}
+
 static tfm_status read_header(tfm_reader *r, tfm_error *e) {
     const unsigned char *p;
     const char *name = tfm_input_name(r->in);
@@ -259,18 +272,14 @@ static tfm_status read_header(tfm_reader *r, tfm_error *e) {
     for (;;) {
         TFM_TRY(tfm_input_need(r->in, want, &p, &have, e));
         if (have == 0 && r->any_stream) return TFM_DONE;
-        if (have == 0)
-            return tfm_fail(e, TFM_TRUNCATED,
-                            "%s: no stream at all: the stage before died before it wrote a header, "
-                            "or the file is empty",
-                            name);
+        if (have == 0) return no_header(r, "no stream at all", "empty", e);
         tfm_status st = tfm_header_extent(p, have, searched, &total, e);
         if (st == TFM_FORMAT && r->any_stream)
             return tfm_fail(e, TFM_FORMAT, "%s: after the END at byte %llu comes no other stream",
                             name, (unsigned long long)tfm_input_offset(r->in));
         if (st != TFM_OK) return tfm_error_prefix(e, st, "%s", name);
         if (total > 0 && total <= have) break;
-        if (have < want) return tfm_fail(e, TFM_TRUNCATED, "%s: ends inside a stream header", name);
+        if (have < want) return no_header(r, "ends inside a stream header", "cut", e);
         searched = have;
         want = total ? total : have + 1;
     }

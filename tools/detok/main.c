@@ -66,6 +66,7 @@ static tfm_status read_file(tfm_cli *c, const char *path, vocab *v, groups *g, t
     const char *name;
     TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
     tfm_status st = tfm_reader_new(&r, fd, name, err);
+    if (st == TFM_OK) tfm_reader_writer(r, "tfm-sample or tfm-run");
     while (st == TFM_OK) {
         st = tfm_reader_stream(r, err);
         if (st == TFM_OK) st = read_stream(c, r, v, g, err);

@@ -68,6 +68,7 @@ int embed_loop(tfm_cli *c, tfm_stage_options *o, const loop_options *loop) {
 
     tfm_status st = tfm_reader_new(&r.in, loop->fd, "loop", &err);
     if (st != TFM_OK) return tfm_cli_finish(c, st, NULL, &err);
+    tfm_reader_writer(r.in, "tfm-sample");
     int status = tfm_cli_stage_prompts(c, o, run, &r);
     tfm_reader_free(r.in);
     return status;

@@ -205,6 +205,7 @@ static tfm_status run_file(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_
 
     TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
     tfm_status st = tfm_reader_new(&r, fd, name, err);
+    if (st == TFM_OK) tfm_reader_writer(r, "tfm-tokenize");
     while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK)
         st = run_stream(c, o, e, m, r, w, err);
     tfm_reader_free(r);

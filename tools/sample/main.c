@@ -75,6 +75,7 @@ static tfm_status run_file(stage *g, const char *path, tfm_error *err) {
 
     TFM_TRY(tfm_cli_open_input(g->cli, path, &fd, &name, err));
     tfm_status st = tfm_reader_new(&g->r, fd, name, err);
+    if (st == TFM_OK) tfm_reader_writer(g->r, "tfm-unembed");
     while (st == TFM_OK && (st = tfm_reader_stream(g->r, err)) == TFM_OK) st = run_stream(g, err);
     tfm_reader_free(g->r);
     if (fd > 0) close(fd);
