@@ -1,37 +1,75 @@
 # interventions.bats - --ablate, --skip, --patch, --steer in run and in the stages: what they change,
 # what they leave alone, and that the laws hold with them.
 
-load helper
+load probe
 
-setup() {
-    g=$top/tests/golden/gguf
-    m=$g/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world, hello\nxy zz\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
-    tfm-run -m "$m" -n 6 tokens >base
-}
-
-# The records of a stream of taps with all their bits, header and how groups ended aside.
-values() { tfm-export --to jsonl --base64 "$1" | grep '"type":"tensor"'; }
 # tap GLOB ARGS...: the values of a run over the file `tokens` with ARGS, in the file `got`
 tap() { tfm-run -m "$m" -n 6 --tap "$1" --tap-out got "${@:2}" tokens >ids; }
 differs() { run ! cmp -s "$1" "$2"; }
 
 @test "patching with a stream's own activations changes nothing, bit for bit" {
-    local model device
+    local model device own
     for model in llama-f16 gpt2-q8_0 qwen2-q4_0; do
         for device in cpu ref; do
             tfm-tokenize -l -m "$g/$model.gguf" lines >t
             tfm-run -m "$g/$model.gguf" -d $device -n 6 --tap '*' --tap-out all t | tfm-show --ids >a
-            tfm-select --name 'embedding' --name '*_*' --name '*.[qkv]' --name '*.heads' \
-                --name '*.resid' --name logits all >own # all but the patterns
-            tfm-run -m "$g/$model.gguf" -d $device -n 6 --patch own --tap '*' --tap-out again t |
-                tfm-show --ids | same - a
             values all >x
-            values again | same - x
+            tfm-select --name '*.pattern' all >patterns
+            for own in all patterns; do
+                tfm-run -m "$g/$model.gguf" -d $device -n 6 --patch $own --tap '*' --tap-out again t |
+                    tfm-show --ids | same - a
+                values again | same - x
+            done
         done
     done
+}
+
+@test "each intervention gives what NumPy computes with it" {
+    local model name
+    for model in gpt2 llama-linear-bias; do
+        numpy_model $model
+        numpy_agrees cpu '--ablate blk.0.head.1' ablate blk.0.head.1
+        numpy_agrees ref '--ablate blk.1.pattern' ablate blk.1.pattern
+        numpy_agrees cpu '--skip blk.1.ffn' skip blk.1.ffn
+        numpy_agrees cpu '--skip blk.0.attn --skip blk.1' skip blk.0.attn skip blk.1
+        for name in embedding blk.0.resid blk.0.heads blk.1.pattern; do
+            tfm-select --name $name --pos 3-7 other.taps >rows
+            tfm-export rows -o rows.npz
+            numpy_agrees cpu '--patch rows' patch rows.npz
+        done
+        numpy_agrees ref '--patch rows' patch rows.npz
+        tfm-select --name blk.0.resid --pos 4 other.taps >vector
+        tfm-export vector -o vector.npz
+        numpy_agrees cpu '--steer vector --scale -2.5' steer vector.npz -2.5
+        tfm-select --name blk.0.ffn_out other.taps >mean
+        tfm-export mean -o mean.npz
+        numpy_agrees cpu '--mean mean --ablate blk.0.ffn_out' mean blk.0.ffn_out mean.npz
+        run ! numpy_agrees cpu '--steer vector --scale -2.4' steer vector.npz -2.5 # it can fail
+    done
+}
+
+@test "a pattern can be put in place of another, to the same bits in any batch and process" {
+    tfm-run -m "$m" -n 0 --tap 'blk.*.pattern' --tap-out p tokens >none
+    tfm-select -g 1 --pos 3-8 p | tfm-export | # each head looks where the one before it looked
+        jq -c 'if .data then .data[0] |= (.[1:] + .[:1]) else . end' | tfm-import >turned
+    tfm-run -m "$m" -n 3 --tap 'blk.0.pattern' --tap-out q --patch turned tokens >want
+    tfm-run -m "$m" -n 3 --tap logits --tap-out before tokens >none
+    tfm-run -m "$m" -n 3 --tap logits --tap-out after --patch turned tokens >none
+    pipe 'tfm-cmp before after'
+    last_is 1
+    tfm-select -g 1 --pos 3-8 --name blk.0.pattern turned >a
+    tfm-select -g 1 --pos 3-8 q >b
+    values a >x
+    values b | same - x # a tap sees what was put
+    tfm-run -m "$m" -n 3 -b 1 -t 3 --patch turned tokens | same - want
+    tfm-run -m "$m" -n 1 --patch turned tokens | tfm-show --ids >ids
+    tfm-embed -m "$m" tokens | tfm-attend -m "$m" -L 0 --patch turned |
+        tfm-attend -m "$m" -L 1 --patch turned | tfm-unembed -m "$m" | tfm-sample -m "$m" -n 1 |
+        tfm-show --ids | same - ids
+    # what is changed behind it stays changed
+    tap blk.0.heads --patch turned --ablate blk.0.head.2
+    tfm-export got | jq -c 'select(.shape) | .data[0][2] | all(. == 0)' | sort -u >zero
+    [ "$(cat zero)" = true ]
 }
 
 @test "a prompt patched with another's embedding goes on as the other; other places change nothing" {
@@ -95,7 +133,7 @@ differs() { run ! cmp -s "$1" "$2"; }
     tfm-run -m "$m" -n 0 --tap blk.0.resid --tap-out r tokens >none
     tfm-select -g 1 --pos 3-3 r >vector
     tfm-run -m "$m" -n 6 --steer vector --scale 0 tokens | tfm-show --ids >a
-    tfm-show --ids base | same - a
+    tfm-run -m "$m" -n 6 tokens | tfm-show --ids | same - a
     tfm-run -m "$m" -n 6 --steer vector --scale 3 tokens | tfm-show --ids >b
     differs a b
     tfm-run -m "$m" -n 6 --steer vector --scale 3 --at 200-201 tokens | tfm-show --ids | same - a
@@ -138,9 +176,18 @@ differs() { run ! cmp -s "$1" "$2"; }
     pipe "tfm-run -m \$m --skip blk.1.atn tokens"
     last_is 2
     err_has 'blk.1.attn'
-    pipe "tfm-run -m \$m --ablate blk.0.pattern tokens"
+    tfm-run -m "$m" -n 0 --tap 'blk.0.pattern' --tap-out p tokens >none
+    pipe "tfm-run -m \$m --ablate blk.0.pattern --mean p tokens"
     last_is 2
-    err_has 'tapped, not changed'
+    err_has 'rows of different lengths'
+    tfm-select -g 0 --pos 1 p >vector
+    pipe "tfm-run -m \$m --steer vector tokens"
+    last_is 2
+    err_has 'rows of different lengths'
+    tfm-export vector | jq -c '.position = 2' | tfm-import >moved
+    pipe "tfm-run -m \$m --patch moved tokens"
+    last_is 3
+    err_has '8 numbers; 4 heads and 3 keys make 12'
     tfm-run -m "$m" -n 0 --tap 'blk.0.resid' --tap-out r tokens >none
     pipe 'tfm-run -m $g/gpt2-f32.gguf --mean r --ablate blk.0.ffn_up tokens'
     last_is 3

@@ -1,20 +1,7 @@
 # taps.bats - --tap in run, embed, attend, unembed: what is written, in which order, and that nothing
-# about it depends on batches, threads, cuts or processes. (The numbers: tests/unit/test_probe.c.)
+# about it depends on batches, threads, cuts or processes; that the numbers are those of NumPy.
 
-load helper
-
-setup() {
-    g=$top/tests/golden/gguf
-    m=$g/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world, hello\nxy zz\nq\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
-}
-
-# The records of a stream of taps with all their bits, header and how groups ended aside.
-values() { tfm-export --to jsonl --base64 "$1" | grep '"type":"tensor"'; }
-# The same for people: "tensor NAME f32 [dims] group G at P: ..."
-records() { tfm-show "$1" | grep -E '^ +[0-9]+ tensor' | sed 's/^ *[0-9]* //'; }
+load probe
 
 @test "a result has the same bytes with taps and without, header and all" {
     local device
@@ -43,6 +30,17 @@ records() { tfm-show "$1" | grep -E '^ +[0-9]+ tensor' | sed 's/^ *[0-9]* //'; }
             same got want
         done
     done
+}
+
+@test "every named value of GPT-2 and Llama is what NumPy computes, in its shape" {
+    local model
+    for model in gpt2 llama-tied llama-linear-bias; do
+        numpy_model $model
+        numpy_agrees cpu '' >out
+        grep -q '^23 values of 18 rows$' out
+        numpy_agrees ref ''
+    done
+    run ! numpy_agrees cpu '' ablate blk.1.head.0 # it can fail
 }
 
 @test "one process or a chain of them keep the same values" {

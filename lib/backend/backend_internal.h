@@ -47,6 +47,7 @@ typedef enum tfm_op {
     TFM_OP_MOE_FFN,   /* out = sum of weight * expert(in) */
     TFM_OP_COUNT,     /* kinds that a description can name; the ones behind it are inserted */
     TFM_OP_EDIT = TFM_OP_COUNT, /* an intervention: columns of a value are set, or added to */
+    TFM_OP_PATTERN,             /* one on the probabilities of the ATTEND before it */
     TFM_OP_KEEP                 /* a tap: the value is copied out for the caller */
 } tfm_op;
 
@@ -76,6 +77,7 @@ typedef enum tfm_edit_kind {
 typedef struct tfm_edit_row {
     uint32_t group, position;
     const float *data; /* [width] */
+    uint32_t width;    /* the edit's; of a pattern: heads * (position + 1) */
 } tfm_edit_row;
 
 /* Acts on columns [first, first + width) of rows at positions from..to, both included. What it
@@ -149,7 +151,13 @@ typedef struct tfm_step {
             float lo, hi;
         } clip;
         const tfm_edit *edit; /* in place: one value, in and out; owned by who inserted it */
-        uint32_t keep;        /* the value goes to kept[keep]; one input, no output */
+        struct {
+            const tfm_edit *edit; /* SET to 0 or ROWS, of whole rows [heads, position + 1] */
+            uint32_t heads, kv_heads, v_dim;
+            int kv_layer;
+            uint32_t keep; /* where its ATTEND keeps the pattern: kept[keep] */
+        } pattern;         /* in place: what the heads gave, [heads*v_dim] */
+        uint32_t keep;     /* the value goes to kept[keep]; one input, no output */
     } u;
 } tfm_step;
 

@@ -194,6 +194,35 @@ static tfm_status check_edit(const check *c) {
     return needs_data && e->data == NULL ? bad(c, "nothing to add") : TFM_OK;
 }
 
+static tfm_status check_pattern(const check *c) {
+    const tfm_step *s = c->s;
+    const tfm_edit *e = s->u.pattern.edit;
+    const uint64_t heads = s->u.pattern.heads, kv_heads = s->u.pattern.kv_heads;
+    TFM_TRY(elementwise(c, 1));
+    if (s->in[0] != s->out[0]) return bad(c, "works in place only");
+    if (kv_heads < 1 || heads < 1 || heads > MAX_HEADS || heads % kv_heads != 0 ||
+        heads * s->u.pattern.v_dim != width(c, s->in[0])) {
+        return bad(c, "heads do not fit the width");
+    }
+    if (s->u.pattern.kv_layer < 0 || (uint32_t)s->u.pattern.kv_layer >= c->g->n_kv) {
+        return bad(c, "no such cache layer");
+    }
+    const tfm_kv_shape *kv = &c->g->kv[s->u.pattern.kv_layer];
+    if (kv->kv_heads != kv_heads || kv->v_dim != s->u.pattern.v_dim) {
+        return bad(c, "the cache layer has another shape");
+    }
+    if (s->u.pattern.keep >= c->g->n_kept) return bad(c, "no such kept pattern");
+    if (e == NULL || e->kind == TFM_EDIT_ADD || e->data != NULL) {
+        return bad(c, "a pattern is set to 0 or to given rows");
+    }
+    for (size_t i = 0; e->kind == TFM_EDIT_ROWS && i < e->n_rows; i++) {
+        if (e->row[i].width != heads * ((uint64_t)e->row[i].position + 1)) {
+            return bad(c, "a row is not [heads, position + 1]");
+        }
+    }
+    return TFM_OK;
+}
+
 static tfm_status check_route(const check *c) {
     TFM_TRY(arity(c, 1, 2));
     const tfm_step *s = c->s;
@@ -275,6 +304,7 @@ static tfm_status check_step(const check *c) {
         if (!(s->u.softcap > 0.0f && isfinite(s->u.softcap))) return bad(c, "cap");
         return elementwise(c, 1);
     case TFM_OP_EDIT: return check_edit(c);
+    case TFM_OP_PATTERN: return check_pattern(c);
     case TFM_OP_KEEP:
         if (s->n_in != 1 || s->n_out != 0 || !value_ok(c->g, s->in[0])) return bad(c, "one input");
         return s->u.keep < c->g->n_kept ? TFM_OK : bad(c, "no such kept value");

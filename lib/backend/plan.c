@@ -45,7 +45,8 @@ tfm_status tfm_range_init(tfm_range *r, const tfm_graph *g, size_t first, size_t
     r->hidden_end = end < head ? end : first > head ? first : head;
     for (size_t i = first; i < end; i++) {
         const tfm_step *s = &g->step[i];
-        if (s->op == TFM_OP_KEEP || s->op == TFM_OP_ATTEND) r->needs_all = i + 1;
+        if (s->op == TFM_OP_KEEP || s->op == TFM_OP_ATTEND || s->op == TFM_OP_PATTERN)
+            r->needs_all = i + 1;
         if (s->op == TFM_OP_KEEP) r->keeps = true;
         if (s->op != TFM_OP_ATTEND) continue;
         r->attends = true;

@@ -58,6 +58,10 @@ uint32_t tfm_batch_sequence(const tfm_batch *b, uint32_t row);
 /* EDIT: value [n_rows, width] in place; row r is row row_of[r] of the batch (NULL: r). */
 void tfm_edit_run(const tfm_step *s, const tfm_batch *b, const uint32_t *row_of, uint32_t n_rows,
                   uint32_t width, float *value);
+/* PATTERN: the kept pattern is edited; where that changed it, the head gives sum_j pattern[j] v[j],
+ * in `value` [b->n_rows, heads * v_dim]. */
+tfm_status tfm_pattern_run(const tfm_plan *plan, const tfm_step *s, const tfm_batch *b,
+                           float *value, tfm_error *err) TFM_MUST_CHECK;
 /* KEEP: value [b->n_rows, width] goes to b->kept. */
 void tfm_keep_run(const tfm_step *s, const tfm_batch *b, uint32_t width, const float *value);
 /* Where the pattern of head h of row r begins: [position + 1]; NULL if it is not kept. */

@@ -1,7 +1,13 @@
-/* probe_steps.c - the steps that are inserted into a graph: EDIT (interventions), KEEP (taps).
+/* probe_steps.c - the steps that are inserted into a graph: EDIT, PATTERN (interventions), KEEP (taps).
  *
  *     EDIT  x[r, first..first + width) = data | 0 | x + data | the row given for (group, position)
+ *     PATTERN  pattern[r,h,:] = 0 | the row given; where that changes a bit of it
+ *              out[r,h,:] = sum over j ascending of pattern[r,h,j] v[j,:], in double
  *     KEEP  kept[r,:] = x[r,:]
+ *
+ * ATTEND divides by the sum of the weights once, behind the weighted sum, so a pattern (each weight
+ * divided) cannot give the same bits. A head whose pattern comes out as it was therefore keeps what
+ * ATTEND gave: to put back a run's own patterns changes nothing.
  *
  * One implementation for all backends on the host: copies and single additions have no faster truth.
  * A row's group comes from its sequence, so what happens to a row does not depend on the batch. */
@@ -72,8 +78,93 @@ void tfm_keep_run(const tfm_step *s, const tfm_batch *b, uint32_t width, const f
     memcpy(b->kept[s->u.keep], value, (size_t)b->n_rows * width * sizeof *value);
 }
 
+/* [heads, position + 1] of one row. */
+static float *row_pattern(const tfm_batch *b, uint32_t kept, uint64_t heads, uint32_t row) {
+    return b->kept[kept] + heads * b->keys_at[row];
+}
+
 float *tfm_kept_pattern(const tfm_step *s, const tfm_batch *b, uint32_t row, uint32_t head) {
     if (s->u.attend.keep_pattern == 0) return NULL;
-    const uint64_t heads = s->u.attend.heads, keys = (uint64_t)b->position[row] + 1;
-    return b->kept[s->u.attend.keep_pattern - 1] + heads * b->keys_at[row] + head * keys;
+    return row_pattern(b, s->u.attend.keep_pattern - 1, s->u.attend.heads, row) +
+           head * ((size_t)b->position[row] + 1);
+}
+
+/* ---- patterns ---- */
+
+/* V of one sequence as the cache has it. */
+typedef struct values {
+    void *cached; /* [keys, kv_heads * v_dim] of the cache's type */
+    float *v;     /* the same */
+} values;
+
+static void values_free(values *x) {
+    tfm_free(x->cached);
+    tfm_free(x->v);
+    *x = (values){0};
+}
+
+static tfm_status values_read(values *x, const tfm_plan *plan, const tfm_step *s,
+                              const uint32_t *page, uint32_t keys, tfm_error *err) {
+    const tfm_kv *kv = plan->kv;
+    const size_t width = (size_t)s->u.pattern.kv_heads * s->u.pattern.v_dim;
+    void *p;
+    TFM_TRY(tfm_alloc(&x->cached, keys, width * (kv->type == TFM_F32 ? 4 : 2), err));
+    TFM_TRY(tfm_alloc(&p, keys, width * sizeof *x->v, err));
+    x->v = p;
+    plan->backend->ops->kv_read(kv, (uint32_t)s->u.pattern.kv_layer, true, page, 0, keys,
+                                x->cached);
+    return tfm_to_f32(kv->type, x->cached, (uint64_t)keys * width, x->v, err);
+}
+
+/* out [v_dim] = sum_j p[j] v[j]; stride: from one v to the next. A key without weight is not read. */
+static void weigh(const float *p, const float *v, size_t stride, uint32_t keys, uint32_t v_dim,
+                  float *out) {
+    for (uint32_t i = 0; i < v_dim; i++) {
+        double sum = 0.0;
+        for (uint32_t j = 0; j < keys; j++)
+            if (p[j] != 0.0f) sum += (double)p[j] * (double)v[j * stride + i];
+        out[i] = (float)sum;
+    }
+}
+
+/* One row of a sequence of which `last` is the last position; x is read when it is first needed. */
+static tfm_status pattern_row(const tfm_plan *plan, const tfm_step *s, const tfm_batch *b,
+                              uint32_t seq, uint32_t row, values *x, float *out, tfm_error *err) {
+    const tfm_edit *e = s->u.pattern.edit;
+    const uint32_t heads = s->u.pattern.heads, kv_heads = s->u.pattern.kv_heads;
+    const uint32_t v_dim = s->u.pattern.v_dim, position = b->position[row], keys = position + 1;
+    const uint32_t last = b->position[b->row_start[seq + 1] - 1];
+    const float *data = NULL;
+    float *pattern = row_pattern(b, s->u.pattern.keep, heads, row);
+
+    if (position < e->from || position > e->to) return TFM_OK;
+    if (e->kind == TFM_EDIT_ROWS) {
+        data = find_row(e, b->group != NULL ? b->group[seq] : 0, position);
+        if (data == NULL) return TFM_OK;
+    }
+    for (uint32_t h = 0; h < heads; h++) {
+        float *p = pattern + (size_t)h * keys;
+        if (data != NULL && memcmp(p, data + (size_t)h * keys, keys * sizeof *p) == 0) continue;
+        if (data != NULL)
+            memcpy(p, data + (size_t)h * keys, keys * sizeof *p);
+        else
+            memset(p, 0, keys * sizeof *p);
+        if (x->v == NULL) TFM_TRY(values_read(x, plan, s, b->page[seq], last + 1, err));
+        weigh(p, x->v + (size_t)(h / (heads / kv_heads)) * v_dim, (size_t)kv_heads * v_dim, keys,
+              v_dim, out + (size_t)h * v_dim);
+    }
+    return TFM_OK;
+}
+
+tfm_status tfm_pattern_run(const tfm_plan *plan, const tfm_step *s, const tfm_batch *b,
+                           float *value, tfm_error *err) {
+    const size_t width = (size_t)s->u.pattern.heads * s->u.pattern.v_dim;
+    tfm_status st = TFM_OK;
+    for (uint32_t q = 0; st == TFM_OK && q < b->n_seqs; q++) {
+        values x = {0};
+        for (uint32_t r = b->row_start[q]; st == TFM_OK && r < b->row_start[q + 1]; r++)
+            st = pattern_row(plan, s, b, q, r, &x, value + r * width, err);
+        values_free(&x);
+    }
+    return st;
 }

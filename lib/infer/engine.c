@@ -169,7 +169,7 @@ tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
 }
 
 uint32_t tfm_engine_n_taps(const tfm_engine *e) {
-    return e->taps.n;
+    return e->taps.n_written;
 }
 
 tfm_status tfm_engine_tap_rows(const tfm_engine *e, uint32_t first, uint32_t n, uint32_t position,

@@ -103,16 +103,18 @@ static void add_sums(probe_rows *e, const float *x, uint32_t n) {
 }
 
 static tfm_status add_rows(probe_rows *e, const tfm_record *rec, const float *x, uint32_t n,
-                           tfm_error *err) {
-    size_t have = (size_t)e->count, at;
+                           uint32_t width, tfm_error *err) {
+    size_t have = (size_t)e->count, more;
 
-    if (!tfm_mul_size(have + n, e->width, &at))
+    if (!tfm_mul_size(n, width, &more) || more > SIZE_MAX - e->n_data)
         return tfm_fail(err, TFM_NOMEM, "%s: too many rows", e->file);
     TFM_TRY(tfm_grow((void **)&e->row, &e->row_cap, have + n, sizeof *e->row, err));
-    TFM_TRY(tfm_grow((void **)&e->data, &e->data_cap, at, sizeof *e->data, err));
-    memcpy(e->data + have * e->width, x, (size_t)n * e->width * sizeof *x);
+    TFM_TRY(tfm_grow((void **)&e->data, &e->data_cap, e->n_data + more, sizeof *e->data, err));
+    memcpy(e->data + e->n_data, x, more * sizeof *x);
+    e->n_data += more;
     for (uint32_t r = 0; r < n; r++)
-        e->row[have + r] = (tfm_edit_row){.group = rec->group, .position = rec->position + r};
+        e->row[have + r] =
+            (tfm_edit_row){.group = rec->group, .position = rec->position + r, .width = width};
     e->count += n;
     return TFM_OK;
 }
@@ -136,8 +138,8 @@ static tfm_status take_record(probe_table *t, const char *file, const tfm_record
     float *x = (float *)(void *)scratch->data;
     TFM_TRY(tfm_to_f32((tfm_dtype)rec->dtype, payload, n * width, x, err));
     TFM_TRY(entry_of(t, rec->name, file, (uint32_t)width, &e, err));
+    if (keep_rows) return add_rows(e, rec, x, n, (uint32_t)width, err);
     if (e->width == 0) return TFM_OK;
-    if (keep_rows) return add_rows(e, rec, x, n, err);
     add_sums(e, x, n);
     return TFM_OK;
 }

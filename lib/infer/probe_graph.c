@@ -6,6 +6,7 @@
  * the graph or from the probe, but for the vectors of means and steering, which are made here.
  */
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,28 +40,43 @@ static tfm_status add_insert(builder *b, const probe_node *n, tfm_step step, tfm
     return TFM_OK;
 }
 
-static tfm_status cannot_change(const char *what, const probe_node *n, tfm_error *err) {
-    return tfm_fail(
-        err, TFM_USAGE,
-        "%s: %s can be tapped, not changed: it is made inside attention; change q, k or "
-        "heads",
-        what, n->name[n->n_names - 1]);
+/* Rows of a pattern are as long as their positions: there is no vector that fits all of them. */
+static tfm_status no_vector(const char *what, const probe_node *n, tfm_error *err) {
+    return tfm_fail(err, TFM_USAGE,
+                    "%s: %s has rows of different lengths; it can be patched or set to zero, or "
+                    "take q, k or heads",
+                    what, n->name[n->n_names - 1]);
+}
+
+/* An edit of the whole pattern that the step behind n makes; where it is kept is known later. */
+static tfm_step pattern_step(const builder *b, const probe_node *n, const tfm_edit *edit) {
+    const tfm_step *attend = &b->nodes.g->step[n->step];
+    tfm_step step = {.op = TFM_OP_PATTERN, .n_in = 1, .n_out = 1};
+
+    step.in[0] = step.out[0] = attend->out[0];
+    step.u.pattern.edit = edit;
+    step.u.pattern.heads = attend->u.attend.heads;
+    step.u.pattern.kv_heads = attend->u.attend.kv_heads;
+    step.u.pattern.v_dim = attend->u.attend.v_dim;
+    step.u.pattern.kv_layer = attend->u.attend.kv_layer;
+    return step;
 }
 
 /* A copy of `edit` in the arena, as a step behind the target's. */
 static tfm_status add_edit(builder *b, const probe_target *t, const char *what, tfm_edit edit,
                            tfm_error *err) {
-    tfm_step step = {.op = TFM_OP_EDIT, .name = what, .n_in = 1, .n_out = 1};
+    tfm_step step = {.op = TFM_OP_EDIT, .n_in = 1, .n_out = 1};
     void *p;
 
     if (!tfm_probe_in_range(&b->nodes, t->node)) return TFM_OK;
-    if (t->node->value == TFM_NONE) return cannot_change(what, t->node, err);
     TFM_TRY(tfm_arena_alloc(b->out->arena, &p, sizeof edit, err));
     edit.first = t->first;
     edit.width = t->width;
     memcpy(p, &edit, sizeof edit);
     step.in[0] = step.out[0] = t->node->value;
     step.u.edit = p;
+    if (t->node->value == TFM_NONE) step = pattern_step(b, t->node, p);
+    step.name = what;
     return add_insert(b, t->node, step, err);
 }
 
@@ -145,15 +161,16 @@ static tfm_status ablate_glob(builder *b, const char *glob, tfm_error *err) {
         const probe_node *n = &b->nodes.node[i];
         const char *matched = tfm_probe_match(n, glob);
         if (!tfm_probe_in_range(&b->nodes, n)) continue;
-        if (matched && n->value != TFM_NONE) {
+        if (matched && n->value == TFM_NONE && b->probe->has_mean) {
+            pattern = n;
+        } else if (matched) {
             any = true;
             TFM_TRY(ablate(b, &(probe_target){.node = n, .width = n->width}, matched, err));
         }
-        if (matched && n->value == TFM_NONE) pattern = n;
         TFM_TRY(ablate_heads(b, n, glob, &any, err));
     }
     if (any) return TFM_OK;
-    if (pattern) return cannot_change("--ablate", pattern, err);
+    if (pattern) return no_vector("--mean", pattern, err);
     tfm_probe_nearest_values(&near, &b->nodes);
     for (size_t i = 0; i < b->nodes.n; i++) {
         const probe_node *n = &b->nodes.node[i];
@@ -199,11 +216,27 @@ static tfm_status skip_glob(builder *b, const char *glob, tfm_error *err) {
 
 /* ---- files: patch and steering ---- */
 
+/* Rows to be put into a pattern: [heads, position + 1] each. */
+static tfm_status check_pattern(const probe_rows *r, const probe_node *n, tfm_error *err) {
+    for (size_t i = 0; r->row && i < r->count; i++) {
+        const tfm_edit_row *row = &r->row[i];
+        const uint64_t keys = (uint64_t)row->position + 1;
+        if (row->width == n->heads * keys) continue;
+        return tfm_fail(err, TFM_MISMATCH,
+                        "%s: %s of group %u at position %u has %u numbers; %u heads and %" PRIu64
+                        " keys make %" PRIu64,
+                        r->file, r->name, row->group, row->position, row->width, n->heads, keys,
+                        n->heads * keys);
+    }
+    return TFM_OK;
+}
+
 static tfm_status find_named(builder *b, const probe_rows *r, probe_target *t, tfm_error *err) {
     probe_nearest near = {.glob = r->name};
 
     if (tfm_probe_find(&b->nodes, r->name, t))
-        return t->node->value == TFM_NONE ? TFM_OK : check_width(r, t->width, err);
+        return t->node->value == TFM_NONE ? check_pattern(r, t->node, err)
+                                          : check_width(r, t->width, err);
     tfm_probe_nearest_values(&near, &b->nodes);
     return tfm_probe_nearest_fail(&near, r->file, TFM_MISMATCH, err);
 }
@@ -217,10 +250,13 @@ static int by_place(const void *a, const void *b) {
 }
 
 static void sort_rows(probe_rows *r) {
+    const float *at = r->data;
     size_t n = 0;
 
-    if (r->row[0].data == NULL) /* as read: row i is data[i] */
-        for (size_t i = 0; i < r->count; i++) r->row[i].data = r->data + i * r->width;
+    for (size_t i = 0; i < r->count && r->row[i].data == NULL; i++) { /* as read */
+        r->row[i].data = at;
+        at += r->row[i].width;
+    }
     qsort(r->row, (size_t)r->count, sizeof *r->row, by_place);
     for (size_t i = 0; i < r->count; i++) {
         bool again = n > 0 && r->row[n - 1].group == r->row[i].group &&
@@ -251,8 +287,10 @@ static tfm_status steer_all(builder *b, tfm_error *err) {
             tfm_edit e = {.kind = TFM_EDIT_ADD, .from = b->probe->from, .to = b->probe->to};
             probe_target t;
             TFM_TRY(find_named(b, r, &t, err));
-            if (t.node->value != TFM_NONE)
-                TFM_TRY(make_vector(b, r, 0, r->width, s->scale, &e.data, err));
+            if (t.node->value == TFM_NONE && tfm_probe_in_range(&b->nodes, t.node))
+                return no_vector("--steer", t.node, err);
+            if (t.node->value == TFM_NONE) continue;
+            TFM_TRY(make_vector(b, r, 0, r->width, s->scale, &e.data, err));
             TFM_TRY(add_edit(b, &t, "--steer", e, err));
         }
     }
@@ -281,8 +319,15 @@ static tfm_status check_taps(const builder *b, tfm_error *err) {
     return TFM_OK;
 }
 
+static bool is_edited_pattern(const builder *b, const probe_node *n) {
+    for (size_t i = 0; n->value == TFM_NONE && i < b->n; i++)
+        if (b->insert[i].after == n->step && b->insert[i].step.op == TFM_OP_PATTERN) return true;
+    return false;
+}
+
 /* Nodes that a glob matches get a number, in the order of the steps, and a KEEP step behind
- * everything that was inserted so far; a pattern is kept by its ATTEND (tap_patterns). */
+ * everything that was inserted so far; a pattern is kept by its ATTEND (rebuild), also where it is
+ * changed only. */
 static tfm_status tap_all(builder *b, tfm_error *err) {
     const probe_globs *globs = &b->probe->tap;
     probe_graph *out = b->out;
@@ -295,7 +340,8 @@ static tfm_status tap_all(builder *b, tfm_error *err) {
         const probe_node *n = &b->nodes.node[i];
         const char *name = NULL;
         for (size_t j = 0; j < globs->n && !name; j++) name = tfm_probe_match(n, globs->glob[j]);
-        if (!name || !tfm_probe_in_range(&b->nodes, n) || is_skipped(b, n->step)) continue;
+        if (!name && !is_edited_pattern(b, n)) continue;
+        if (!tfm_probe_in_range(&b->nodes, n) || is_skipped(b, n->step)) continue;
         tfm_step keep = {.op = TFM_OP_KEEP, .name = "tap", .n_in = 1, .in = {n->value}};
         keep.u.keep = out->graph.n_kept;
         out->tap[out->graph.n_kept++] = (probe_tap){name, n->width, n->heads, n->dim};
@@ -309,8 +355,10 @@ static tfm_status tap_all(builder *b, tfm_error *err) {
 
 static int by_step(const void *a, const void *b) {
     const insert *const *x = a, *const *y = b;
+    const bool first = (*x)->step.op == TFM_OP_PATTERN, second = (*y)->step.op == TFM_OP_PATTERN;
     if ((*x)->after != (*y)->after) return (*x)->after < (*y)->after ? -1 : 1;
-    return *x < *y ? -1 : *x > *y; /* as asked for */
+    if (first != second) return first ? -1 : 1; /* it makes what the others change */
+    return *x < *y ? -1 : *x > *y;              /* as asked for */
 }
 
 /* Pointers to the inserted steps, in their order in the graph. */
@@ -328,7 +376,7 @@ static tfm_status rebuild(builder *b, tfm_error *err) {
     const tfm_graph *g = b->nodes.g;
     tfm_graph *to = &b->out->graph;
     const insert **order;
-    size_t at = 0, next = 0;
+    size_t at = 0, next = 0, from;
     uint32_t block = 0;
     void *p;
 
@@ -345,6 +393,7 @@ static tfm_status rebuild(builder *b, tfm_error *err) {
         const bool gone = is_skipped(b, i);
         tfm_step *own = &to->step[at];
         if (!gone) to->step[at++] = g->step[i];
+        from = at;
         for (; next < b->n && order[next]->after == i; next++) {
             if (gone) continue;
             if (order[next]->pattern)
@@ -352,6 +401,8 @@ static tfm_status rebuild(builder *b, tfm_error *err) {
             else
                 to->step[at++] = order[next]->step;
         }
+        for (; from < at && to->step[from].op == TFM_OP_PATTERN; from++)
+            to->step[from].u.pattern.keep = own->u.attend.keep_pattern - 1;
     }
     to->n_steps = at;
     return TFM_OK;

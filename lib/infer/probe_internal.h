@@ -12,13 +12,13 @@
 typedef struct probe_rows {
     char *name;
     const char *file; /* for messages */
-    uint32_t width;   /* 0: rows of different widths, as those of a pattern are */
+    uint32_t width;   /* 0: rows of different widths, as those of a pattern are: no sums */
     double *sum;      /* [width] over all rows; mean and steer */
     uint64_t count;   /* rows */
     /* patch only: */
-    tfm_edit_row *row; /* [count]; data is NULL until the graph is made, row i is data[i] */
-    float *data;       /* [count, width] */
-    size_t row_cap, data_cap;
+    tfm_edit_row *row; /* [count]; data is NULL until the graph is made: one after another in */
+    float *data;       /* [n_data] */
+    size_t n_data, row_cap, data_cap;
 } probe_rows;
 
 typedef struct probe_table {
@@ -103,7 +103,7 @@ tfm_status tfm_probe_nearest_fail(const probe_nearest *near, const char *what, t
 
 /* A value to be kept. */
 typedef struct probe_tap {
-    const char *name;
+    const char *name;           /* NULL: a pattern that is changed, not written */
     uint32_t width, heads, dim; /* as of its node */
 } probe_tap;
 
@@ -123,7 +123,7 @@ void tfm_probe_graph_free(probe_graph *g);
 
 typedef struct tfm_taps {
     const probe_tap *tap; /* [n], borrowed */
-    uint32_t n;
+    uint32_t n, n_written;
     float **kept; /* [n] of the last batch */
     size_t *cap;  /* [n] */
     uint64_t *keys_at;

@@ -14,6 +14,7 @@
 
 tfm_status tfm_taps_init(tfm_taps *t, const probe_graph *g, tfm_error *err) {
     *t = (tfm_taps){.tap = g->tap, .n = g->graph.n_kept};
+    for (uint32_t i = 0; i < t->n; i++) t->n_written += g->tap[i].name != NULL;
     if (t->n == 0) return TFM_OK;
     TFM_TRY(tfm_alloc((void **)&t->kept, t->n, sizeof *t->kept, err));
     return tfm_alloc((void **)&t->cap, t->n, sizeof *t->cap, err);
@@ -47,7 +48,8 @@ tfm_status tfm_taps_prepare(tfm_taps *t, tfm_batch *b, tfm_error *err) {
         bool fits = tap->width ? tfm_mul_size(b->n_rows, tap->width, &need)
                                : keys <= SIZE_MAX && tfm_mul_size((size_t)keys, tap->heads, &need);
         if (!fits)
-            return tfm_fail(err, TFM_NOMEM, "tap %s: %u rows are too many", tap->name, b->n_rows);
+            return tfm_fail(err, TFM_NOMEM, "tap %s: %u rows are too many",
+                            tap->name ? tap->name : "of a pattern", b->n_rows);
         TFM_TRY(tfm_grow((void **)&t->kept[i], &t->cap[i], need, sizeof(float), err));
     }
     b->kept = t->kept;
@@ -60,6 +62,7 @@ tfm_status tfm_taps_rows(const tfm_taps *t, uint32_t first, uint32_t n, uint32_t
     for (uint32_t r = 0; r < n; r++)
         for (uint32_t i = 0; i < t->n; i++) {
             const probe_tap *tap = &t->tap[i];
+            if (!tap->name) continue;
             size_t size = row_size(tap, position + r);
             size_t at = tap->width ? (size_t)(first + r) * size
                                    : (size_t)(t->keys_at[first + r] * tap->heads);
@@ -88,6 +91,7 @@ tfm_status tfm_taps_write(const tfm_taps *t, uint32_t group, uint32_t position, 
 
     for (uint32_t r = 0; r < n; r++)
         for (uint32_t i = 0; i < t->n; i++) {
+            if (!t->tap[i].name) continue;
             TFM_TRY(write_row(&t->tap[i], group, position + r, data, w, err));
             data += row_size(&t->tap[i], position + r) * sizeof(float);
         }

@@ -378,8 +378,7 @@ static tfm_status taps_scenario(tfm_error *err) {
     if (st == TFM_OK) st = tfm_probe_new(&p, err);
     if (st == TFM_OK) st = read_taps(p, tfm_probe_patch, fd, err);
     if (st == TFM_OK) {
-        st = generate_on("ref", p, NULL, err); /* the file holds a pattern, which cannot be put */
-        st = st == TFM_USAGE ? TFM_OK : st == TFM_OK ? TFM_FORMAT : st;
+        st = generate_on("ref", p, NULL, err);
     }
     tfm_probe_free(p);
     tfm_probe_free(q);

@@ -1,4 +1,5 @@
-/* test_probe.c - the inserted steps, on ref and cpu: what KEEP and patterns copy out, what EDIT does.
+/* test_probe.c - the inserted steps, on ref and cpu: what KEEP and patterns copy out, what EDIT and
+ * PATTERN do.
  *
  * A small random Llama with steps put in by hand. Kept values must be those that go on (compared
  * with hidden_out and with each other), must not depend on how rows come together or on threads, and
@@ -251,8 +252,11 @@ static void expect(const tfm_edit *e, uint32_t group, uint32_t position, float *
 
 static void edits(void) {
     static const float data[3][8] = {{1, -2, 3.5f, -0.0f, 5, 6, 7, 8}, {9}, {0.1f, 0.2f, 0.3f}};
-    static const tfm_edit_row rows[] = {
-        {3, 0, data[0]}, {3, 29, data[1]}, {4, 5, data[2]}, {7, 1, data[2]}, {7, 38, data[0]}};
+    static const tfm_edit_row rows[] = {{3, 0, data[0], 8},
+                                        {3, 29, data[1], 8},
+                                        {4, 5, data[2], 8},
+                                        {7, 1, data[2], 8},
+                                        {7, 38, data[0], 8}};
     const tfm_edit edit[] = {
         {.kind = TFM_EDIT_SET, .first = 8, .width = 8, .to = UINT32_MAX},
         {.kind = TFM_EDIT_SET, .first = 0, .width = 8, .from = 2, .to = 4, .data = data[0]},
@@ -286,7 +290,7 @@ static void edits(void) {
 /* An edit behind the point where unwanted rows are dropped knows the rows' own places. */
 static void edit_of_wanted_rows(void) {
     static const float data[VOCAB] = {1, 2, 3};
-    const tfm_edit_row rows[] = {{3, 28, data}, {3, 29, data}, {7, 0, data}};
+    const tfm_edit_row rows[] = {{3, 28, data, VOCAB}, {3, 29, data, VOCAB}, {7, 0, data, VOCAB}};
     const tfm_edit e = {
         .kind = TFM_EDIT_ROWS, .width = VOCAB, .to = UINT32_MAX, .row = rows, .n_rows = 3};
     for (int d = 0; d < 2; d++) {
@@ -298,6 +302,75 @@ static void edit_of_wanted_rows(void) {
         run(&p, devices[d], 1, LONGEST, &want);
         memcpy(plain.logits[ROWS - 1], data, sizeof data);
         CHECK(memcmp(plain.logits, want.logits, sizeof want.logits) == 0);
+        same_anyhow(&p, devices[d]);
+        ops_model_free(&p.m);
+    }
+}
+
+/* ---- patterns that are changed ---- */
+
+static tfm_step *put_pattern(probed *p, const tfm_edit *e) {
+    tfm_step *s = put(p, AT_ATTEND, TFM_OP_PATTERN, M_ATT);
+    s->n_out = 1;
+    s->u.pattern.edit = e;
+    s->u.pattern.heads = HEADS;
+    s->u.pattern.kv_heads = 2;
+    s->u.pattern.v_dim = HEAD_DIM;
+    s->u.pattern.kv_layer = 0;
+    s->u.pattern.keep = p->step[AT_ATTEND].u.attend.keep_pattern - 1;
+    return s;
+}
+
+/* A model that keeps V, what the heads give, and the pattern, with e on the latter. */
+static void begin_pattern(probed *p, const tfm_edit *e) {
+    begin(p);
+    keep(p, AT_ATTEND, M_V);
+    keep(p, AT_ATTEND, M_ATT);
+    keep_pattern(p, AT_ATTEND);
+    if (e) put_pattern(p, e);
+}
+
+/* A run's own patterns change no bit; head 2 set to look at its last key only gives that V, as the
+ * cache has it; heads without a pattern give 0. Others, and rows of other groups, stay as they were. */
+static void pattern_edits(void) {
+    static float data[LONGEST][HEADS * LONGEST];
+    tfm_edit_row rows[LONGEST];
+    const tfm_edit put_rows = {
+        .kind = TFM_EDIT_ROWS, .to = UINT32_MAX, .row = rows, .n_rows = LONGEST};
+    const tfm_edit zero = {.kind = TFM_EDIT_SET, .from = 3, .to = 5};
+    for (int d = 0; d < 2; d++) {
+        probed p;
+        begin_pattern(&p, NULL);
+        run(&p, devices[d], 1, LONGEST, &plain);
+        ops_model_free(&p.m);
+        for (uint32_t r = 0; r < LONGEST; r++) { /* those of sequence 0, group 7 */
+            memcpy(data[r], plain.kept[2][r], HEADS * (r + 1) * sizeof(float));
+            rows[r] = (tfm_edit_row){7, r, data[r], HEADS * (r + 1)};
+        }
+        begin_pattern(&p, &put_rows);
+        run(&p, devices[d], 1, LONGEST, &want);
+        CHECK(memcmp(&want, &plain, sizeof want) == 0);
+        for (uint32_t r = 0; r < LONGEST; r++)
+            for (uint32_t j = 0; j <= r; j++) data[r][2 * (r + 1) + j] = j == r;
+        run(&p, devices[d], 1, LONGEST, &want);
+        for (uint32_t r = 0; r < LONGEST; r++) {
+            CHECK(memcmp(want.kept[2][r], data[r], HEADS * (r + 1) * sizeof(float)) == 0);
+            for (uint32_t i = 0; i < WIDTH; i++) {
+                const float v =
+                    want.kept[0][r][HEAD_DIM + i % HEAD_DIM]; /* head 2 reads kv head 1 */
+                const bool is_2 = i / HEAD_DIM == 2;
+                CHECK(want.kept[1][r][i] ==
+                      (is_2 ? tfm_f16_to_f32(tfm_f32_to_f16(v)) : plain.kept[1][r][i]));
+            }
+        }
+        CHECK(memcmp(want.kept[1][LONGEST], plain.kept[1][LONGEST], WIDTH * sizeof(float)) == 0);
+        same_anyhow(&p, devices[d]);
+        ops_model_free(&p.m);
+        begin_pattern(&p, &zero);
+        run(&p, devices[d], 1, LONGEST, &want);
+        for (uint32_t r = 0; r < LONGEST; r++)
+            for (uint32_t i = 0; i < WIDTH; i++)
+                CHECK(want.kept[1][r][i] == (r >= 3 && r <= 5 ? 0 : plain.kept[1][r][i]));
         same_anyhow(&p, devices[d]);
         ops_model_free(&p.m);
     }
@@ -332,6 +405,24 @@ static void wrong_steps(void) {
     p.m.g.n_kept = 0;
     CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_FORMAT);
     ops_model_free(&p.m);
+
+    const tfm_edit_row row = {0, 2, data, 3 * HEADS};
+    e = (tfm_edit){.kind = TFM_EDIT_ROWS, .to = UINT32_MAX, .row = &row, .n_rows = 1};
+    begin_pattern(&p, &e);
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_OK);
+    e.row = &(tfm_edit_row){0, 3, data, 3 * HEADS};
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_FORMAT);
+    e.kind = TFM_EDIT_ADD;
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_FORMAT);
+    e.kind = TFM_EDIT_SET;
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_OK);
+    s = &p.step[AT_ATTEND + 1];
+    s->u.pattern.keep = 1000;
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_FORMAT);
+    s->u.pattern.keep = 0;
+    s->u.pattern.kv_heads = 4;
+    CHECK_INT(tfm_graph_check(&p.m.g, &err), TFM_FORMAT);
+    ops_model_free(&p.m);
 }
 
 int main(void) {
@@ -339,6 +430,7 @@ int main(void) {
     UNIT_RUN(patterns);
     UNIT_RUN(edits);
     UNIT_RUN(edit_of_wanted_rows);
+    UNIT_RUN(pattern_edits);
     UNIT_RUN(wrong_steps);
     return unit_done();
 }

@@ -73,6 +73,9 @@ static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
         tfm_edit_run(s, run->batch, run->row_of, run->n_rows, cpu_width(run->plan, s->out[0]),
                      run->plan->value[s->out[0]]);
         return TFM_OK;
+    case TFM_OP_PATTERN:
+        return tfm_pattern_run(&run->plan->base, s, run->batch, run->plan->value[s->out[0]],
+                               run->err);
     case TFM_OP_KEEP:
         tfm_keep_run(s, run->batch, cpu_width(run->plan, s->in[0]), run->plan->value[s->in[0]]);
         return TFM_OK;

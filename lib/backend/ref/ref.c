@@ -134,6 +134,8 @@ static tfm_status run_step(ref_call *c) {
     case TFM_OP_EDIT:
         tfm_edit_run(c->step, c->batch, c->row_of, c->n_rows, ref_width_out(c, 0), c->out[0]);
         break;
+    case TFM_OP_PATTERN:
+        return tfm_pattern_run(&c->plan->base, c->step, c->batch, c->out[0], c->err);
     case TFM_OP_KEEP: tfm_keep_run(c->step, c->batch, ref_width_in(c, 0), c->in[0]); break;
     case TFM_OP_ROPE: tfm_ref_rope(c); break;
     default: tfm_ref_elementwise(c); break;
