@@ -27,6 +27,25 @@ setup() {
     done
 }
 
+@test "a q8_0 cache: saved, loaded, half of f16; not for heads of another width" {
+    s=$top/share/models/story.tfms
+    head -c 300 "$top/LICENSE" | tfm-tokenize -m "$s" >big
+    for device in ref cpu; do
+        tfm-run -m "$s" -d $device --kv q8_0 -n 5 --save-cache c big >want
+        tfm-check c >/dev/null
+        tfm-run -m "$s" -d $device --kv q8_0 -n 5 --load-cache c --save-cache d big | tfm-cmp - want
+        tfm-cmp c d
+        tfm-show c | grep -q 'blk.0.k q8_0'
+    done
+    head -3 "$top/LICENSE" | tfm-tokenize -l -m "$s" >lines
+    tfm-run -m "$s" --kv q8_0 -n 9 -b 1 -t 1 lines >want
+    tfm-run -m "$s" --kv q8_0 -n 9 -b 3 -t 2 lines | tfm-cmp - want
+    pipe 'tfm-run -m $m --kv q8_0 short'
+    last_is 3
+    one_line "$err"
+    err_has 'give --kv f16'
+}
+
 @test "the cache is used, samples and batches included" {
     tfm-run -m "$m" -n 0 --save-cache c short >a
     tfm-show a | grep -q 'group-end .* length'

@@ -152,7 +152,7 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
 
 @test "options that make no sense are exit 2 with one line" {
     local args
-    for args in '--kv q8_0' '-N 0' '--repeat-penalty 0' '--output=' '--model=' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do
+    for args in '--kv q4_0' '-N 0' '--repeat-penalty 0' '--output=' '--model=' '-p 1.5' '-T -1' '-n -1' '-c 0' '-b 0' '--stop'; do
         # shellcheck disable=SC2086
         run -2 --separate-stderr tfm-run -m "$m" p $args
         [ -z "$output" ]

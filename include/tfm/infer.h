@@ -65,7 +65,7 @@ typedef struct tfm_engine_options {
     const char *device; /* NULL: "auto" */
     unsigned threads;   /* 0: what the process may use */
     uint32_t ctx;       /* 0: min(the model's, 4096) */
-    tfm_dtype kv_type;  /* f16 or f32; 0: f32 if all linear weights are f32, else f16 */
+    tfm_dtype kv_type;  /* f16, f32, q8_0; 0: f32 if all linear weights are f32, else f16 */
     tfm_model_range range;
     uint64_t kv_bytes;       /* budget of the cache; 0: no limit but memory */
     struct tfm_probe *probe; /* taps and interventions (probe.h), borrowed; or NULL */

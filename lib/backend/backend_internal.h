@@ -244,7 +244,7 @@ typedef struct tfm_backend_ops {
     /* Runs one batch; blocks until the outputs are there. Writes the rows' K and V to the cache. */
     tfm_status (*plan_run)(tfm_plan *plan, const tfm_batch *b, tfm_error *err);
     void (*plan_free)(tfm_plan *plan);
-    /* A cache for blocks [first_block, end_block) in type f32 or f16; no page is allocated yet. */
+    /* A cache for blocks [first_block, end_block) in type f32, f16 or q8_0; no page is allocated yet. */
     tfm_status (*kv_new)(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
                          uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err);
     /* Makes pages [0, n_pages) usable (never shrinks); existing pages stay where they are. */

@@ -185,7 +185,7 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
 enum { TFM_OPTION_KV = 0x900 };
 /* clang-format off */
 #define TFM_OPT_KV                                                                                \
-    {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16 or f32 (default: f32 for f32 weights, else f16)"}
+    {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16, f32 or q8_0 (default: f32 for f32 weights, else f16)"}
 tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
 /* "A-B", both included, or "A": *end is one past B. */
 void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);

@@ -7,8 +7,8 @@
 tfm_dtype tfm_cli_kv(tfm_cli *c) {
     tfm_dtype t = tfm_dtype_parse(c->arg);
 
-    if (t != TFM_F16 && t != TFM_F32)
-        tfm_cli_usage(c, "%s: '%s' is no type of the cache: give f16 or f32", c->opt, c->arg);
+    if (t != TFM_F16 && t != TFM_F32 && t != TFM_Q8_0)
+        tfm_cli_usage(c, "%s: '%s' is no type of the cache: give f16, f32 or q8_0", c->opt, c->arg);
     return t;
 }
 

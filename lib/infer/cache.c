@@ -76,13 +76,9 @@ typedef struct part {
     char name[32];
 } part;
 
-static tfm_dtype type_of(const tfm_engine *e) {
-    return strstr(tfm_engine_numerics(e), "kv=f32") ? TFM_F32 : TFM_F16;
-}
-
 static part part_of(const tfm_cache *c, uint32_t layer, bool is_v) {
     const tfm_kv_shape *s = &tfm_engine_graph(c->engine)->kv[layer];
-    part p = {.layer = layer, .is_v = is_v, .type = type_of(c->engine)};
+    part p = {.layer = layer, .is_v = is_v, .type = tfm_engine_kv_type(c->engine)};
 
     p.width = s->kv_heads * (is_v ? s->v_dim : s->k_dim);
     snprintf(p.name, sizeof p.name, "blk.%d.%s", s->block, is_v ? "v" : "k");
@@ -90,7 +86,7 @@ static part part_of(const tfm_cache *c, uint32_t layer, bool is_v) {
 }
 
 static size_t row_bytes(const part *p) {
-    return (size_t)p->width * (p->type == TFM_F32 ? 4 : 2);
+    return (size_t)p->width / tfm_dtype_block(p->type) * tfm_dtype_block_bytes(p->type);
 }
 
 static uint32_t chunk_rows(const part *p) {

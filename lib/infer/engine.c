@@ -25,6 +25,7 @@ struct tfm_engine {
     tfm_pages *pages;
     tfm_model_range range;
     uint32_t ctx;
+    tfm_dtype kv_type;
     char numerics[96];
 };
 
@@ -87,9 +88,6 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     size_t first = 0, end = 0;
 
     *out = NULL;
-    if (kv_type != TFM_DTYPE_NONE && kv_type != TFM_F16 && kv_type != TFM_F32)
-        return tfm_fail(err, TFM_USAGE, "a cache of type %s is not known; give f16 or f32",
-                        tfm_dtype_name(kv_type));
     if ((st = tfm_alloc((void **)&e, 1, sizeof *e, err)) != TFM_OK) return st;
     e->model = model;
     if ((st = tfm_graph_new(&e->graph, model, o->ctx, err)) != TFM_OK) goto fail;
@@ -98,6 +96,7 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     if (st != TFM_OK) goto fail;
     const tfm_backend_ops *ops = e->be->ops;
     if (kv_type == TFM_DTYPE_NONE) kv_type = default_kv_type(e->graph);
+    e->kv_type = kv_type;
     e->range = o->range;
     st = tfm_range_steps(e->graph, tfm_model_path(model), &e->range, &first, &end, err);
     if (st != TFM_OK) goto fail;
@@ -150,6 +149,9 @@ tfm_kv *tfm_engine_kv(tfm_engine *e) {
 }
 const tfm_graph *tfm_engine_graph(const tfm_engine *e) {
     return e->graph;
+}
+tfm_dtype tfm_engine_kv_type(const tfm_engine *e) {
+    return e->kv_type;
 }
 bool tfm_engine_has_cache(const tfm_engine *e) {
     return e->kv != NULL;

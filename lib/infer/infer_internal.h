@@ -57,6 +57,7 @@ tfm_model *tfm_engine_model(tfm_engine *e);
 tfm_backend *tfm_engine_backend(tfm_engine *e); /* for tests that put other kernels in */
 tfm_kv *tfm_engine_kv(tfm_engine *e);           /* NULL: nothing attends */
 const tfm_graph *tfm_engine_graph(const tfm_engine *e);
+tfm_dtype tfm_engine_kv_type(const tfm_engine *e);
 bool tfm_engine_has_cache(const tfm_engine *e); /* does a step of the range attend? */
 /* Runs rows through the whole model. Fills b's outputs. */
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;

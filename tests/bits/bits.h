@@ -90,6 +90,15 @@ static inline void bits_check_texts(bits_model model[2], const bits_truth *t, un
     }
 }
 
+/* Are the heads whole blocks of a q8_0 cache? */
+static inline bool bits_has_cache_blocks(bits_form form, tfm_dtype type) {
+    bits_model m;
+    bits_model_new(&m, form, type, TFM_LAYOUT_ROWS);
+    const bool whole = m.head_dim % 32 == 0;
+    bits_model_free(&m);
+    return whole;
+}
+
 static inline void bits_models_new(bits_model model[2], bits_form form, tfm_dtype type) {
     bits_model_new(&model[0], form, type, TFM_LAYOUT_ROWS);
     bits_model_new(&model[1], form, type, TFM_LAYOUT_P16);
@@ -110,16 +119,18 @@ static inline void bits_check(const char *device, bits_form form, tfm_dtype type
 }
 
 /* Every type and form, or one in `every` of them (no factor of BITS_TYPES, so that all types come);
- * both caches, or (sampled) one of the two. */
-static inline void bits_check_all(const char *device, unsigned every, bool both_caches,
+ * every cache, or (sampled) one of them: q8_0 wherever the heads are as it wants them. */
+static inline void bits_check_all(const char *device, unsigned every, bool all_caches,
                                   const bits_effort *effort) {
     for (unsigned i = 0; i < BITS_TYPES * BITS_FORMS; i += every) {
         const bits_form form = (bits_form)(i / BITS_TYPES);
         const tfm_dtype type = bits_types[i % BITS_TYPES];
-        if (both_caches || (i / every) % 2 == 0) {
+        const bool blocks = bits_has_cache_blocks(form, type);
+        if (blocks) bits_check(device, form, type, TFM_Q8_0, i, effort);
+        if (all_caches || (!blocks && (i / every) % 2 == 0)) {
             bits_check(device, form, type, TFM_F16, i, effort);
         }
-        if (both_caches || (i / every) % 2 == 1) {
+        if (all_caches || (!blocks && (i / every) % 2 == 1)) {
             bits_check(device, form, type, TFM_F32, i, effort);
         }
     }

@@ -18,9 +18,10 @@ static void long_sequences_too(void) {
         return;
     }
     for (int i = 0; i < BITS_TYPES * BITS_FORMS; i++) {
-        const tfm_dtype kv = i % 2 == 0 ? TFM_F16 : TFM_F32;
-        bits_check("cpu", (bits_form)(i % BITS_FORMS), bits_types[i / BITS_FORMS], kv, (unsigned)i,
-                   &all);
+        const bits_form form = (bits_form)(i % BITS_FORMS);
+        const tfm_dtype type = bits_types[i / BITS_FORMS], kv = i % 2 == 0 ? TFM_F16 : TFM_F32;
+        bits_check("cpu", form, type, bits_has_cache_blocks(form, type) ? TFM_Q8_0 : kv,
+                   (unsigned)i, &all);
     }
 }
 

@@ -279,6 +279,85 @@ static void wrong_plans(void) {
     ops_model_free(&m);
 }
 
+/* A cache's rows come back as they went in, whatever the type and the layout of its pages; and a backend
+ * that computed rows gives the same ones as the other. */
+static void rows_of_a_cache(void) {
+    const tfm_dtype types[] = {TFM_F32, TFM_F16, TFM_Q8_0};
+    const uint32_t page[3] = {2, 0, 3}, n = TFM_KV_PAGE + 37;
+    tfm_kv_shape shape = {.kv_heads = 3, .k_dim = 32, .v_dim = 64};
+    tfm_graph g = {.kv = &shape, .n_kv = 1, .n_blocks = 1};
+    tfm_error err;
+    for (int i = 0; i < 6; i++) {
+        const tfm_dtype t = types[i / 2];
+        tfm_backend *be = NULL;
+        tfm_kv *kv = NULL;
+        uint64_t bytes, random = 5;
+        CHECK_INT(tfm_backend_new(&be, i % 2 ? "cpu" : "ref", 1, &err), TFM_OK);
+        CHECK_INT(be->ops->kv_new(be, &g, 0, 1, t, &kv, &err), TFM_OK);
+        CHECK_INT(be->ops->kv_reserve(kv, 4, &err), TFM_OK);
+        CHECK_INT(be->ops->kv_page_bytes(kv), TFM_KV_PAGE * 3 * 96 *
+                                                  (t == TFM_F32   ? 128
+                                                   : t == TFM_F16 ? 64
+                                                                  : 34) /
+                                                  32);
+        unsigned char *rows[2], *back;
+        for (int is_v = 0; is_v < 2; is_v++) {
+            CHECK(tfm_dtype_bytes(t, (uint64_t)n * 3 * (is_v ? 64 : 32), &bytes));
+            rows[is_v] = ops_alloc(bytes);
+            for (size_t b = 0; b < bytes; b++) rows[is_v][b] = (unsigned char)ops_next(&random);
+            be->ops->kv_write(kv, 0, is_v, page, 70, n, rows[is_v]);
+        }
+        for (int is_v = 0; is_v < 2; is_v++) {
+            CHECK(tfm_dtype_bytes(t, (uint64_t)n * 3 * (is_v ? 64 : 32), &bytes));
+            back = ops_alloc(bytes);
+            be->ops->kv_read(kv, 0, is_v, page, 70, 30, back);
+            be->ops->kv_read(kv, 0, is_v, page, 100, n - 30, back + bytes / n * 30);
+            CHECK(memcmp(back, rows[is_v], bytes) == 0);
+            free(back);
+            free(rows[is_v]);
+        }
+        be->ops->kv_free(kv);
+        tfm_backend_free(be);
+    }
+}
+
+/* What q8_0 rounds to, and that what it cannot hold shows. */
+static void rounding_of_a_cache(void) {
+    float x[32];
+    int8_t q[32];
+    for (int i = 0; i < 32; i++) x[i] = (float)(i - 16) * 0.5f;
+    uint16_t d = tfm_kv_round_q8_0(x, q);
+    CHECK_INT(d, tfm_f32_to_f16(8.0f / 127.0f));
+    CHECK_INT(q[0], -127);
+    CHECK_INT(q[16], 0);
+    CHECK_INT(q[17], 8); /* 0.5 * 127 / 8 = 7.9375 */
+    for (int i = 0; i < 32; i++)
+        CHECK(fabsf((float)q[i] * tfm_f16_to_f32(d) - x[i]) <
+              0.04f); /* half a step and d's error */
+    const float bad[] = {NAN, INFINITY, -INFINITY, 1e8f};
+    for (int i = 0; i < 4; i++) {
+        x[3] = bad[i];
+        CHECK(isnan(tfm_f16_to_f32(tfm_kv_round_q8_0(x, q))));
+    }
+    for (int i = 0; i < 32; i++) x[i] = 1e-30f;
+    CHECK_INT(tfm_kv_round_q8_0(x, q), 0);
+    CHECK_INT(q[5], 0);
+}
+
+/* Blocks are never of two heads. */
+static void caches_that_are_refused(void) {
+    tfm_kv_shape shape = {.kv_heads = 2, .k_dim = 64, .v_dim = 48, .block = 0};
+    tfm_graph g = {.kv = &shape, .n_kv = 1, .n_blocks = 1};
+    tfm_backend *be = NULL;
+    tfm_kv *kv = NULL;
+    tfm_error err;
+    CHECK_INT(tfm_backend_new(&be, "cpu", 1, &err), TFM_OK);
+    CHECK_INT(be->ops->kv_new(be, &g, 0, 1, TFM_Q8_0, &kv, &err), TFM_UNSUPPORTED);
+    CHECK(strstr(err.message, "have 48; give --kv f16") != NULL);
+    CHECK(kv == NULL);
+    tfm_backend_free(be);
+}
+
 static void devices(void) {
     const struct {
         const char *device, *name, *instruction_set;
@@ -386,6 +465,9 @@ int main(void) {
     UNIT_RUN(pages_can_be_copied);
     UNIT_RUN(wrong_batches);
     UNIT_RUN(wrong_plans);
+    UNIT_RUN(rows_of_a_cache);
+    UNIT_RUN(rounding_of_a_cache);
+    UNIT_RUN(caches_that_are_refused);
     UNIT_RUN(devices);
     UNIT_RUN(wrong_graphs);
     return unit_done();

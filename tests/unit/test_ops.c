@@ -419,7 +419,7 @@ static void ropes(void) {
 typedef struct attend_form {
     uint32_t heads, kv_heads, k_dim, v_dim, window;
     float softcap;
-    bool alibi, alibi_before, sink, f32_cache;
+    bool alibi, alibi_before, sink, f32_cache, q8_0_cache;
     uint32_t start[2], length[2];
 } attend_form;
 
@@ -463,7 +463,7 @@ static void attend_case(ops_case *c, const attend_form *f) {
     s->u.attend.alibi = c->alibi;
     s->u.attend.alibi_before_scale = f->alibi_before;
     c->kv = (tfm_kv_shape){f->kv_heads, f->k_dim, f->v_dim, 0};
-    c->kv_type = f->f32_cache ? TFM_F32 : TFM_F16;
+    c->kv_type = f->f32_cache ? TFM_F32 : f->q8_0_cache ? TFM_Q8_0 : TFM_F16;
     for (int i = 0; i < 2; i++) ops_sequence(c, f->start[i], f->length[i]);
     const uint32_t widths[4] = {f->heads * f->k_dim, f->kv_heads * f->k_dim, f->kv_heads * f->v_dim,
                                 0};
@@ -489,6 +489,19 @@ static void attention(void) {
          .alibi_before = true,
          .f32_cache = true},
         {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {40, 2}, .sink = true},
+        {.heads = 6,
+         .kv_heads = 2,
+         .k_dim = 64,
+         .v_dim = 32,
+         .length = {66, 5},
+         .q8_0_cache = true},
+        {.heads = 3,
+         .kv_heads = 3,
+         .k_dim = 32,
+         .v_dim = 96,
+         .length = {70, 140},
+         .window = 21,
+         .q8_0_cache = true},
         {.heads = 4,
          .kv_heads = 2,
          .k_dim = 8,

@@ -51,11 +51,46 @@ INLINE uint32_t first_visible(const tfm_cpu_attend *a, uint32_t query) {
     return a->window != 0 && position >= a->window ? position - a->window + 1 : 0;
 }
 
-/* The panel of 16 positions from 16 p: K as f32 [k_dim][16]. */
+/* 16 codes of q8_0 times 16 scales, or all times `one`, to f32: exact. */
+INLINE void decode_codes_16(const unsigned char *code, const unsigned char *scale, float one,
+                            float *dst) {
+    UNROLL for (int v = 0; v < NV; v++) {
+        const vi q = __builtin_convertvector(*(const mem_vc *)(code + v * LANES), vi);
+        const vf d = scale != NULL ? from_f16(scale + v * LANES * 2) : splat(one);
+        store(dst + v * LANES, __builtin_convertvector(q, vf) * d);
+    }
+}
+
+/* k_panel and v_panel of a q8_0 cache; kernel_internal.h has the layout. */
+KERNEL static const float *k_panel_q8_0(const tfm_cpu_attend *a, const attend_scratch *s,
+                                        const unsigned char *head, uint32_t panel) {
+    const size_t n = (size_t)a->k_dim * TFM_PANEL;
+    const unsigned char *code = head + panel * n;
+    const unsigned char *scale = head + TFM_KV_PAGE * (size_t)a->k_dim + panel * n / 32 * 2;
+    for (size_t d = 0; d < a->k_dim; d++)
+        decode_codes_16(code + d * TFM_PANEL, scale + d / 32 * TFM_PANEL * 2, 0.0f,
+                        s->k + d * TFM_PANEL);
+    return s->k;
+}
+
+KERNEL static const float *v_panel_q8_0(const tfm_cpu_attend *a, const attend_scratch *s,
+                                        const unsigned char *head, uint32_t panel) {
+    const size_t n = (size_t)a->v_dim * TFM_PANEL;
+    const unsigned char *code = head + panel * n;
+    const unsigned char *scale = head + TFM_KV_PAGE * (size_t)a->v_dim + panel * n / 32 * 2;
+    for (size_t i = 0; i < n; i += TFM_PANEL)
+        decode_codes_16(code + i, NULL,
+                        tfm_inline_f16_to_f32(tfm_inline_load_u16(scale + i / 32 * 2)), s->v + i);
+    return s->v;
+}
+
+/* The panel of 16 positions from 16 p: K as f32 [k_dim][16]; V as [16][v_dim]. */
 INLINE const float *k_panel(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t p) {
     const uint32_t per_page = TFM_KV_PAGE / TFM_PANEL;
     const size_t n = (size_t)a->k_dim * TFM_PANEL, bytes = a->kv_type == TFM_F32 ? 4 : 2;
-    const unsigned char *k = a->page[a->table[p / per_page]] + a->k_at + p % per_page * n * bytes;
+    const unsigned char *head = a->page[a->table[p / per_page]] + a->k_at;
+    const unsigned char *k = head + p % per_page * n * bytes;
+    if (a->kv_type == TFM_Q8_0) return k_panel_q8_0(a, s, head, p % per_page);
     if (a->kv_type == TFM_F32) return (const float *)(const void *)k;
     decode_floats(TFM_F16, k, n, s->k);
     return s->k;
@@ -64,7 +99,9 @@ INLINE const float *k_panel(const tfm_cpu_attend *a, const attend_scratch *s, ui
 INLINE const float *v_panel(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t p) {
     const uint32_t per_page = TFM_KV_PAGE / TFM_PANEL;
     const size_t n = (size_t)a->v_dim * TFM_PANEL, bytes = a->kv_type == TFM_F32 ? 4 : 2;
-    const unsigned char *v = a->page[a->table[p / per_page]] + a->v_at + p % per_page * n * bytes;
+    const unsigned char *head = a->page[a->table[p / per_page]] + a->v_at;
+    const unsigned char *v = head + p % per_page * n * bytes;
+    if (a->kv_type == TFM_Q8_0) return v_panel_q8_0(a, s, head, p % per_page);
     if (a->kv_type == TFM_F32) return (const float *)(const void *)v;
     decode_floats(TFM_F16, v, n, s->v);
     return s->v;

@@ -1,8 +1,8 @@
 /* cpu_attend.c - the ATTEND step: the batch's K and V go to the cache, then every head attends.
  *
  * A piece is one kv head and a tile of rows of one sequence, so that the decoded K and V of a panel
- * serve all query heads of the group and all rows of the tile. In a page a layer has, for each kv
- * head, K as [TFM_KV_PAGE / 16][k_dim][16] and V as [TFM_KV_PAGE][v_dim]. */
+ * serve all query heads of the group and all rows of the tile. A page has, for each layer, one kv head
+ * after the other; kernel_internal.h says how each lies. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -22,14 +22,24 @@ typedef struct attend_job {
     size_t calls, calls_each; /* (tile, kv head) pairs, and those of one piece of attention */
 } attend_job;
 
-static void store_strided(tfm_dtype t, unsigned char *to, size_t stride, const float *from,
-                          size_t n) {
+/* One head of one position, n numbers, to where `head` has it in panels of `panel` positions (1: row
+ * after row). */
+static void store_head(tfm_dtype t, unsigned char *head, size_t slot, size_t panel,
+                       const float *from, size_t n) {
+    const size_t lane = slot % panel, first = slot / panel * panel, at = first * n + lane;
     if (t == TFM_F32) {
-        float *f = (float *)(void *)to;
-        for (size_t i = 0; i < n; i++) f[i * stride] = from[i];
+        float *f = (float *)(void *)head + at;
+        for (size_t i = 0; i < n; i++) f[i * panel] = from[i];
+    } else if (t == TFM_F16) {
+        uint16_t *h = (uint16_t *)(void *)head + at;
+        for (size_t i = 0; i < n; i++) h[i * panel] = tfm_inline_f32_to_f16(from[i]);
     } else {
-        uint16_t *h = (uint16_t *)(void *)to;
-        for (size_t i = 0; i < n; i++) h[i * stride] = tfm_inline_f32_to_f16(from[i]);
+        int8_t *code = (int8_t *)head + at, q[TFM_KV_BLOCK];
+        uint16_t *scale = (uint16_t *)(void *)(head + TFM_KV_PAGE * n) + first * (n / 32) + lane;
+        for (size_t b = 0; b < n / TFM_KV_BLOCK; b++) {
+            scale[b * panel] = tfm_kv_round_q8_0(from + b * TFM_KV_BLOCK, q);
+            for (size_t i = 0; i < TFM_KV_BLOCK; i++) code[(b * TFM_KV_BLOCK + i) * panel] = q[i];
+        }
     }
 }
 
@@ -39,19 +49,17 @@ static void write_row(const attend_job *j, uint32_t row) {
     const tfm_step *s = j->step;
     const tfm_kv *kv = p->base.kv;
     const size_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
-    const size_t element = kv->type == TFM_F32 ? 4 : 2;
     const uint32_t position = b->position[row], slot = position % TFM_KV_PAGE;
     unsigned char *page = kv->page[b->page[tfm_batch_sequence(b, row)][position / TFM_KV_PAGE]];
     unsigned char *k = page + kv->k_at[s->u.attend.kv_layer];
     unsigned char *v = page + kv->v_at[s->u.attend.kv_layer];
     const float *k_in = p->value[s->in[1]] + (size_t)row * s->u.attend.kv_heads * k_dim;
     const float *v_in = p->value[s->in[2]] + (size_t)row * s->u.attend.kv_heads * v_dim;
-    const size_t lane = slot / TFM_PANEL * k_dim * TFM_PANEL + slot % TFM_PANEL;
     for (size_t h = 0; h < s->u.attend.kv_heads; h++) {
-        store_strided(kv->type, k + (h * TFM_KV_PAGE * k_dim + lane) * element, TFM_PANEL,
-                      k_in + h * k_dim, k_dim);
-        store_strided(kv->type, v + (h * TFM_KV_PAGE + slot) * v_dim * element, 1, v_in + h * v_dim,
-                      v_dim);
+        store_head(kv->type, k + h * tfm_kv_head_bytes(kv->type, s->u.attend.k_dim), slot,
+                   TFM_PANEL, k_in + h * k_dim, k_dim);
+        store_head(kv->type, v + h * tfm_kv_head_bytes(kv->type, s->u.attend.v_dim), slot, 1,
+                   v_in + h * v_dim, v_dim);
     }
 }
 
@@ -70,7 +78,6 @@ static void attend_heads(const attend_job *j, const cpu_row_tile *t, uint32_t kv
     const tfm_step *s = j->step;
     const tfm_kv *kv = p->base.kv;
     const size_t k_dim = s->u.attend.k_dim, v_dim = s->u.attend.v_dim;
-    const size_t head_positions = (size_t)kv_head * TFM_KV_PAGE * (kv->type == TFM_F32 ? 4 : 2);
     tfm_cpu_attend a = {.kv_type = kv->type,
                         .k_dim = s->u.attend.k_dim,
                         .v_dim = s->u.attend.v_dim,
@@ -81,8 +88,10 @@ static void attend_heads(const attend_job *j, const cpu_row_tile *t, uint32_t kv
                         .has_sink = j->sink != NULL,
                         .page = kv->page,
                         .table = b->page[t->seq],
-                        .k_at = kv->k_at[s->u.attend.kv_layer] + head_positions * k_dim,
-                        .v_at = kv->v_at[s->u.attend.kv_layer] + head_positions * v_dim};
+                        .k_at = kv->k_at[s->u.attend.kv_layer],
+                        .v_at = kv->v_at[s->u.attend.kv_layer]};
+    a.k_at += kv_head * tfm_kv_head_bytes(kv->type, a.k_dim);
+    a.v_at += kv_head * tfm_kv_head_bytes(kv->type, a.v_dim);
     for (uint32_t r = t->row; r < t->row + t->n_rows; r++) {
         for (uint32_t h = head; h < head + n_heads; h++) {
             const size_t at = (size_t)r * s->u.attend.heads + h;

@@ -40,8 +40,16 @@ typedef struct tfm_cpu_linear {
     float *out; /* [rows, n_out] */
 } tfm_cpu_linear;
 
-/* One kv head and up to TFM_ATTEND_QUERIES queries of one sequence. Inside a page, a head's K is
- * [TFM_KV_PAGE / 16][k_dim][16], its V [TFM_KV_PAGE][v_dim]. */
+/* One kv head and up to TFM_ATTEND_QUERIES queries of one sequence. Inside a page the head has, from
+ * k_at and v_at on, multiples of 64 bytes where k_dim and v_dim are multiples of 32:
+ *
+ *     f32, f16   K [PAGE/16][k_dim][16]          V [PAGE][v_dim]
+ *     q8_0       K codes int8 [PAGE/16][k_dim][16], then scales f16 [PAGE/16][k_dim/32][16]
+ *                V codes int8 [PAGE][v_dim],        then scales f16 [PAGE][v_dim/32]
+ *
+ * with PAGE = TFM_KV_PAGE. A number of q8_0 is (float)code * (float)scale, exact in f32: attention
+ * computes with these numbers as with those of any other cache. k_dim and v_dim are then multiples of
+ * 32. A page's slots behind the last position hold anything. */
 typedef struct tfm_cpu_attend {
     tfm_dtype kv_type;
     uint32_t k_dim, v_dim;

@@ -7,22 +7,33 @@
  *
  * for a query at position i and keys j <= i, j > i - window. K and V are read from the cache, after
  * rounding to its type, the rows of this batch included. Layout of a page here:
- * [position][head][dim] for K, then for V. */
+ * [position][head][dim] for K, then for V; of type q8_0 each row is blocks of an f16 scale and 32
+ * int8, as in a tensor. */
 #include <math.h>
+#include <string.h>
 
 #include "backend/math_internal.h"
 #include "backend/ref/ref_internal.h"
 
-static void store(tfm_dtype t, unsigned char *base, size_t at, float v) {
-    if (t == TFM_F32)
-        ((float *)(void *)base)[at] = v;
-    else
-        ((uint16_t *)(void *)base)[at] = tfm_f32_to_f16(v);
+/* A row of n numbers as row `slot` of a page's K or V. */
+static void store(tfm_dtype t, unsigned char *base, size_t slot, const float *v, size_t n) {
+    for (size_t i = 0; t == TFM_F32 && i < n; i++) ((float *)(void *)base)[slot * n + i] = v[i];
+    for (size_t i = 0; t == TFM_F16 && i < n; i++)
+        ((uint16_t *)(void *)base)[slot * n + i] = tfm_f32_to_f16(v[i]);
+    for (size_t i = 0; t == TFM_Q8_0 && i < n; i += TFM_KV_BLOCK) {
+        unsigned char *block = base + (slot * n + i) / TFM_KV_BLOCK * TFM_KV_BLOCK_BYTES;
+        uint16_t scale = tfm_kv_round_q8_0(v + i, (int8_t *)block + 2);
+        memcpy(block, &scale, sizeof scale);
+    }
 }
 
 static double load(tfm_dtype t, const unsigned char *base, size_t at) {
     if (t == TFM_F32) return ((const float *)(const void *)base)[at];
-    return tfm_f16_to_f32(((const uint16_t *)(const void *)base)[at]);
+    if (t == TFM_F16) return tfm_f16_to_f32(((const uint16_t *)(const void *)base)[at]);
+    const unsigned char *block = base + at / TFM_KV_BLOCK * TFM_KV_BLOCK_BYTES;
+    uint16_t scale;
+    memcpy(&scale, block, sizeof scale);
+    return (double)tfm_f16_to_f32(scale) * (int8_t)block[2 + at % TFM_KV_BLOCK];
 }
 
 static void write_cache(const ref_call *c) {
@@ -34,14 +45,8 @@ static void write_cache(const ref_call *c) {
         for (uint32_t r = b->row_start[s]; r < b->row_start[s + 1]; r++) {
             unsigned char *page = kv->page[b->page[s][b->position[r] / TFM_KV_PAGE]];
             const size_t slot = b->position[r] % TFM_KV_PAGE;
-            for (size_t i = 0; i < k_width; i++) {
-                store(kv->type, page + kv->k_at[layer], slot * k_width + i,
-                      c->in[1][r * k_width + i]);
-            }
-            for (size_t i = 0; i < v_width; i++) {
-                store(kv->type, page + kv->v_at[layer], slot * v_width + i,
-                      c->in[2][r * v_width + i]);
-            }
+            store(kv->type, page + kv->k_at[layer], slot, c->in[1] + r * k_width, k_width);
+            store(kv->type, page + kv->v_at[layer], slot, c->in[2] + r * v_width, v_width);
         }
     }
 }
