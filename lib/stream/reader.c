@@ -259,10 +259,11 @@ static tfm_status skip_payload(tfm_reader *r, tfm_error *e) {
 
 /* The input ended before a header said whose it is. */
 static tfm_status no_header(const tfm_reader *r, const char *what, const char *file, tfm_error *e) {
-    return tfm_fail(e, TFM_TRUNCATED,
-                    "%s: %s: the stage before%s%s%s died before it wrote a header, or the file is %s",
-                    tfm_input_name(r->in), what, r->writer ? " (as a rule " : "",
-                    r->writer ? r->writer : "", r->writer ? ")" : "", file);
+    return tfm_fail(
+        e, TFM_TRUNCATED,
+        "%s: %s: the stage before%s%s%s died before it wrote a header, or the file is %s",
+        tfm_input_name(r->in), what, r->writer ? " (as a rule " : "", r->writer ? r->writer : "",
+        r->writer ? ")" : "", file);
 }
 
 static tfm_status read_header(tfm_reader *r, tfm_error *e) {

@@ -21,40 +21,33 @@
 
 #include "backend/cpu/body_attend_internal.h"
 
-static size_t act_bytes(tfm_dtype t, uint32_t k) {
-    if (t == TFM_F32 || t == TFM_F16) return 0;
-    return t == TFM_BF16 ? (size_t)k * sizeof(float) : quant_act_bytes(k);
+static bool is_float(tfm_dtype t) {
+    return t == TFM_F32 || t == TFM_F16 || t == TFM_BF16;
 }
 
-KERNEL static void prepare(tfm_dtype t, uint32_t k, const float *src, uint8_t *act) {
-    if (t != TFM_BF16) {
+static size_t act_bytes(tfm_dtype t, uint32_t k) {
+    if (t == TFM_F32 || t == TFM_F16) return 0;
+    return t == TFM_BF16 ? bf16_act_bytes(k) : quant_act_bytes(k);
+}
+
+static void prepare(tfm_dtype t, uint32_t k, const float *src, uint8_t *act) {
+    if (t == TFM_BF16)
+        prepare_bf16(k, src, act);
+    else
         prepare_quant(k, src, act);
-        return;
-    }
-    float *x = (float *)(void *)act;
-    for (uint32_t i = 0; i < k; i++) x[i] = tfm_inline_bf16_to_f32(tfm_inline_f32_to_bf16(src[i]));
 }
 
 static size_t linear_bytes(tfm_dtype t, uint32_t k) {
-    (void)t, (void)k;
-    return 0;
+    (void)k;
+    return is_float(t) ? linear_float_bytes() : 0;
 }
 
-/* A block of rows passes over all panels before the next block comes: the panels stay in L2, the
- * rows in L1. */
 static void linear(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end, uint32_t row,
                    uint32_t row_end, void *scratch) {
-    const bool plain = a->type == TFM_F32 || a->type == TFM_F16 || a->type == TFM_BF16;
-    (void)scratch;
-    for (; row < row_end; row += ROW_BLOCK) {
-        const uint32_t end = row_end - row < ROW_BLOCK ? row_end : row + ROW_BLOCK;
-        for (uint32_t p = panel; p < panel_end; p++) {
-            if (plain)
-                linear_float(a, p, row, end);
-            else
-                linear_quant(a, p, row, end);
-        }
-    }
+    if (is_float(a->type))
+        linear_float(a, panel, panel_end, row, row_end, scratch);
+    else
+        linear_quant_all(a, panel, panel_end, row, row_end);
 }
 
 const tfm_cpu_kernels TABLE = {

@@ -237,9 +237,11 @@ LINEAR_256(linear_q4_k, TFM_Q4_K, 4, 0, 0, 32, 12, true)
 LINEAR_256(linear_q5_k, TFM_Q5_K, 4, 1, 0, 32, 12, true)
 LINEAR_256(linear_q6_k, TFM_Q6_K, 4, 2, 32, 16, 16, false)
 
+enum { QUANT_ROWS = 32 };
+
 KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
                                 uint32_t row_end) {
-    float acc[ROW_BLOCK * TFM_PANEL] __attribute__((aligned(64)));
+    float acc[QUANT_ROWS * TFM_PANEL] __attribute__((aligned(64)));
     const uint8_t *w = a->w + panel * a->panel_bytes;
     const size_t rows = row_end - row;
     memset(acc, 0, rows * TFM_PANEL * sizeof *acc);
@@ -255,5 +257,15 @@ KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_
     case TFM_Q5_K: linear_q5_k(a, w, row, rows, acc); break;
     default: linear_q6_k(a, w, row, rows, acc); break;
     }
-    finish_panel(a, panel, acc, row, rows);
+    finish_panels(a, panel, panel + 1, acc, TFM_PANEL, row, rows);
+}
+
+/* A block of rows passes over all panels before the next block comes: the panels stay in L2, the
+ * rows in L1. */
+static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
+                             uint32_t row, uint32_t row_end) {
+    for (; row < row_end; row += QUANT_ROWS) {
+        const uint32_t end = row_end - row < QUANT_ROWS ? row_end : row + QUANT_ROWS;
+        for (uint32_t p = panel; p < panel_end; p++) linear_quant(a, p, row, end);
+    }
 }

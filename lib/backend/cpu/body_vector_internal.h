@@ -40,8 +40,15 @@ INLINE vu load_u(const void *p) {
 INLINE void store_u(void *p, vu v) {
     *(mem_vu *)p = v;
 }
+/* (not {0} + x, which is another number for -0 and an addition for the processor) */
 INLINE vf splat(float x) {
-    return (vf){0} + x;
+#if LANES == 4
+    return (vf){x, x, x, x};
+#elif LANES == 8
+    return (vf){x, x, x, x, x, x, x, x};
+#else
+    return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#endif
 }
 INLINE vu splat_u(uint32_t x) {
     return (vu){0} + x;
