@@ -1,4 +1,5 @@
 # cache.bats - tfm-run --save-cache and --load-cache: the bits of recomputation, and what is refused.
+# (tests/fuzz/fuzz_cache.c reads damaged ones.)
 
 load helper
 
@@ -58,6 +59,57 @@ setup() {
     [ "$(tfm-show d | grep -c 'blk\.[01]\.[kv] f16')" -eq 4 ]
 }
 
+@test "every group is saved; a prompt takes the cache that knows most of it" {
+    printf 'abc\nabc abc abd\nhello there\nabc abc abd, hello you\nzzz\n' | tfm-tokenize -l -m "$m" >next
+    tfm-run -m "$m" -n 0 --save-cache c many >/dev/null
+    [ "$(tfm-show c | grep -c group-end)" -eq 4 ]
+    tfm-show --ids c | same - <(tfm-show --ids many)
+    tfm-run -m "$m" -n 12 -T 1 next >want
+    pipe 'tfm-run -v -m $m -n 12 -T 1 --load-cache c next >got'
+    status_is 0
+    tfm-cmp got want
+    # what each prompt has in common with the best of the four, but for its last token
+    common() { # FILE_OF_CACHES FILE_OF_PROMPTS
+        awk 'NR == FNR { cache[++n] = $0; next }
+            { best = 0; np = split($0, p)
+              for (i = 1; i <= n; i++) { nc = split(cache[i], c); k = 0
+                  while (k < nc && k < np - 1 && c[k + 1] == p[k + 1]) k++
+                  if (k > best) best = k }
+              print best " of " np }' <(tfm-show --ids "$1") <(tfm-show --ids "$2")
+    }
+    sed -n 's/.*: \(.* of .*\) tokens are.*/\1/p' "$err" | same - <(common c next)
+    # the file as any stream: some of it, two after one another, the answers as well
+    tfm-select -g 1,3 c >some
+    pipe 'tfm-run -v -m $m -n 12 -T 1 --load-cache some next | tfm-cmp - want'
+    status_is 0 0
+    sed -n 's/.*: \(.* of .*\) tokens are.*/\1/p' "$err" | same - <(common some next)
+    tfm-run -m "$m" -n 30 --save-cache d -b 2 next >/dev/null
+    cat d c | tfm-run -m "$m" -n 12 -T 1 --load-cache - next | tfm-cmp - want
+    tfm-run -m "$m" -n 30 -N 3 -T 1 --save-cache e next >/dev/null # of the first sample
+    [ "$(tfm-show e | grep -c group-end)" -eq 5 ]
+}
+
+@test "saving every group needs no more of the cache's budget" {
+    seq 1 60 | tfm-tokenize -l -m "$m" >lines
+    tfm-run -m "$m" -n 9 lines >want
+    for kv in 20000 200000; do
+        tfm-run -m "$m" -n 9 --kv-bytes $kv --save-cache c lines | tfm-cmp - want
+        [ "$(tfm-show c | grep -c group-end)" -eq 60 ]
+    done
+    tfm-run -m "$m" -n 9 --unordered --save-cache d lines >/dev/null
+    tfm-run -m "$m" -n 9 --load-cache d lines | tfm-cmp - want
+}
+
+@test "a group of turns is saved when it has ended, with all its turns" {
+    printf 'abc\nabc abd\n' | tfm-tokenize -l --turns -m "$m" >turns
+    pipe 'tfm-run -v -m $m -n 3 --save-cache c turns >want'
+    status_is 0
+    [ "$(tfm-show c | grep -c group-end)" -eq 1 ]
+    pipe 'tfm-run -v -m $m -n 3 --load-cache c turns | tfm-cmp - want'
+    status_is 0 0
+    [ "$(grep -c 'are in the cache' "$err")" -eq 2 ]
+}
+
 @test "longer than pages: saved and loaded again" {
     m=$top/share/models/story.tfms
     head -c 300 "$top/LICENSE" | tfm-tokenize -m "$m" >big
@@ -93,8 +145,25 @@ setup() {
     tfm-select -p 0-2 c >part || true
     pipe 'tfm-run -m $m --load-cache part short'
     last_is 3
+    printf 'abc\nabd\n' | tfm-tokenize -l -m "$m" | tfm-run -m "$m" -n 2 --save-cache two >/dev/null
+    head -c $(($(stat -c %s two) - 128)) two >cut # no END
+    pipe 'tfm-run -m $m --load-cache cut short'
+    last_is 3
+    tfm-select -g 9 two >none
+    pipe 'tfm-run -m $m --load-cache none short'
+    last_is 3
+    err_has 'no cache in it'
     pipe 'tfm-run -m $m --load-cache c --tap embed --tap-out x short'
     [ "${statuses[0]}" -eq 2 ]
+}
+
+@test "the seeds of the fuzz target are caches of its model" {
+    m=$top/tests/fuzz/corpus/gguf/seed-llama-f16.gguf
+    echo 1 2 4 5 9 | tfm-tokenize -l --from-ids -m "$m" >p
+    pipe 'tfm-run -v -d ref -m $m -n 1 --load-cache $top/tests/fuzz/corpus/cache/seed-two.tfms p >a'
+    status_is 0
+    err_has 'group 0: 4 of 5 tokens'
+    tfm-run -d ref -m "$m" -n 1 p | tfm-cmp - a
 }
 
 @test "--save-cache FILE is whole or the old one" {
@@ -109,4 +178,16 @@ setup() {
     err_has 'not written'
     pipe 'tfm-run -m $m -n 2 --save-cache no/where short'
     last_is 5
+    mkdir only
+    seq 1 3000 | tfm-tokenize -l -m "$m" | tfm-run -m "$m" --save-cache only/c -o only/out 3>&- &
+    local pid=$! status=0
+    for _ in {1..200}; do
+        [ "$(find only -type f | wc -l)" -lt 2 ] || break
+        sleep 0.02
+    done
+    [ "$(find only -type f | wc -l)" -eq 2 ] # both are being written
+    kill -TERM $pid
+    wait $pid || status=$?
+    [ $status = 143 ]
+    [ -z "$(ls -A only)" ]
 }

@@ -33,7 +33,7 @@ void tfm_cli_start(tfm_cli *c, const tfm_program *p, int argc, char **argv) {
     c->argc = argc;
     c->argv = argv;
     c->next = c->scan = 1;
-    c->out_fd = -1;
+    c->out.fd = -1;
     tfm_cli_progress_start(c);
     fill_missing_fds();
     tfm_cli_signals_start();

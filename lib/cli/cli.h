@@ -79,6 +79,13 @@ typedef struct tfm_cli_given {
 
 typedef struct tfm_cli_probe tfm_cli_probe; /* the options of TFM_OPT_PROBE */
 
+/* A file being written. */
+typedef struct tfm_cli_aside {
+    int fd;      /* -1: not open */
+    char *temp;  /* the temporary beside `final`, or NULL */
+    char *final; /* symbolic links followed */
+} tfm_cli_aside;
+
 typedef struct tfm_cli {
     const tfm_program *program;
     int argc;
@@ -89,15 +96,12 @@ typedef struct tfm_cli {
     /* common options and environment */
     bool quiet, no_prov;
     int verbose;
-    const char *output;   /* -o, or NULL */
-    const char *model;    /* -m, else $TFM_MODEL, else NULL */
-    const char *device;   /* -d, else $TFM_DEVICE, else "auto" */
-    unsigned threads;     /* -t, else $TFM_THREADS, else 0 = default */
-    tfm_cli_probe *probe; /* NULL: none of its options was given */
-    /* output being written */
-    int out_fd;     /* -1 before tfm_cli_open_output */
-    char *out_temp; /* the temporary beside out_final, or NULL */
-    char *out_final;
+    const char *output;      /* -o, or NULL */
+    const char *model;       /* -m, else $TFM_MODEL, else NULL */
+    const char *device;      /* -d, else $TFM_DEVICE, else "auto" */
+    unsigned threads;        /* -t, else $TFM_THREADS, else 0 = default */
+    tfm_cli_probe *probe;    /* NULL: none of its options was given */
+    tfm_cli_aside out;       /* being written: stdout or -o */
     bool any_failed;         /* a record failed: exit 4 when all else is good */
     double start_s, shown_s; /* of progress.c: CLOCK_MONOTONIC */
     uint32_t progress_s;     /* --progress, 0: none */
@@ -135,6 +139,11 @@ void tfm_cli_say(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3); /* only wit
 /* Prints one line and exits 2. */
 _Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 
+/* Opens FILE for writing: a temporary beside it, removed when a signal ends the program, so that FILE is
+ * the old one or the whole new one. What is no regular file (a FIFO, a device) is written directly. */
+tfm_status tfm_cli_aside_open(tfm_cli_aside *a, const char *path, tfm_error *err) TFM_MUST_CHECK;
+/* keep: the temporary takes FILE's place; else it is removed. A second call does nothing. */
+tfm_status tfm_cli_aside_close(tfm_cli_aside *a, bool keep, tfm_error *err) TFM_MUST_CHECK;
 /* Opens an input: NULL or "-" is stdin (fd 0, name "stdin"). Closing is the caller's. */
 tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
                               tfm_error *err) TFM_MUST_CHECK;

@@ -61,69 +61,83 @@ static void set_mode(int fd, const struct stat *old) {
     }
 }
 
-static tfm_status open_aside(tfm_cli *c, const struct stat *old, tfm_error *err) {
+static tfm_status open_temp(tfm_cli_aside *a, const char *path, const struct stat *old,
+                            tfm_error *err) {
     char real[PATH_MAX];
-    const char *target = old && realpath(c->output, real) ? real : c->output;
 
-    TFM_TRY(tfm_strdup(&c->out_final, target, err));
-    TFM_TRY(temp_name(&c->out_temp, c->out_final, err));
-    c->out_fd = mkostemp(c->out_temp, O_CLOEXEC);
-    if (c->out_fd < 0) {
-        tfm_status st =
-            tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", c->output);
-        tfm_free(c->out_temp);
-        c->out_temp = NULL;
+    TFM_TRY(tfm_strdup(&a->final, old && realpath(path, real) ? real : path, err));
+    TFM_TRY(temp_name(&a->temp, a->final, err));
+    a->fd = mkostemp(a->temp, O_CLOEXEC);
+    if (a->fd < 0) {
+        tfm_status st = tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", path);
+        tfm_free(a->temp);
+        a->temp = NULL;
         return st;
     }
-    set_mode(c->out_fd, old);
-    return tfm_cli_signals_remove(c->out_temp, err);
+    set_mode(a->fd, old);
+    return tfm_cli_signals_remove(a->temp, err);
+}
+
+static void aside_free(tfm_cli_aside *a) {
+    tfm_free(a->temp);
+    tfm_free(a->final);
+    *a = (tfm_cli_aside){.fd = -1};
+}
+
+tfm_status tfm_cli_aside_open(tfm_cli_aside *a, const char *path, tfm_error *err) {
+    struct stat st;
+    bool exists = stat(path, &st) == 0;
+
+    *a = (tfm_cli_aside){.fd = -1};
+    if (exists && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return tfm_fail_errno(err, TFM_IO, "%s", path);
+    }
+    if (exists && !S_ISREG(st.st_mode)) {
+        a->fd = open(path, O_WRONLY | O_CLOEXEC);
+        return a->fd < 0 ? tfm_fail_errno(err, TFM_IO, "%s", path) : TFM_OK;
+    }
+    tfm_status status = open_temp(a, path, exists ? &st : NULL, err);
+    if (status == TFM_OK) return TFM_OK;
+    tfm_error ignored = {0};
+    if (tfm_cli_aside_close(a, false, &ignored) != TFM_OK) aside_free(a);
+    return status;
+}
+
+tfm_status tfm_cli_aside_close(tfm_cli_aside *a, bool keep, tfm_error *err) {
+    tfm_status status = TFM_OK;
+
+    if (a->fd > STDERR_FILENO && close(a->fd) != 0)
+        status = tfm_fail_errno(err, TFM_IO, "%s", a->final ? a->final : "the output");
+    if (a->temp != NULL) {
+        if (keep && status == TFM_OK && rename(a->temp, a->final) != 0)
+            status = tfm_fail_errno(err, TFM_IO, "%s: cannot rename onto it", a->final);
+        if (!keep || status != TFM_OK) unlink(a->temp);
+        tfm_cli_signals_keep(a->temp);
+    }
+    aside_free(a);
+    return status;
 }
 
 tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **name,
                                tfm_error *err) {
-    struct stat st;
     *fd = -1;
-    if (c->output == NULL) {
-        c->out_fd = STDOUT_FILENO;
-        *name = "stdout";
-    } else {
-        bool exists = stat(c->output, &st) == 0;
-        *name = c->output;
-        if (exists && S_ISDIR(st.st_mode)) {
-            errno = EISDIR;
-            return tfm_fail_errno(err, TFM_IO, "%s", c->output);
-        }
-        if (exists && !S_ISREG(st.st_mode)) {
-            c->out_fd = open(c->output, O_WRONLY | O_CLOEXEC);
-            if (c->out_fd < 0) return tfm_fail_errno(err, TFM_IO, "%s", c->output);
-        } else {
-            TFM_TRY(open_aside(c, exists ? &st : NULL, err));
-        }
-    }
-    if (binary && isatty(c->out_fd))
+    *name = c->output ? c->output : "stdout";
+    if (c->output)
+        TFM_TRY(tfm_cli_aside_open(&c->out, c->output, err));
+    else
+        c->out.fd = STDOUT_FILENO;
+    if (binary && isatty(c->out.fd))
         return tfm_fail(err, TFM_USAGE,
                         "%s: is a terminal, the output is binary: "
                         "use -o FILE or a pipe",
                         *name);
-    *fd = c->out_fd;
+    *fd = c->out.fd;
     return TFM_OK;
 }
 
 tfm_status tfm_cli_close_output(tfm_cli *c, bool keep, tfm_error *err) {
-    tfm_status status = TFM_OK;
-    if (c->out_fd > STDERR_FILENO && close(c->out_fd) != 0)
-        status = tfm_fail_errno(err, TFM_IO, "%s", c->output);
-    c->out_fd = -1;
-    if (c->out_temp != NULL) {
-        if (keep && status == TFM_OK && rename(c->out_temp, c->out_final) != 0)
-            status = tfm_fail_errno(err, TFM_IO, "%s: cannot rename onto it", c->output);
-        if (!keep || status != TFM_OK) unlink(c->out_temp);
-        tfm_cli_signals_keep();
-    }
-    tfm_free(c->out_temp);
-    tfm_free(c->out_final);
-    c->out_temp = c->out_final = NULL;
-    return status;
+    return tfm_cli_aside_close(&c->out, keep, err);
 }
 
 tfm_status tfm_cli_close_stdout(tfm_error *err) {

@@ -1,7 +1,7 @@
-/* signals.c - a signal that ends the program takes the unfinished -o file with it.
+/* signals.c - a signal that ends the program takes its unfinished files with it.
  *
- * Owns: the dispositions of SIGPIPE, SIGXFSZ, SIGUSR1 and of the signals that end a program, and the path to
- * remove. The path is in a static buffer because a handler may touch nothing else safely. A signal
+ * Owns: the dispositions of SIGPIPE, SIGXFSZ, SIGUSR1 and of the signals that end a program, and the paths to
+ * remove. They are in static buffers because a handler may touch nothing else safely. A signal
  * that was ignored when the program started (nohup, a background job) stays ignored, except SIGPIPE:
  * a reader that left must always end a filter, quietly and by that signal (DESIGN 8). */
 #include <limits.h>
@@ -11,8 +11,9 @@
 
 #include "cli/cli_internal.h"
 
-static char path_to_remove[PATH_MAX];
-static volatile sig_atomic_t has_path;
+enum { MAX_PATHS = 2 }; /* -o, and one that a program writes besides */
+static char path_to_remove[MAX_PATHS][PATH_MAX];
+static volatile sig_atomic_t has_path[MAX_PATHS];
 static volatile sig_atomic_t is_asked;
 
 static void on_ask(int sig) {
@@ -21,7 +22,8 @@ static void on_ask(int sig) {
 }
 
 static void on_end(int sig) {
-    if (has_path) unlink(path_to_remove);
+    for (int i = 0; i < MAX_PATHS; i++)
+        if (has_path[i]) unlink(path_to_remove[i]);
     /* The handler was installed with SA_RESETHAND and SA_NODEFER: this takes the default action. */
     raise(sig);
 }
@@ -59,15 +61,21 @@ bool tfm_cli_signals_asked(void) {
 
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) {
     size_t n = strlen(path);
-    has_path = 0;
-    if (n >= sizeof path_to_remove)
+    int i = 0;
+
+    while (i < MAX_PATHS && has_path[i]) i++;
+    if (i == MAX_PATHS)
+        return tfm_fail(err, TFM_LIMIT, "%s: more than %d files are being written", path,
+                        MAX_PATHS);
+    if (n >= sizeof path_to_remove[i])
         return tfm_fail(err, TFM_LIMIT, "%.60s...: the path is longer than %zu bytes", path,
-                        sizeof path_to_remove - 1);
-    memcpy(path_to_remove, path, n + 1);
-    has_path = 1;
+                        sizeof path_to_remove[i] - 1);
+    memcpy(path_to_remove[i], path, n + 1);
+    has_path[i] = 1;
     return TFM_OK;
 }
 
-void tfm_cli_signals_keep(void) {
-    has_path = 0;
+void tfm_cli_signals_keep(const char *path) {
+    for (int i = 0; i < MAX_PATHS; i++)
+        if (has_path[i] && strcmp(path_to_remove[i], path) == 0) has_path[i] = 0;
 }

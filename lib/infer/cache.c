@@ -57,12 +57,16 @@ tfm_status tfm_cache_from_seq(tfm_cache **out, tfm_engine *e, tfm_seq *seq, cons
     return TFM_OK;
 }
 
-tfm_status tfm_cache_fork(const tfm_cache *c, const int32_t *ids, uint32_t n, tfm_seq *to,
-                          tfm_error *err) {
+uint32_t tfm_cache_common(const tfm_cache *c, const int32_t *ids, size_t n) {
     uint32_t same = 0;
 
     while (same < n && same < c->seq.len && ids[same] == c->ids[same]) same++;
-    return tfm_seq_fork(tfm_engine_pages(c->engine), to, &c->seq, same, err);
+    return same;
+}
+
+tfm_status tfm_cache_fork(const tfm_cache *c, const int32_t *ids, uint32_t n, tfm_seq *to,
+                          tfm_error *err) {
+    return tfm_seq_fork(tfm_engine_pages(c->engine), to, &c->seq, tfm_cache_common(c, ids, n), err);
 }
 
 /* ---- the tensors of a cache ---- */
@@ -96,18 +100,18 @@ static uint32_t chunk_rows(const part *p) {
 
 /* ---- writing ---- */
 
-tfm_status tfm_cache_header(const tfm_cache *c, tfm_header *h, tfm_error *err) {
-    tfm_model *m = tfm_engine_model(c->engine);
+tfm_status tfm_cache_header(tfm_engine *e, tfm_header *h, tfm_error *err) {
+    tfm_model *m = tfm_engine_model(e);
 
     TFM_TRY(tfm_header_set_kind(h, "cache", err));
     TFM_TRY(tfm_header_set(h, "model", tfm_model_id(m), err));
     if (*tfm_model_vocab_id(m)) TFM_TRY(tfm_header_set(h, "vocab", tfm_model_vocab_id(m), err));
-    return tfm_header_set(h, "numerics", tfm_engine_numerics(c->engine), err);
+    return tfm_header_set(h, "numerics", tfm_engine_numerics(e), err);
 }
 
-static tfm_status write_part(const tfm_cache *c, const part *p, void *rows, tfm_writer *w,
-                             tfm_error *err) {
-    tfm_record rec = {.type = TFM_REC_TENSOR, .dtype = (uint8_t)p->type, .rank = 2};
+static tfm_status write_part(const tfm_cache *c, const part *p, uint32_t group, void *rows,
+                             tfm_writer *w, tfm_error *err) {
+    tfm_record rec = {.type = TFM_REC_TENSOR, .dtype = (uint8_t)p->type, .rank = 2, .group = group};
     tfm_kv *kv = tfm_engine_kv(c->engine);
 
     snprintf(rec.name, sizeof rec.name, "%s", p->name);
@@ -124,10 +128,11 @@ static tfm_status write_part(const tfm_cache *c, const part *p, void *rows, tfm_
     return TFM_OK;
 }
 
-tfm_status tfm_cache_write(const tfm_cache *c, tfm_writer *w, tfm_error *err) {
+tfm_status tfm_cache_write(const tfm_cache *c, uint32_t group, tfm_writer *w, tfm_error *err) {
     tfm_record rec = {.type = TFM_REC_TENSOR,
                       .dtype = TFM_I32,
                       .rank = 1,
+                      .group = group,
                       .dims = {c->seq.len, 1, 1, 1},
                       .name = "tokens"};
     uint32_t n_layers = tfm_engine_kv(c->engine) ? tfm_engine_graph(c->engine)->n_kv : 0;
@@ -138,10 +143,10 @@ tfm_status tfm_cache_write(const tfm_cache *c, tfm_writer *w, tfm_error *err) {
         part p = part_of(c, i / 2, i % 2);
         void *rows = NULL;
         st = tfm_alloc(&rows, chunk_rows(&p), row_bytes(&p), err);
-        if (st == TFM_OK) st = write_part(c, &p, rows, w, err);
+        if (st == TFM_OK) st = write_part(c, &p, group, rows, w, err);
         tfm_free(rows);
     }
-    return st == TFM_OK ? tfm_writer_group_end(w, 0, c->seq.len, TFM_END_OPEN, err) : st;
+    return st == TFM_OK ? tfm_writer_group_end(w, group, c->seq.len, TFM_END_OPEN, err) : st;
 }
 
 /* ---- reading ---- */
@@ -162,16 +167,18 @@ static tfm_status check_header(tfm_engine *e, const tfm_header *h, tfm_error *er
     return TFM_OK;
 }
 
-static tfm_status read_ids(tfm_cache *c, tfm_reader *r, tfm_error *err) {
+/* TFM_DONE: END is there instead. */
+static tfm_status read_ids(tfm_cache *c, tfm_reader *r, uint32_t *group, tfm_error *err) {
     uint32_t n_vocab = tfm_engine_n_vocab(c->engine);
     const void *payload;
     tfm_record rec;
 
     tfm_status st = tfm_reader_next(r, &rec, err);
-    if (st == TFM_DONE || (st == TFM_OK && (rec.type != TFM_REC_TENSOR || rec.dtype != TFM_I32 ||
-                                            rec.rank != 1 || strcmp(rec.name, "tokens") != 0)))
-        return tfm_fail(err, TFM_FORMAT, "the cache does not begin with its tokens");
     if (st != TFM_OK) return st;
+    if (rec.type != TFM_REC_TENSOR || rec.dtype != TFM_I32 || rec.rank != 1 ||
+        strcmp(rec.name, "tokens") != 0)
+        return tfm_fail(err, TFM_FORMAT, "record %u: a cache begins with its tokens", rec.seq);
+    *group = rec.group;
     if (rec.dims[0] > tfm_engine_ctx(c->engine))
         return tfm_fail(err, TFM_FORMAT, "the cache has %u tokens, its context is %u", rec.dims[0],
                         tfm_engine_ctx(c->engine));
@@ -187,7 +194,8 @@ static tfm_status read_ids(tfm_cache *c, tfm_reader *r, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status read_part(tfm_cache *c, const part *p, tfm_reader *r, tfm_error *err) {
+static tfm_status read_part(tfm_cache *c, const part *p, tfm_reader *r, uint32_t group,
+                            tfm_error *err) {
     const void *payload;
     tfm_record rec;
 
@@ -196,10 +204,10 @@ static tfm_status read_part(tfm_cache *c, const part *p, tfm_reader *r, tfm_erro
         if (st == TFM_DONE) return tfm_fail(err, TFM_FORMAT, "the cache ends before %s", p->name);
         if (st != TFM_OK) return st;
         if (rec.type != TFM_REC_TENSOR || rec.dtype != p->type || rec.rank != 2 ||
-            rec.position != at || rec.dims[1] != p->width || rec.dims[0] == 0 ||
-            rec.dims[0] > c->seq.len - at || strcmp(rec.name, p->name) != 0)
-            return tfm_fail(err, TFM_FORMAT, "record %u: %s [n, %u] at position %u was expected",
-                            rec.seq, p->name, p->width, at);
+            rec.group != group || rec.position != at || rec.dims[1] != p->width ||
+            rec.dims[0] == 0 || rec.dims[0] > c->seq.len - at || strcmp(rec.name, p->name) != 0)
+            return tfm_fail(err, TFM_FORMAT, "record %u: %s [n, %u] of group %u at %u was expected",
+                            rec.seq, p->name, p->width, group, at);
         TFM_TRY(tfm_reader_payload(r, &payload, err));
         tfm_engine_backend(c->engine)->ops->kv_write(tfm_engine_kv(c->engine), p->layer, p->is_v,
                                                      c->seq.page, at, rec.dims[0], payload);
@@ -207,29 +215,32 @@ static tfm_status read_part(tfm_cache *c, const part *p, tfm_reader *r, tfm_erro
     return TFM_OK;
 }
 
-static tfm_status read_end(tfm_reader *r, tfm_error *err) {
+static tfm_status read_end(tfm_reader *r, uint32_t group, tfm_error *err) {
     tfm_record rec;
     tfm_status st = tfm_reader_next(r, &rec, err);
 
-    if (st == TFM_OK && rec.type == TFM_REC_GROUP_END) st = tfm_reader_next(r, &rec, err);
-    if (st == TFM_OK) return tfm_fail(err, TFM_FORMAT, "record %u: is not of a cache", rec.seq);
-    return st == TFM_DONE ? TFM_OK : st;
+    if (st == TFM_DONE) return tfm_fail(err, TFM_FORMAT, "the cache has no GROUP-END");
+    if (st == TFM_OK && (rec.type != TFM_REC_GROUP_END || rec.group != group))
+        return tfm_fail(err, TFM_FORMAT, "record %u: GROUP-END of group %u was expected", rec.seq,
+                        group);
+    return st;
 }
 
 tfm_status tfm_cache_read(tfm_cache **out, tfm_engine *e, tfm_reader *r, tfm_error *err) {
     uint32_t n_layers = tfm_engine_kv(e) ? tfm_engine_graph(e)->n_kv : 0;
     tfm_cache *c = NULL;
+    uint32_t group = 0;
 
     *out = NULL;
     TFM_TRY(check_header(e, tfm_reader_header(r), err));
     TFM_TRY(tfm_alloc((void **)&c, 1, sizeof *c, err));
     c->engine = e;
-    tfm_status st = read_ids(c, r, err);
+    tfm_status st = read_ids(c, r, &group, err);
     for (uint32_t i = 0; i < 2 * n_layers && st == TFM_OK; i++) {
         part p = part_of(c, i / 2, i % 2);
-        st = read_part(c, &p, r, err);
+        st = read_part(c, &p, r, group, err);
     }
-    if (st == TFM_OK) st = read_end(r, err);
+    if (st == TFM_OK) st = read_end(r, group, err);
     if (st != TFM_OK) {
         tfm_cache_free(c);
         return st;

@@ -189,9 +189,10 @@ static void sample_done(tfm_generator *g, job *j, sample_run *s, tfm_end end) {
     s->end = end;
     if (!j->keep || s != &j->sample[0] || end == TFM_END_ERROR)
         tfm_seq_release(tfm_engine_pages(g->engine), &s->seq);
-    if (--j->n_open == 0) {
-        g->reserved -= j->reserved;
-        j->reserved = 0;
+    if (--j->n_open == 0) { /* rows that are kept stay counted until they are given out */
+        uint32_t kept = j->sample[0].seq.n_pages;
+        g->reserved -= j->reserved > kept ? j->reserved - kept : 0;
+        j->reserved = j->reserved > kept ? kept : j->reserved;
     }
 }
 
@@ -548,6 +549,10 @@ static tfm_status give_cache(tfm_generator *g, job *j, uint32_t k, tfm_event *ev
     sample_run *s = &j->sample[k];
 
     if (!j->keep || k != 0) return TFM_OK;
+    if (j->n_open == 0) {
+        g->reserved -= j->reserved;
+        j->reserved = 0;
+    }
     return tfm_cache_from_seq(&ev->cache, g->engine, &s->seq, s->ids.data, err);
 }
 

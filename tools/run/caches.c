@@ -1,12 +1,11 @@
 /* caches.c - what tfm-run keeps of computed prompts: --load-cache, --save-cache, and open turns.
  *
- * Owns one cache of the file that was loaded, one for each group of a stream of turns that is open,
- * and the one that will be saved: that of the first group of the input. All are freed before the
- * engine, in whose pages they live.
+ * Owns the caches of the file that was loaded, one for each group of a stream of turns that is open, and
+ * the file that is written: a cache goes there when its group has ended and is freed, so that a
+ * long input needs no more memory than without. All are freed before the engine, in whose pages they
+ * live.
  */
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -23,11 +22,10 @@ struct run_caches {
     tfm_cli *cli;
     const run_options *opt;
     tfm_engine *engine;
-    tfm_cache *loaded, *saved;
-    tfm_group_map *turns; /* of turn_group; of the present stream */
-    bool has_first;       /* the first group is known */
-    bool in_first_stream;
-    uint32_t first;
+    tfm_cache_set *loaded; /* or NULL */
+    tfm_group_map *turns;  /* of turn_group; of the present stream */
+    tfm_cli_aside file;    /* --save-cache, open from the first cache on */
+    tfm_writer *w;
 };
 
 static void turn_free(turn_group *t) {
@@ -46,9 +44,21 @@ static void forget_turns(run_caches *c) {
 void run_caches_free(run_caches *c) {
     if (!c) return;
     forget_turns(c);
-    tfm_cache_free(c->loaded);
-    tfm_cache_free(c->saved);
+    tfm_cache_set_free(c->loaded);
+    tfm_writer_free(c->w);
+    tfm_error ignored = {0}; /* it is there only if something else failed, which was told */
+    if (tfm_cli_aside_close(&c->file, false, &ignored) != TFM_OK)
+        tfm_cli_say(c->cli, "%s", ignored.message);
     free(c);
+}
+
+static tfm_status load_stream(run_caches *c, tfm_reader *r, tfm_error *err) {
+    tfm_cache *cache;
+    tfm_status st;
+
+    while ((st = tfm_cache_read(&cache, c->engine, r, err)) == TFM_OK)
+        TFM_TRY(tfm_cache_set_add(c->loaded, cache, err));
+    return st == TFM_DONE ? TFM_OK : st;
 }
 
 static tfm_status load(run_caches *c, const char *path, tfm_error *err) {
@@ -56,13 +66,16 @@ static tfm_status load(run_caches *c, const char *path, tfm_error *err) {
     const char *name;
     int fd;
 
+    TFM_TRY(tfm_cache_set_new(&c->loaded, err));
     TFM_TRY(tfm_cli_open_input(c->cli, path, &fd, &name, err));
     tfm_status st = tfm_reader_new(&r, fd, name, err);
-    if (st == TFM_OK) st = tfm_reader_stream(r, err);
-    if (st == TFM_OK) {
-        st = tfm_cache_read(&c->loaded, c->engine, r, err);
+    while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK) {
+        st = load_stream(c, r, err);
         if (st != TFM_OK) st = tfm_error_prefix(err, st, "%s", name);
     }
+    if (st == TFM_DONE) st = TFM_OK;
+    if (st == TFM_OK && tfm_cache_set_count(c->loaded) == 0)
+        st = tfm_fail(err, TFM_FORMAT, "%s: there is no cache in it", name);
     tfm_reader_free(r);
     if (fd > 0) close(fd);
     return st;
@@ -76,6 +89,7 @@ tfm_status run_caches_new(run_caches **out, tfm_cli *cli, const run_options *o, 
     c->cli = cli;
     c->opt = o;
     c->engine = e;
+    c->file.fd = -1;
     return o->load_cache ? load(c, o->load_cache, err) : TFM_OK;
 }
 
@@ -85,7 +99,6 @@ tfm_status run_caches_start(run_caches *c, bool has_turns, tfm_error *err) {
                         "%s: does not go with a stream of turns, which has one answer to each",
                         c->opt->echo ? "--echo" : "--samples");
     forget_turns(c);
-    c->in_first_stream = !c->has_first;
     return tfm_group_map_new(&c->turns, err);
 }
 
@@ -111,47 +124,85 @@ bool run_caches_dropped(const run_caches *c, uint32_t group) {
     return t && t->has_failed;
 }
 
-static bool is_first(const run_caches *c, uint32_t group) {
-    return c->in_first_stream && c->has_first && group == c->first;
+/* The cache that knows most of the prompt: of the file, or the group's own; NULL for none. */
+static const tfm_cache *best(const run_caches *c, const turn_group *t, const tfm_prompt *p) {
+    const tfm_cache *from = c->loaded ? tfm_cache_set_best(c->loaded, p->ids, p->n) : NULL;
+
+    if (!t || !t->cache) return from;
+    return !from || tfm_cache_common(t->cache, p->ids, p->n) >= tfm_cache_common(from, p->ids, p->n)
+               ? t->cache
+               : from;
 }
 
-/* Says under -v how much of a prompt is known. */
+/* Says under -v how much of a prompt is known. Its last token is always computed. */
 static void say_known(const run_caches *c, const tfm_prompt *p, const tfm_cache *from) {
-    uint32_t n, same = 0;
-    const int32_t *ids = tfm_cache_ids(from, &n);
+    uint32_t same = from && p->n ? tfm_cache_common(from, p->ids, p->n - 1) : 0;
 
-    while (same < n && same + 1 < p->n && ids[same] == p->ids[same]) same++;
     tfm_cli_say(c->cli, "group %u: %u of %zu tokens are in the cache", p->group, same, p->n);
 }
 
 tfm_status run_caches_add(run_caches *c, tfm_generator *g, const tfm_prompt *p, tfm_error *err) {
-    const tfm_cache *from = c->loaded;
+    const tfm_cache *from;
     turn_group *t = NULL;
 
-    if (!c->has_first) {
-        c->has_first = true;
-        c->first = p->group;
-    }
     if (p->is_turn) TFM_TRY(turn_get(c, p->group, &t, err));
     if (p->message) return tfm_generator_add_failed(g, p->group, p->message, err);
-    if (t && t->cache) from = t->cache;
+    from = best(c, t, p);
     if (c->opt->engine.probe) from = NULL; /* taps want every row */
-    if (from) say_known(c, p, from);
-    bool keep = p->is_turn || (c->opt->save_cache && is_first(c, p->group));
-    return tfm_generator_add_from(g, p->group, p->ids, p->n, from, keep, err);
+    if (from || c->loaded) say_known(c, p, from);
+    return tfm_generator_add_from(g, p->group, p->ids, p->n, from, p->is_turn || c->opt->save_cache,
+                                  err);
 }
+
+/* ---- saving ---- */
+
+/* Into a file beside it, which takes its name at the end: the file is the old one or whole. */
+static tfm_status open_file(run_caches *c, tfm_error *err) {
+    tfm_header *h = NULL;
+
+    TFM_TRY(tfm_cli_aside_open(&c->file, c->opt->save_cache, err));
+    TFM_TRY(tfm_writer_new(&c->w, c->file.fd, c->opt->save_cache, err));
+    tfm_status st = tfm_header_new(&h, "cache", err);
+    if (st == TFM_OK) st = tfm_cache_header(c->engine, h, err);
+    if (st == TFM_OK) st = tfm_cli_provenance(c->cli, h, err);
+    if (st == TFM_OK) st = tfm_writer_header(c->w, h, err);
+    tfm_header_free(h);
+    return st;
+}
+
+/* A group has ended: its cache (NULL: none was computed) is written, if it is to be, and freed. */
+static tfm_status save(run_caches *c, uint32_t group, tfm_cache *cache, tfm_error *err) {
+    tfm_status st = TFM_OK;
+
+    if (cache && c->opt->save_cache) {
+        if (!c->w) st = open_file(c, err);
+        if (st == TFM_OK) st = tfm_cache_write(cache, group, c->w, err);
+    }
+    tfm_cache_free(cache);
+    return st;
+}
+
+tfm_status run_caches_save(run_caches *c, tfm_error *err) {
+    const char *path = c->opt->save_cache;
+
+    if (!path) return TFM_OK;
+    if (!c->w) {
+        tfm_cli_warn(c->cli, "%s: not written: there is no group that was computed", path);
+        return TFM_OK;
+    }
+    tfm_status st = tfm_writer_end(c->w, err);
+    tfm_writer_free(c->w);
+    c->w = NULL;
+    return st == TFM_OK ? tfm_cli_aside_close(&c->file, true, err) : st;
+}
+
+/* ---- events ---- */
 
 tfm_status run_caches_event(run_caches *c, tfm_prompts *prompts, const tfm_event *ev,
                             tfm_error *err) {
     turn_group *t = tfm_group_map_find(c->turns, ev->group);
 
-    if (!t) { /* no turn; a cache is what is to be saved */
-        if (ev->type == TFM_EVENT_END && ev->cache) {
-            tfm_cache_free(c->saved);
-            c->saved = ev->cache;
-        }
-        return TFM_OK;
-    }
+    if (!t) return ev->type == TFM_EVENT_END ? save(c, ev->group, ev->cache, err) : TFM_OK;
     switch (ev->type) {
     case TFM_EVENT_TOKEN: return tfm_prompts_append(prompts, ev->group, ev->token, err);
     case TFM_EVENT_ERROR: t->has_failed = true; return TFM_OK;
@@ -164,60 +215,15 @@ tfm_status run_caches_event(run_caches *c, tfm_prompts *prompts, const tfm_event
     return TFM_OK;
 }
 
-uint32_t run_caches_end(run_caches *c, uint32_t group) {
+tfm_status run_caches_end(run_caches *c, uint32_t group, uint32_t *length, tfm_error *err) {
     turn_group *t = tfm_group_map_remove(c->turns, group);
-    uint32_t length = t ? t->length : 0;
+    tfm_status st = TFM_OK;
 
-    if (t && c->opt->save_cache && is_first(c, group)) {
-        tfm_cache_free(c->saved);
-        c->saved = t->cache;
+    *length = t ? t->length : 0;
+    if (t) {
+        st = save(c, group, t->cache, err);
         t->cache = NULL;
     }
     turn_free(t);
-    return length;
-}
-
-/* ---- saving ---- */
-
-static tfm_status write_stream(const run_caches *c, tfm_writer *w, tfm_error *err) {
-    tfm_header *h;
-
-    TFM_TRY(tfm_header_new(&h, "cache", err));
-    tfm_status st = tfm_cache_header(c->saved, h, err);
-    if (st == TFM_OK) st = tfm_cli_provenance(c->cli, h, err);
-    if (st == TFM_OK) st = tfm_writer_header(w, h, err);
-    tfm_header_free(h);
-    if (st == TFM_OK) st = tfm_cache_write(c->saved, w, err);
-    return st == TFM_OK ? tfm_writer_end(w, err) : st;
-}
-
-/* Into a file beside it, which then takes its name: the file is the old one or whole. */
-tfm_status run_caches_save(run_caches *c, tfm_error *err) {
-    const char *path = c->opt->save_cache;
-    tfm_writer *w = NULL;
-    char *aside;
-
-    if (!path) return TFM_OK;
-    if (!c->saved) {
-        tfm_cli_warn(c->cli, "%s: not written: there is no first group that was computed", path);
-        return TFM_OK;
-    }
-    if (asprintf(&aside, "%s.XXXXXX", path) < 0) return tfm_fail(err, TFM_NOMEM, "out of memory");
-    int fd = mkstemp(aside);
-    if (fd < 0) {
-        free(aside);
-        return tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", path);
-    }
-    mode_t mask = umask(0);
-    umask(mask);
-    tfm_status st = fchmod(fd, 0666 & ~mask) == 0
-                        ? tfm_writer_new(&w, fd, path, err)
-                        : tfm_fail_errno(err, TFM_IO, "%s: cannot set its mode", path);
-    if (st == TFM_OK) st = write_stream(c, w, err);
-    tfm_writer_free(w);
-    if (close(fd) != 0 && st == TFM_OK) st = tfm_fail_errno(err, TFM_IO, "%s", path);
-    if (st == TFM_OK && rename(aside, path) != 0) st = tfm_fail_errno(err, TFM_IO, "%s", path);
-    if (st != TFM_OK) unlink(aside);
-    free(aside);
     return st;
 }

@@ -43,9 +43,9 @@ static const tfm_option options[] = {
     TFM_OPT_KV,
     {OPT_KV_BYTES, "kv-bytes", "N",
      "budget of the cache in bytes (default: 0, what memory allows)"},
-    {OPT_SAVE, "save-cache", "FILE", "write the cache of the first group to FILE at the end"},
+    {OPT_SAVE, "save-cache", "FILE", "write the cache of each group to FILE"},
     {OPT_LOAD, "load-cache", "FILE",
-     "do not compute what a prompt has in common with FILE's tokens"},
+     "do not compute what a prompt has in common with a cache of FILE"},
     TFM_OPT_PROBE,
     TFM_OPT_END};
 
@@ -121,7 +121,8 @@ static tfm_status add_prompt(run_caches *caches, tfm_generator *g, run_output *o
     bool is_dropped = run_caches_dropped(caches, p->group);
 
     if (p->has_ended) {
-        uint32_t length = run_caches_end(caches, p->group);
+        uint32_t length;
+        TFM_TRY(run_caches_end(caches, p->group, &length, err));
         return is_dropped ? TFM_OK : run_output_end(out, p, length, err);
     }
     if (is_dropped) return TFM_OK;

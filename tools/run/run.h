@@ -32,9 +32,10 @@ bool run_caches_dropped(const run_caches *c, uint32_t group);
 /* Sees every event; takes over its cache. */
 tfm_status run_caches_event(run_caches *c, tfm_prompts *prompts, const tfm_event *ev,
                             tfm_error *err) TFM_MUST_CHECK;
-/* A group of turns has ended; returns its length. */
-uint32_t run_caches_end(run_caches *c, uint32_t group);
-/* Writes --save-cache, at the end of everything. */
+/* A group of turns has ended, after *length tokens. */
+tfm_status run_caches_end(run_caches *c, uint32_t group, uint32_t *length,
+                          tfm_error *err) TFM_MUST_CHECK;
+/* Completes --save-cache, at the end of everything. */
 tfm_status run_caches_save(run_caches *c, tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- output.c ---- */
