@@ -35,6 +35,10 @@ static const struct device {
     {"cpu:avx2", new_avx2}, {"cpu:avx512", new_avx512}, {"ref", new_ref},
 };
 
+const char *tfm_backend_device(size_t i) {
+    return i < sizeof devices / sizeof *devices ? devices[i].name : NULL;
+}
+
 tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
                            tfm_error *err) {
     const size_t n = sizeof devices / sizeof *devices;

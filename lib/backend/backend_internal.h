@@ -224,7 +224,9 @@ typedef struct tfm_batch {
 
 /* ---- KV pages ---- */
 
+#ifndef TFM_KV_PAGE     /* tests/long/bits.bats builds with small ones */
 #define TFM_KV_PAGE 64u /* positions a page holds, all layers of the range; a multiple of 16 */
+#endif
 
 typedef struct tfm_kv tfm_kv;     /* pages of one range of blocks, of one type */
 typedef struct tfm_plan tfm_plan; /* prepared steps */
@@ -273,6 +275,8 @@ struct tfm_backend {
 tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
                            tfm_error *err) TFM_MUST_CHECK;
 void tfm_backend_free(tfm_backend *be);
+/* The names it knows, i = 0, 1, ... until NULL; the machine may be without the instructions of one. */
+const char *tfm_backend_device(size_t i);
 
 /* The constructors behind it. */
 tfm_status tfm_backend_ref_new(tfm_backend **out, tfm_error *err) TFM_MUST_CHECK;

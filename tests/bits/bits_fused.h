@@ -147,7 +147,7 @@ static inline size_t bits_run_fused(const bits_truth *t, const bits_way *way) {
     bits_fused_stir(&f);
     for (uint32_t s = 0; s < way->n_seqs; s++) {
         f.seq[s].stream = (int)(s % BITS_STREAMS);
-        f.seq[s].length = bits_seq_length(t, s, &f.random);
+        f.seq[s].length = bits_seq_length(t, way, s, &f.random);
     }
     while (bits_fused_deal(&f)) {
         if (f.n_rows > 0) bits_fused_batch(&f);

@@ -1,14 +1,18 @@
 /* bits_model.h - tiny random models, made in memory: a description and its tensors.
  *
  *     bits_model m;
- *     bits_model_new(&m, BITS_WINDOW, TFM_Q4_K, TFM_LAYOUT_ROWS);
+ *     bits_model_new(&m, BITS_WINDOW, TFM_Q4_K, TFM_LAYOUT_ROWS, TFM_F16, BITS_USUAL);
  *     ... m.model ...
  *     bits_model_free(&m);
  *
  * Three blocks, so that there are other ways to cut them than whole and one by one. The numbers come
- * from the form and the type alone: the same model in another layout holds the same weights, and
- * both must give the same bits. Widths are the smallest that a block type allows, none a round
- * number of panels where it need not be. */
+ * from form, type and shape alone: the same model in another layout holds the same weights, and both
+ * must give the same bits. Widths of the usual size are the smallest that a block type allows, none
+ * a round number of panels where it need not be. A slim one has as little as can be of everything
+ * but positions: two thousand of them are dear where attention is plain.
+ *
+ * The vocabulary has a piece of one character for most ids and of two for the last, so that a stop
+ * string may begin inside a token. */
 #ifndef TFM_TESTS_BITS_MODEL_H
 #define TFM_TESTS_BITS_MODEL_H
 
@@ -31,11 +35,14 @@ typedef enum bits_form {
 static const char *const bits_form_name[] = {"plain", "grouped heads", "window", "softcap",
                                              "alibi", "q/k norm",      "experts"};
 
+typedef enum bits_size { BITS_USUAL, BITS_SLIM } bits_size;
+
 enum {
     BITS_BLOCKS = 3,
     BITS_VOCAB = 67,
+    BITS_LETTERS = 60, /* pieces of one character */
     BITS_CONTEXT = 4096,
-    BITS_TENSORS = 64,
+    BITS_TENSORS = 80,
     BITS_N_EXPERTS = 5
 };
 
@@ -49,7 +56,9 @@ typedef struct bits_model {
     size_t len;
     tfm_tensor tensor[BITS_TENSORS];
     char name[BITS_TENSORS][48];
-    size_t n_tensors;
+    size_t n_tensors;         /* the first ones: owned */
+    tfm_vocab_tables *tables; /* the rest: its tensors */
+    char piece[BITS_VOCAB][3];
     uint64_t random;
 } bits_model;
 
@@ -95,17 +104,22 @@ static inline tfm_tensor *bits_tensor(bits_model *m, const char *name, int block
     return t;
 }
 
+/* q8_0 where rows of k are no whole number of blocks. */
+static inline tfm_dtype bits_type_for(const bits_model *m, uint32_t k) {
+    return k % tfm_dtype_block(m->type) == 0 ? m->type : TFM_Q8_0;
+}
+
 /* The feed-forward matrices of all experts, [experts, rows, k], in rows. */
 static inline void bits_expert_matrices(bits_model *m, const char *name, int block, uint32_t rows,
                                         uint32_t k) {
     tfm_tensor *t = bits_tensor(m, name, block);
-    t->dtype = m->type;
+    t->dtype = bits_type_for(m, k);
     t->rank = 3;
     t->dims[0] = BITS_N_EXPERTS;
     t->dims[1] = rows;
     t->dims[2] = k;
     t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
-    t->data = bits_weights(m, m->type, (size_t)BITS_N_EXPERTS * rows * k, 2.0f / sqrtf((float)k));
+    t->data = bits_weights(m, t->dtype, (size_t)BITS_N_EXPERTS * rows * k, 2.0f / sqrtf((float)k));
 }
 
 /* The router, [experts, width], f32. */
@@ -119,22 +133,22 @@ static inline void bits_router(bits_model *m, int block) {
     t->data = bits_weights(m, TFM_F32, (size_t)BITS_N_EXPERTS * m->width, 0.3f);
 }
 
-/* [rows, k] of the model's type and layout. */
+/* [rows, k] of the model's layout and type. */
 static inline void bits_matrix(bits_model *m, const char *name, int block, uint32_t rows,
                                uint32_t k) {
     tfm_tensor *t = bits_tensor(m, name, block);
     tfm_error err;
-    t->dtype = m->type;
+    const tfm_dtype type = t->dtype = bits_type_for(m, k);
     t->rank = 2;
     t->dims[0] = rows;
     t->dims[1] = k;
-    uint8_t *data = bits_weights(m, m->type, (size_t)rows * k, 2.0f / sqrtf((float)k));
+    uint8_t *data = bits_weights(m, type, (size_t)rows * k, 2.0f / sqrtf((float)k));
     t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
     if (m->layout == TFM_LAYOUT_P16) {
         t->layout = TFM_LAYOUT_P16;
         t->bytes = ops_bytes(t, TFM_LAYOUT_P16);
         uint8_t *packed = ops_alloc(t->bytes);
-        if (tfm_pack_p16(m->type, rows, k, data, packed, &err) != TFM_OK) ops_die(name, &err);
+        if (tfm_pack_p16(type, rows, k, data, packed, &err) != TFM_OK) ops_die(name, &err);
         free(data);
         data = packed;
     }
@@ -285,28 +299,81 @@ static inline void bits_describe(bits_model *m) {
     }
 }
 
+/* ---- vocabulary ---- */
+
+static inline void bits_vocabulary(bits_model *m) {
+    static const char *const none[1] = {""};
+    static const uint32_t zero[1] = {0};
+    const char *piece[BITS_VOCAB];
+    uint32_t len[BITS_VOCAB];
+    const uint8_t flags[BITS_VOCAB] = {0};
+    tfm_error err;
+    for (int i = 0; i < BITS_VOCAB; i++) {
+        const bool two = i >= BITS_LETTERS;
+        snprintf(m->piece[i], sizeof m->piece[i], "%c%.1s", '0' + (two ? 11 * (i - 59) % 60 : i),
+                 two ? m->piece[i - 40] : "");
+        piece[i] = m->piece[i];
+        len[i] = (uint32_t)strlen(piece[i]);
+    }
+    const tfm_vocab_source src = {.type = TFM_VOCAB_BPE,
+                                  .n = BITS_VOCAB,
+                                  .piece = piece,
+                                  .piece_len = len,
+                                  .flags = flags,
+                                  .merge_left = none,
+                                  .merge_right = none,
+                                  .merge_left_len = zero,
+                                  .merge_right_len = zero,
+                                  .bos = -1,
+                                  .eos = -1,
+                                  .unk = -1,
+                                  .pad = -1,
+                                  .normaliser = "none",
+                                  .byte_level = true};
+    if (tfm_vocab_build(&m->tables, &src, &err) != TFM_OK) ops_die("vocabulary", &err);
+    bits_say(m, "tokenizer:\n");
+    for (const char *s = m->tables->settings, *end; *s != '\0'; s = end) {
+        end = s + strcspn(s, "\n");
+        end += *end == '\n';
+        bits_say(m, "  %.*s", (int)(end - s), s);
+    }
+    if (m->n_tensors + m->tables->n_tensors > BITS_TENSORS) ops_die("too many tensors", NULL);
+    memcpy(m->tensor + m->n_tensors, m->tables->tensor, m->tables->n_tensors * sizeof m->tensor[0]);
+}
+
 /* ---- the model ---- */
 
-static inline void bits_model_new(bits_model *m, bits_form form, tfm_dtype type,
-                                  tfm_layout layout) {
-    const bool wide = tfm_dtype_block(type) == 256;
+/* A cache of blocks wants heads of whole ones. */
+static inline void bits_shape(bits_model *m, bits_size size, tfm_dtype cache) {
+    const bool wide = tfm_dtype_block(m->type) == 256, slim = size == BITS_SLIM;
+    const bool blocks = tfm_dtype_block(cache) > 1;
+    m->width = wide ? 256 : slim ? 32 : 64;
+    m->ffn = slim ? 32 : wide ? 256 : 96;
+    m->heads = m->kv_heads = 4;
+    m->head_dim = wide ? 64 : blocks ? 32 : 24;
+    if (m->form == BITS_GROUPED) m->kv_heads = 2;
+    if (m->form == BITS_ALIBI && !wide) { /* 256 has no three equal parts */
+        m->heads = m->kv_heads = 3;
+        m->head_dim = 32;
+    }
+    if (!slim) return;
+    m->heads = m->form == BITS_GROUPED ? 2 : 1;
+    m->kv_heads = 1;
+    m->head_dim = blocks ? 32 : 32 / m->heads;
+}
+
+static inline void bits_model_new(bits_model *m, bits_form form, tfm_dtype type, tfm_layout layout,
+                                  tfm_dtype cache, bits_size size) {
     tfm_error err;
     memset(m, 0, sizeof *m);
     m->form = form;
     m->type = type;
     m->layout = layout;
     m->random = 1000 * (uint64_t)form + (uint64_t)type;
-    m->width = wide ? 256 : 64;
-    m->ffn = wide ? 256 : 96;
-    m->heads = m->kv_heads = 4;
-    m->head_dim = wide ? 64 : 24;
-    if (form == BITS_GROUPED) m->kv_heads = 2;
-    if (form == BITS_ALIBI && !wide) { /* 256 has no three equal parts */
-        m->heads = m->kv_heads = 3;
-        m->head_dim = 32;
-    }
+    bits_shape(m, size, cache);
     bits_tensors(m);
     bits_describe(m);
+    bits_vocabulary(m);
     const tfm_model_parts parts = {
         .path = bits_form_name[form],
         .id = "b175b175b175b175b175b175b175b175b175b175b175b175b175b175b175b175",
@@ -314,13 +381,14 @@ static inline void bits_model_new(bits_model *m, bits_form form, tfm_dtype type,
         .description = m->text,
         .description_len = m->len,
         .tensor = m->tensor,
-        .n_tensors = m->n_tensors};
+        .n_tensors = m->n_tensors + m->tables->n_tensors};
     if (tfm_model_from_parts(&m->model, &parts, &err) != TFM_OK) ops_die(m->text, &err);
 }
 
 static inline void bits_model_free(bits_model *m) {
     tfm_model_free(m->model);
     for (size_t i = 0; i < m->n_tensors; i++) free((void *)(uintptr_t)m->tensor[i].data);
+    tfm_vocab_tables_free(m->tables);
 }
 
 #endif

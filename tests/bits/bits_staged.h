@@ -199,12 +199,19 @@ static inline void bits_compare_stream(bits_staged *s, int fd, uint32_t block) {
     tfm_reader_free(r);
 }
 
-/* cut: bit b set means that a new stage begins at block b + 1. How many rows differ. */
-static inline size_t bits_run_staged(const bits_truth *t, const bits_way *way, unsigned cut) {
+/* Bit b is set where a new stage begins at block b + 1. */
+static inline unsigned bits_cuts_of(const bits_way *way) {
+    if (way->stages == 2) return 1u << way->seed % (BITS_BLOCKS - 1);
+    return way->stages == 1 ? 0 : (1u << (BITS_BLOCKS - 1)) - 1;
+}
+
+/* How many rows differ. */
+static inline size_t bits_run_staged(const bits_truth *t, const bits_way *way) {
+    const unsigned cut = bits_cuts_of(way);
     bits_staged s = {.t = t, .way = way, .random = way->seed};
     for (uint32_t g = 0; g < way->n_seqs; g++) {
         s.group[g].stream = (int)(g % BITS_STREAMS);
-        s.group[g].length = bits_seq_length(t, g, &s.random);
+        s.group[g].length = bits_seq_length(t, way, g, &s.random);
     }
     int fd = bits_memory_file();
     bits_write_tokens(&s, fd);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/base_internal.h"
 #include "infer/infer_internal.h"
 #include "tfm/probe.h"
 
@@ -19,14 +20,20 @@ enum { BITS_STREAMS = 3 };
 typedef struct bits_truth {
     const char *device;
     tfm_dtype kv_type;
-    uint32_t n, width;
+    uint32_t width;
+    int n_streams;
+    uint32_t n[BITS_STREAMS];                     /* positions */
     int32_t *token[BITS_STREAMS];                 /* [n] */
     float *hidden[BITS_STREAMS][BITS_BLOCKS + 1]; /* [n, width], before block b */
     float *logits[BITS_STREAMS];                  /* [n, BITS_VOCAB] */
 } bits_truth;
 
+/* Of all truths: it is the same whatever the size of a page. */
+static uint32_t bits_digest;
+
 /* The taps of every engine made from now on: none, or all there are. */
 static tfm_probe *bits_probe;
+static uint64_t bits_kv_bytes; /* its cache's budget; 0: none */
 
 /* Called with the backend of every engine: a test may put other kernels in. */
 static void (*bits_hook)(tfm_backend *be);
@@ -37,6 +44,7 @@ static inline tfm_engine *bits_engine(tfm_model *model, const bits_truth *t, uns
                                   .threads = threads,
                                   .kv_type = t->kv_type,
                                   .range = range,
+                                  .kv_bytes = bits_kv_bytes,
                                   .probe = bits_probe};
     tfm_engine *e;
     tfm_error err;
@@ -51,37 +59,44 @@ static inline void bits_truth_pass(bits_truth *t, tfm_model *model, int stream, 
     const tfm_model_range range = {
         .is_part = true, .has_embed = true, .has_head = head, .end_block = blocks};
     tfm_engine *e = bits_engine(model, t, 1, range);
-    const uint32_t row_start[2] = {0, t->n};
-    uint32_t *number = ops_alloc(t->n * sizeof *number);
+    const uint32_t n = t->n[stream], row_start[2] = {0, n};
+    uint32_t *number = ops_alloc(n * sizeof *number);
     tfm_seq seq = {0};
     tfm_error err;
-    for (uint32_t i = 0; i < t->n; i++) number[i] = i;
-    if (tfm_seq_extend(tfm_engine_pages(e), &seq, t->n, &err) != TFM_OK) ops_die("pages", &err);
+    for (uint32_t i = 0; i < n; i++) number[i] = i;
+    if (tfm_seq_extend(tfm_engine_pages(e), &seq, n, &err) != TFM_OK) ops_die("pages", &err);
     const uint32_t *page = seq.page;
-    float *hidden = ops_alloc((size_t)t->n * t->width * sizeof(float));
-    tfm_batch b = {.n_rows = t->n, .n_seqs = 1, .row_start = row_start, .token = t->token[stream]};
+    float *hidden = ops_alloc((size_t)n * t->width * sizeof(float));
+    tfm_batch b = {.n_rows = n, .n_seqs = 1, .row_start = row_start, .token = t->token[stream]};
     b.position = number;
     b.page = &page;
     b.hidden_out = t->hidden[stream][blocks] = hidden;
     if (head) {
         b.out_row = number;
-        b.n_out = t->n;
-        b.logits = t->logits[stream] = ops_alloc((size_t)t->n * BITS_VOCAB * sizeof(float));
+        b.n_out = n;
+        b.logits = t->logits[stream] = ops_alloc((size_t)n * BITS_VOCAB * sizeof(float));
     }
     if (tfm_engine_run(e, &b, &err) != TFM_OK) ops_die("truth", &err);
+    bits_digest = tfm_crc32(bits_digest, hidden, (size_t)n * t->width * sizeof(float));
+    if (head)
+        bits_digest = tfm_crc32(bits_digest, b.logits, (size_t)n * BITS_VOCAB * sizeof(float));
     tfm_seq_release(tfm_engine_pages(e), &seq);
     tfm_engine_free(e);
     free(number);
 }
 
-/* n positions of every stream. */
+/* Streams for batches of n_seqs sequences: the first has n positions, the others no more, the second
+ * at most 1025, the third at most 65. */
 static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char *device,
-                                  tfm_dtype kv_type, uint32_t n) {
+                                  tfm_dtype kv_type, uint32_t n, uint32_t n_seqs) {
+    static const uint32_t most[BITS_STREAMS] = {UINT32_MAX, 1025, 65};
     uint64_t random = 77;
-    *t = (bits_truth){.device = device, .kv_type = kv_type, .n = n, .width = m->width};
-    for (int s = 0; s < BITS_STREAMS; s++) {
-        t->token[s] = ops_alloc(n * sizeof(int32_t));
-        for (uint32_t i = 0; i < n; i++) {
+    *t = (bits_truth){.device = device, .kv_type = kv_type, .width = m->width};
+    t->n_streams = n_seqs < BITS_STREAMS ? (int)n_seqs : BITS_STREAMS;
+    for (int s = 0; s < t->n_streams; s++) {
+        t->n[s] = n < most[s] ? n : most[s];
+        t->token[s] = ops_alloc(t->n[s] * sizeof(int32_t));
+        for (uint32_t i = 0; i < t->n[s]; i++) {
             t->token[s][i] = (int32_t)(ops_next(&random) % BITS_VOCAB);
         }
         for (uint32_t b = 0; b <= BITS_BLOCKS; b++) bits_truth_pass(t, m->model, s, b);
@@ -89,7 +104,7 @@ static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char
 }
 
 static inline void bits_truth_free(bits_truth *t) {
-    for (int s = 0; s < BITS_STREAMS; s++) {
+    for (int s = 0; s < t->n_streams; s++) {
         free(t->token[s]);
         free(t->logits[s]);
         for (int b = 0; b <= BITS_BLOCKS; b++) free(t->hidden[s][b]);
@@ -98,13 +113,14 @@ static inline void bits_truth_free(bits_truth *t) {
 
 /* ---- lengths and cuts ---- */
 
-static const uint32_t bits_length[] = {1,  2,  15,   16,   17,   63,   64,
-                                       65, 66, 1023, 1024, 1025, 2048, 2049};
+static const uint32_t bits_length[] = {1,  2,    15,   16,   17,   63,   64,
+                                       65, 1023, 1024, 1025, 2048, 2049, 2050};
+enum { BITS_SHORT = 8, BITS_LENGTHS = 14 }; /* the first ones are short */
 
 /* One of the lengths that are at most `most` (and `most` itself counts as one). */
 static inline uint32_t bits_pick_length(uint64_t *random, uint32_t most) {
     size_t n = 0;
-    while (n < sizeof bits_length / sizeof *bits_length && bits_length[n] < most) n++;
+    while (n < BITS_LENGTHS && bits_length[n] < most) n++;
     const size_t i = ops_next(random) % (n + 1);
     return i == n ? most : bits_length[i];
 }
@@ -132,17 +148,22 @@ static inline uint32_t bits_take(const bits_cut *cut, uint32_t rest, uint64_t *r
 /* A way of running that must make no difference. */
 typedef struct bits_way {
     tfm_model *model; /* in any layout */
+    uint32_t length;  /* of the first sequence, no more than the truth has */
     const bits_cut *cut;
     uint32_t n_seqs;
     unsigned threads;
-    bool taps; /* everything is tapped */
+    uint32_t stages; /* 0: fused; else that many for the blocks, between embedding and head */
+    bool taps;       /* everything is tapped */
     uint64_t seed;
 } bits_way;
 
-/* Length of sequence s: the first is as long as the truth; of many, only three are long. */
-static inline uint32_t bits_seq_length(const bits_truth *t, uint32_t s, uint64_t *random) {
-    if (s == 0) return t->n;
-    return bits_pick_length(random, s < 3 || t->n < 70 ? t->n : 70);
+/* Length of sequence s. The first three may be long; of the others one in eight passes a page. */
+static inline uint32_t bits_seq_length(const bits_truth *t, const bits_way *way, uint32_t s,
+                                       uint64_t *random) {
+    const uint32_t known = t->n[s % BITS_STREAMS];
+    if (s == 0) return way->length;
+    const uint32_t most = s < 3 ? 2050 : s % 8 == 0 ? 65 : 17;
+    return bits_pick_length(random, most < known ? most : known);
 }
 
 static inline void bits_shuffle(uint32_t *order, uint32_t n, uint64_t *random) {
@@ -188,8 +209,8 @@ static inline tfm_reader *bits_reader(int fd) {
 
 /* ---- comparing ---- */
 
-static bool bits_quiet;  /* differences are expected */
-static size_t bits_rows; /* compared so far */
+static bool bits_quiet;            /* differences are expected */
+static size_t bits_rows, bits_ids; /* compared so far */
 
 /* 1 if the row differs. */
 static inline size_t bits_differs(const float *want, const float *got, size_t n, const char *what,
