@@ -49,6 +49,36 @@ setup() {
     done
 }
 
+@test "scores and perplexity are what NumPy makes of the logits" {
+    needs_numpy
+    tfm-embed -m "$m" t | tfm-attend -m "$m" | tfm-unembed -m "$m" --all | tfm-export -o l.npz
+    tfm-export t --to npz -o t.npz
+    tfm-score -m "$m" t >tsv
+    tfm-score -m "$m" --ppl t >ppl
+    "$python" - <<'END'
+import numpy as np
+l, t = np.load('l.npz'), np.load('t.npz')
+tsv = [x.split('\t') for x in open('tsv').read().splitlines()[1:]]
+ppl = {x.split('\t')[0]: [float(y) for y in x.split('\t')[1:]] for x in list(open('ppl'))[1:]}
+total = n = 0
+for g in sorted({x[0] for x in tsv}, key=int):
+    x = l[f'g{g}/logits'].astype(float)
+    x -= x.max(1, keepdims=True)
+    x -= np.log(np.exp(x).sum(1, keepdims=True))
+    ids = t[f'g{g}/tokens']
+    want = x[np.arange(len(ids) - 1), ids[1:]]
+    rows = [r for r in tsv if r[0] == g]
+    assert [int(r[1]) for r in rows] == list(range(1, len(ids)))
+    assert [int(r[2]) for r in rows] == ids[1:].tolist()
+    # a score is rounded to f32, |score| < 32, and written with 9 digits
+    assert np.abs(np.array([float(r[4]) for r in rows]) - want).max() < 2e-6
+    assert ppl[g][0] == len(want) and abs(ppl[g][1] + want.sum()) < 2e-6 * len(want)
+    assert abs(ppl[g][2] / np.exp(-want.mean()) - 1) < 3e-6
+    total, n = total - want.sum(), n + len(want)
+assert n > 5 and ppl['total'][0] == n and abs(ppl['total'][2] / np.exp(total / n) - 1) < 3e-6
+END
+}
+
 @test "--distributions: the rows of unembed --all less a constant, and tfm-sample reads them" {
     tfm-score -m "$m" --distributions t >d
     tfm-embed -m "$m" t | tfm-attend -m "$m" | tfm-unembed -m "$m" --all >l
@@ -106,6 +136,11 @@ setup() {
     [ "$(cut -f1 "$out" | sort -u | xargs)" = '0 2 group' ]
     printf '{"p":"abc abc","k":1}\n' | tfm-tokenize -j p -m "$m" | tfm-score -m "$m" --stream |
         tfm-show | grep -q 'text *source'
+    tfm-score -m "$m" --no-prov --distributions t >d
+    tfm-score -m "$m" --no-prov --stream --distributions t | same - d
+    tfm-score -m "$m" --no-prov --distributions --stream t | same - d
+    pipe 'tfm-score -m $m --distributions --ppl t'
+    last_is 2
     pipe 'tfm-score -m $m --stream --ppl t'
     last_is 2
     tfm-embed -m "$m" t >h
