@@ -66,7 +66,25 @@ differs() { run ! cmp -s "$1" "$2"; }
     tfm-embed -m "$m" tokens | tfm-attend -m "$m" -L 0 --patch turned |
         tfm-attend -m "$m" -L 1 --patch turned | tfm-unembed -m "$m" | tfm-sample -m "$m" -n 1 |
         tfm-show --ids | same - ids
-    # what is changed behind it stays changed
+    # a cache of blocks; a run's own patterns again change nothing
+    m=$top/share/models/story.tfms
+    tfm-tokenize -l -m "$m" lines >t
+    tfm-run -m "$m" -n 4 --kv q8_0 --tap '*.heads' --tap '*.pattern' --tap-out p t | tfm-show --ids >ids
+    tfm-run -m "$m" -n 4 --kv q8_0 --patch p --tap '*.heads' --tap '*.pattern' --tap-out q t |
+        tfm-show --ids | same - ids
+    tfm-cmp p q
+}
+
+@test "what is changed behind a pattern stays changed; a head that looks at one key gives its value" {
+    tfm-run -m "$m" -n 0 --tap 'blk.*.pattern' --tap-out p tokens >none
+    tfm-export p | jq -c 'if .data then .data[0] |= map(map(0) | .[-1] = 1) else . end' |
+        tfm-import >last
+    tap 'blk.0.[vh]*' --patch last
+    tfm-select -g 1 --pos 3 got | tfm-export | jq -c 'select(.shape) | .data[0]' >a
+    [ "$(sed -n 2p a | jq -c .[2])" = "$(sed -n 2p a | jq -c .[3])" ] # a pair shares a key head
+    paste -d ' ' <(sed -n 1p a | jq .[1][]) <(sed -n 2p a | jq .[2][]) | # f16 has 11 bits
+        awk '{n++; d = $1 - $2; if (d * d > ($1 / 2048) ^ 2) exit 1} END {exit n != 16}'
+    cp last turned
     tap blk.0.heads --patch turned --ablate blk.0.head.2
     tfm-export got | jq -c 'select(.shape) | .data[0][2] | all(. == 0)' | sort -u >zero
     [ "$(cat zero)" = true ]

@@ -11,6 +11,7 @@
  *
  * One implementation for all backends on the host: copies and single additions have no faster truth.
  * A row's group comes from its sequence, so what happens to a row does not depend on the batch. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "backend/plan_internal.h"
@@ -107,8 +108,12 @@ static tfm_status values_read(values *x, const tfm_plan *plan, const tfm_step *s
                               const uint32_t *page, uint32_t keys, tfm_error *err) {
     const tfm_kv *kv = plan->kv;
     const size_t width = (size_t)s->u.pattern.kv_heads * s->u.pattern.v_dim;
+    uint64_t bytes;
     void *p;
-    TFM_TRY(tfm_alloc(&x->cached, keys, width * (kv->type == TFM_F32 ? 4 : 2), err));
+    if (!tfm_dtype_bytes(kv->type, (uint64_t)keys * width, &bytes) || bytes > SIZE_MAX) {
+        return tfm_fail(err, TFM_NOMEM, "%" PRIu32 " keys are too many", keys);
+    }
+    TFM_TRY(tfm_alloc(&x->cached, 1, (size_t)bytes, err));
     TFM_TRY(tfm_alloc(&p, keys, width * sizeof *x->v, err));
     x->v = p;
     plan->backend->ops->kv_read(kv, (uint32_t)s->u.pattern.kv_layer, true, page, 0, keys,
