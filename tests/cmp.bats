@@ -145,3 +145,51 @@ END
     [ "$(grep -c . "$out")" -eq 25 ]
     grep -q "^q4_K	1	256	0	0	0			$" "$out"
 }
+
+@test "statistics are what NumPy computes; ids that travel with logits are none" {
+    needs_numpy
+    cd "$tmp"
+    "$python" - <<'END'
+import numpy as np
+r = np.random.default_rng(1)
+a = (r.normal(size=(20, 300)) * 3).astype('f4')
+b = (a + r.normal(size=a.shape) / 2).astype('f4')
+a[3, 7] = np.nan
+b[4] = np.nan
+a[5, 9] = b[5, 9] = -np.inf
+a[6, 2] = a[6, 3] = 99
+np.save('a.npy', a)
+np.save('b.npy', b)
+END
+    tfm-import --kind logits a.npy -o a
+    tfm-import --kind logits b.npy -o b
+    pipe 'tfm-cmp --stats a b'
+    status_is 1
+    "$python" - "$out" <<'END'
+import sys
+import numpy as np
+a, b = np.load('a.npy').astype(float), np.load('b.npy').astype(float)
+got = open(sys.argv[1]).read().splitlines()[1].split('\t')
+real = np.isfinite(a) & np.isfinite(b)
+d, x = (a - b)[real], a[real]
+rows = ~np.isnan(a + b).any(1)
+def log_softmax(x):
+    x = x - x.max(1, keepdims=True)
+    return x - np.log(np.exp(x).sum(1, keepdims=True))
+p, q = log_softmax(a[rows]), log_softmax(b[rows])
+kl = np.where(np.isinf(p), 0, np.exp(p) * np.where(np.isinf(p), 0, p - np.where(np.isinf(q), 0, q)))
+want = [1, 6000, 301, np.abs(d).max(), (d @ d) / (x @ x), 20, kl.sum(1).mean(),
+        (a[rows].argmax(1) == b[rows].argmax(1)).mean()]
+assert got[0] == 'logits', got
+for g, w in zip(got[1:], want):
+    assert abs(float(g) - w) <= 1e-8 * abs(w), (g, w)
+END
+    # tfm-unembed passes the ids on: they have no distribution
+    printf 'abc abc' | tfm-tokenize -m "$top/tests/golden/gguf/llama-f16.gguf" |
+        tfm-embed -m "$top/tests/golden/gguf/llama-f16.gguf" |
+        tfm-unembed -m "$top/tests/golden/gguf/llama-f16.gguf" --lens --all -o l
+    pipe 'tfm-cmp --stats l l'
+    status_is 0
+    [ "$(sed -n 's/^tokens\t.*\(\t[^\t]*\t[^\t]*\t[^\t]*\)$/\1/p' "$out")" = $'\t\t\t' ]
+    [ "$(tail -n 1 "$out" | cut -f 7)" = "$(grep ^logits "$out" | cut -f 7)" ]
+}

@@ -65,6 +65,8 @@ TFM_API const char *tfm_dtype_name(tfm_dtype t);
 /* TFM_DTYPE_NONE if the name is unknown. Exact, case-sensitive. */
 TFM_API tfm_dtype tfm_dtype_parse(const char *name);
 TFM_API bool tfm_dtype_known(unsigned t);
+/* i8, u8, i32, i64 */
+TFM_API bool tfm_dtype_is_integer(tfm_dtype t);
 TFM_API uint32_t tfm_dtype_block(tfm_dtype t);       /* elements per block: 1, 32, 256 */
 TFM_API uint32_t tfm_dtype_block_bytes(tfm_dtype t); /* bytes per block */
 /* Bytes of `count` elements; false if count is not whole blocks or overflows. */
@@ -89,6 +91,9 @@ TFM_API uint16_t tfm_f32_to_bf16(float f);
 
 /* Any float or block type (and i8, u8, i32, i64) to f32. Exactly ggml's dequantisation. */
 TFM_API tfm_status tfm_to_f32(tfm_dtype t, const void *src, uint64_t count, float *dst,
+                              tfm_error *err) TFM_MUST_CHECK;
+/* The same to double; i32 and i64 exactly up to 2^53. */
+TFM_API tfm_status tfm_to_f64(tfm_dtype t, const void *src, uint64_t count, double *dst,
                               tfm_error *err) TFM_MUST_CHECK;
 /* f32 to f32, f16, bf16, q8_0, q4_0 (ggml's reference quantisers, bit for bit), other targets
  * TFM_UNSUPPORTED. A NaN or infinity for q8_0 or q4_0 is TFM_FORMAT, a block whose scale does not

@@ -27,6 +27,10 @@ static const dtype_info dtypes[] = {
 };
 enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
+bool tfm_dtype_is_integer(tfm_dtype t) {
+    return t == TFM_I8 || t == TFM_U8 || t == TFM_I32 || t == TFM_I64;
+}
+
 bool tfm_dtype_known(unsigned t) {
     return t < N_DTYPES && dtypes[t].name != NULL;
 }

@@ -69,6 +69,30 @@ tfm_status tfm_to_f32(tfm_dtype t, const void *src, uint64_t count, float *dst, 
     return TFM_OK;
 }
 
+static tfm_status narrow_to_f64(tfm_dtype t, const uint8_t *p, uint64_t count, double *dst,
+                                tfm_error *err) {
+    enum { PIECE = 1024 }; /* whole blocks of every type */
+    float f[PIECE];
+    for (uint64_t at = 0; at < count; at += PIECE) {
+        const uint64_t n = count - at < PIECE ? count - at : PIECE;
+        uint64_t bytes = 0;
+        TFM_TRY(tfm_to_f32(t, p, n, f, err));
+        for (uint64_t i = 0; i < n; i++) dst[at + i] = (double)f[i];
+        if (tfm_dtype_bytes(t, n, &bytes)) p += bytes;
+    }
+    return TFM_OK;
+}
+
+tfm_status tfm_to_f64(tfm_dtype t, const void *src, uint64_t count, double *dst, tfm_error *err) {
+    const uint8_t *p = src;
+    if (t != TFM_I32 && t != TFM_I64) return narrow_to_f64(t, p, count, dst, err);
+    for (uint64_t i = 0; i < count; i++) {
+        dst[i] = t == TFM_I32 ? (double)(int32_t)tfm_inline_load_u32(p + 4 * i)
+                              : (double)(int64_t)tfm_load_u64(p + 8 * i);
+    }
+    return TFM_OK;
+}
+
 /* ---- from f32 ---- */
 
 static void store_u16(uint8_t *p, uint16_t v) {

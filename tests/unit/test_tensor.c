@@ -475,6 +475,29 @@ static void row_access(void) {
     CHECK_INT(tfm_tensor_row_f32(&t, 0, row, &err), TFM_MISMATCH);
 }
 
+/* Doubles: whole numbers that f32 would round, and the values of tfm_to_f32 over a piece's end. */
+static void doubles(void) {
+    const int32_t i32[] = {16777217, -7};
+    const int64_t i64[] = {9007199254740991, -1};
+    static float src[2048 + 32], f32[2048 + 32];
+    static double f64[2048 + 32];
+    static uint8_t q[(2048 + 32) / 32 * 34];
+    tfm_error err = {0};
+    CHECK(tfm_to_f64(TFM_I32, i32, 2, f64, &err) == TFM_OK && f64[0] == 16777217.0);
+    CHECK(f64[1] == -7.0);
+    CHECK(tfm_to_f64(TFM_I64, i64, 2, f64, &err) == TFM_OK && f64[0] == 9007199254740991.0);
+    CHECK(f64[1] == -1.0);
+    for (int i = 0; i < 2048 + 32; i++) src[i] = (float)(i % 97) - 40.25f;
+    CHECK_INT(tfm_from_f32(TFM_Q8_0, src, 2048 + 32, q, &err), TFM_OK);
+    CHECK_INT(tfm_to_f32(TFM_Q8_0, q, 2048 + 32, f32, &err), TFM_OK);
+    CHECK_INT(tfm_to_f64(TFM_Q8_0, q, 2048 + 32, f64, &err), TFM_OK);
+    unsigned wrong = 0;
+    for (int i = 0; i < 2048 + 32; i++) wrong += f64[i] != (double)f32[i];
+    CHECK_INT(wrong, 0);
+    CHECK_INT(tfm_to_f64(TFM_Q8_0, q, 33, f64, &err), TFM_FORMAT);
+    CHECK(tfm_dtype_is_integer(TFM_I64) && !tfm_dtype_is_integer(TFM_Q8_0));
+}
+
 int main(void) {
     UNIT_RUN(names);
     UNIT_RUN(sizes);
@@ -491,5 +514,6 @@ int main(void) {
     UNIT_RUN(p16_identity);
     UNIT_RUN(p16_padding);
     UNIT_RUN(row_access);
+    UNIT_RUN(doubles);
     return unit_done();
 }

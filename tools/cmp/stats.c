@@ -89,7 +89,8 @@ tfm_status cmp_stats_begin(cmp_stats *s, const tfm_record *rec, bool is_logits, 
         s->now = s->n - 1;
     }
     s->name[s->now].n_records++;
-    s->is_logits = is_logits && rec->rank > 0;
+    const tfm_dtype t = (tfm_dtype)rec->dtype;
+    s->is_logits = is_logits && rec->rank > 0 && !tfm_dtype_is_integer(t); /* tokens pass by */
     s->width = s->is_logits ? rec->dims[rec->rank - 1] : 0;
     start_row(s);
     return TFM_OK;

@@ -4,30 +4,6 @@
 
 #include "cmp.h"
 
-static bool is_integer(tfm_dtype t) {
-    return t == TFM_I8 || t == TFM_U8 || t == TFM_I32 || t == TFM_I64;
-}
-
-/* n values of p as double; integers up to 2^53 exactly. */
-static tfm_status load(tfm_dtype t, const unsigned char *p, size_t n, double *out, tfm_error *err) {
-    static float f[CMP_PIECE];
-    if (t == TFM_I64 || t == TFM_I32) {
-        for (size_t i = 0; i < n; i++) {
-            int64_t wide = 0;
-            int32_t narrow = 0;
-            if (t == TFM_I64)
-                memcpy(&wide, p + 8 * i, 8);
-            else
-                memcpy(&narrow, p + 4 * i, 4);
-            out[i] = t == TFM_I64 ? (double)wide : (double)narrow;
-        }
-        return TFM_OK;
-    }
-    TFM_TRY(tfm_to_f32(t, p, n, f, err));
-    for (size_t i = 0; i < n; i++) out[i] = (double)f[i];
-    return TFM_OK;
-}
-
 /* exact: must the bits be the same? */
 static void compare_one(double a, double b, bool exact, bool same_bits,
                         const cmp_tolerance *tolerance, uint64_t at, cmp_result *out) {
@@ -54,7 +30,7 @@ static void compare_one(double a, double b, bool exact, bool same_bits,
 }
 
 static bool is_exact(tfm_dtype t, const cmp_tolerance *tolerance) {
-    return is_integer(t) || (tolerance->abs == 0 && tolerance->rel == 0);
+    return tfm_dtype_is_integer(t) || (tolerance->abs == 0 && tolerance->rel == 0);
 }
 
 tfm_status cmp_values(tfm_dtype t, const void *a, const void *b, size_t n,
@@ -64,8 +40,8 @@ tfm_status cmp_values(tfm_dtype t, const void *a, const void *b, size_t n,
     uint32_t block = tfm_dtype_block(t), block_bytes = tfm_dtype_block_bytes(t);
     bool exact = is_exact(t, tolerance);
     bool all_same = memcmp(a, b, n / block * block_bytes) == 0;
-    TFM_TRY(load(t, pa, n, a_values, err));
-    TFM_TRY(load(t, pb, n, b_values, err));
+    TFM_TRY(tfm_to_f64(t, pa, n, a_values, err));
+    TFM_TRY(tfm_to_f64(t, pb, n, b_values, err));
     for (size_t i = 0; i < n && !all_same; i++) {
         bool same_bits = block == 1
                              ? memcmp(pa + i * block_bytes, pb + i * block_bytes, block_bytes) == 0
