@@ -22,6 +22,9 @@
 /* *out = count * size bytes, zeroed; TFM_NOMEM if the product overflows or memory is out.
  * count or size 0 gives a valid pointer to nothing. Freed by tfm_free. */
 tfm_status tfm_alloc(void **out, size_t count, size_t size, tfm_error *err) TFM_MUST_CHECK;
+/* As tfm_alloc but NOT zeroed, 64-byte aligned, in huge pages where it is large and the system
+ * allows them: for what is written whole, as packed weights are. Freed by tfm_free. */
+tfm_status tfm_alloc_large(void **out, size_t count, size_t size, tfm_error *err) TFM_MUST_CHECK;
 /* As tfm_alloc, aligned to `align` (a power of two >= 8), zeroed, freed by tfm_free. */
 tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size,
                              tfm_error *err) TFM_MUST_CHECK;

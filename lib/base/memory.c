@@ -4,6 +4,7 @@
  * that runs out are one and the same reported failure everywhere. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/base_internal.h"
 
@@ -59,6 +60,23 @@ tfm_status tfm_alloc_aligned(void **out, size_t align, size_t count, size_t size
     if (!object_size(count, size, &n)) return no_memory(err, count, size);
     if (posix_memalign(&p, align, n ? n : 1) != 0) return no_memory(err, count, size);
     memset(p, 0, n);
+    *out = p;
+    return TFM_OK;
+}
+
+tfm_status tfm_alloc_large(void **out, size_t count, size_t size, tfm_error *err) {
+    enum { HUGE_PAGE = 2 << 20 };
+    size_t n;
+    void *p = NULL;
+    *out = NULL;
+    if (!object_size(count, size, &n)) return no_memory(err, count, size);
+    if (posix_memalign(&p, n < HUGE_PAGE ? 64 : HUGE_PAGE, n ? n : 1) != 0) {
+        return no_memory(err, count, size);
+    }
+#if defined(MADV_HUGEPAGE)
+    /* Whole huge pages only, so that no neighbour is rounded up. That it may be refused is fine. */
+    if (n >= HUGE_PAGE) (void)madvise(p, n / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
     *out = p;
     return TFM_OK;
 }

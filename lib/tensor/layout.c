@@ -35,7 +35,7 @@
 #include <string.h>
 
 #include "base/base_internal.h"
-#include "tensor/block_internal.h"
+#include "tensor/block_forms_internal.h"
 #include "tensor/float16_internal.h"
 
 #define PANEL 16u /* rows a panel */
@@ -99,11 +99,18 @@ tfm_status tfm_layout_bytes(tfm_dtype t, tfm_layout layout, unsigned rank,
     return TFM_OK;
 }
 
+#define INLINE __attribute__((always_inline)) static inline
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* ---- quant parts of one row in a panel ---- */
 
 /* Copies n units of `unit` bytes between a row's own bytes and its places in [n][16][unit]. */
-static void spread(uint8_t *panel, const uint8_t *own, unsigned row, unsigned n, unsigned unit) {
-    for (unsigned i = 0; i < n; i++) {
+INLINE void spread(uint8_t *panel, const uint8_t *own, unsigned row, unsigned n, unsigned unit) {
+    UNROLL for (unsigned i = 0; i < n; i++) {
         memcpy(panel + (i * PANEL + row) * unit, own + i * unit, unit);
     }
 }
@@ -121,12 +128,69 @@ static void part_fields(const tfm_block_form *form, tfm_bitfield *low, tfm_bitfi
     if (form->high.bits == 1) high->stride = 1; /* H1: bit i of the word is element i */
 }
 
+/* The same four elements at a time: a quad is their codes, one a byte. Packing runs at every open of
+ * a checkpoint, so it has a fast way; the inverse is plain. */
+enum { QUADS = SUB / 4 };
+static const uint32_t EACH_BYTE = 0x01010101u;
+
+INLINE uint32_t load_word(const uint8_t *p) {
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* quad[0..8) |= the field's values of elements [k, k + 32) << shift. stride 1 has one bit. */
+INLINE void quads_get(tfm_bitfield f, const uint8_t *p, uint32_t k, unsigned shift,
+                      uint32_t quad[QUADS]) {
+    if (f.bits == 0) return;
+    if (f.stride == 1) {
+        const uint32_t bits = load_word(p + k / 8);
+        UNROLL for (unsigned i = 0; i < QUADS; i++) {
+            const uint32_t four = bits >> 4 * i & 15u, two = four | four << 7;
+            quad[i] |= ((two | two << 14) & EACH_BYTE) << shift;
+        }
+        return;
+    }
+    const uint32_t chunk = f.stride * 8u / f.bits, mask = ((1u << f.bits) - 1u) * EACH_BYTE;
+    const uint32_t each = f.stride < SUB ? f.stride : SUB; /* elements from neighbouring bytes */
+    UNROLL for (uint32_t i = 0; i < SUB; i += each) {
+        const uint32_t e = k + i, bit = e % chunk / f.stride * f.bits;
+        const uint8_t *at = p + e / chunk * f.stride + e % f.stride;
+        UNROLL for (uint32_t j = 0; j < each; j += 4) {
+            quad[(i + j) / 4] |= (load_word(at + j) >> bit & mask) << shift;
+        }
+    }
+}
+
+/* Lanes of the p16 field that holds `bits` bits of each code, from bit `shift` of it. */
+INLINE uint8_t *quads_put(unsigned bits, unsigned shift, const uint32_t quad[QUADS],
+                          uint8_t *lane) {
+    if (bits == 0) return lane;
+    if (bits == 1) {
+        uint32_t word = 0;
+        UNROLL for (unsigned i = 0; i < QUADS; i++) { /* the four bits meet in the highest ones */
+            const uint32_t four = (quad[i] >> shift & EACH_BYTE) * 0x10204080u >> 28;
+            word |= four << 4 * i;
+        }
+        memcpy(lane, &word, sizeof word);
+        return lane + PANEL * sizeof word;
+    }
+    const uint32_t mask = ((1u << bits) - 1u) * EACH_BYTE;
+    UNROLL for (unsigned i = 0; i < QUADS; lane += PANEL * sizeof(uint32_t)) {
+        uint32_t word = 0;
+        UNROLL for (unsigned bit = 0; bit < 8; bit += bits, i++) word |= (quad[i] >> shift & mask)
+                                                                         << bit;
+        memcpy(lane, &word, sizeof word);
+    }
+    return lane;
+}
+
 /* Scales, d and m are plain bytes; how far they are into a panel piece, and how they interleave. */
 typedef struct tail_field {
     unsigned at, n, unit; /* offset in the block, units, bytes a unit */
 } tail_field;
 
-static unsigned tail_fields(const tfm_block_form *form, tail_field fields[3]) {
+INLINE unsigned tail_fields(const tfm_block_form *form, tail_field fields[3]) {
     unsigned n = 0;
     if (form->n_scales != 0) fields[n++] = (tail_field){form->scales_at, form->n_scales, 1};
     fields[n++] = (tail_field){form->d_at, 1, 2};
@@ -135,22 +199,19 @@ static unsigned tail_fields(const tfm_block_form *form, tail_field fields[3]) {
 }
 
 /* Row `row`'s block goes into the panel piece at dst (16 blocks large). */
-static void block_into_panel(tfm_dtype t, const uint8_t *block, uint8_t *dst, unsigned row) {
-    const tfm_block_form *form = tfm_block_form_of(t);
-    uint8_t codes[TFM_BLOCK_MAX];
-    tfm_bitfield low, high;
+INLINE void block_into_panel(const tfm_block_form *form, uint32_t count, const uint8_t *block,
+                             uint8_t *dst, unsigned row) {
     tail_field tail[3];
-    part_fields(form, &low, &high);
-    const unsigned part = SUB * (low.bits + high.bits) / 8u;
-    tfm_block_codes(t, block, codes);
-    for (uint32_t k = 0; k < tfm_dtype_block(t); k += SUB, dst += PANEL * part) {
-        uint8_t own[SUB] = {0};
-        tfm_bits_put(low, own, SUB, 0, codes + k);
-        tfm_bits_put(high, own + high.offset, SUB, low.bits, codes + k);
-        spread(dst, own, row, part / 4, 4);
+    const unsigned part = SUB * (form->low.bits + form->high.bits) / 8u;
+    UNROLL for (uint32_t k = 0; k < count; k += SUB, dst += PANEL * part) {
+        uint32_t quad[QUADS] = {0};
+        quads_get(form->low, block + form->low.offset, k, 0, quad);
+        quads_get(form->high, block + form->high.offset, k, form->low.bits, quad);
+        uint8_t *lane = quads_put(form->low.bits, 0, quad, dst + row * sizeof(uint32_t));
+        quads_put(form->high.bits, form->low.bits, quad, lane);
     }
     const unsigned n_tail = tail_fields(form, tail);
-    for (unsigned i = 0; i < n_tail; i++) {
+    UNROLL for (unsigned i = 0; i < n_tail; i++) {
         spread(dst, block + tail[i].at, row, tail[i].n, tail[i].unit);
         dst += PANEL * tail[i].n * tail[i].unit;
     }
@@ -186,23 +247,54 @@ static unsigned p16_unit(tfm_dtype t) {
     return t == TFM_F32 || t == TFM_BF16 ? 4 : t == TFM_F16 ? 2 : 0;
 }
 
-static void row_into_panel(tfm_dtype t, uint32_t k, const uint8_t *src, uint8_t *panel,
-                           unsigned row) {
+/* All blocks of n rows into one panel, piece by piece: what is written stays in the nearest cache. */
+INLINE void blocks_into_panel(const tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *src,
+                              uint64_t row_bytes, uint8_t *panel) {
+    const tfm_block_form *form = &tfm_block_forms[t];
+    const uint32_t count = form->n_scales != 0 ? TFM_BLOCK_MAX : SUB;
+    const uint64_t bytes = tfm_dtype_block_bytes(t);
+    for (uint64_t b = 0; b < k / count; b++, panel += PANEL * bytes) {
+        for (uint32_t r = 0; r < n; r++) {
+            block_into_panel(form, count, src + r * row_bytes + b * bytes, panel, r);
+        }
+    }
+}
+
+/* n rows (at most 16) into one panel, piece by piece: what is written stays in the nearest cache. */
+static void rows_into_panel(tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *src,
+                            uint64_t row_bytes, uint8_t *panel) {
+    enum { UNITS = 16 }; /* of a piece */
     const unsigned unit = p16_unit(t);
     const uint32_t bytes = tfm_dtype_block_bytes(t);
-    if (unit == 0) {
-        for (uint64_t b = 0; b < k / tfm_dtype_block(t); b++) {
-            block_into_panel(t, src + b * bytes, panel + b * PANEL * bytes, row);
-        }
-        return;
+    switch (
+        t) { /* a function each: with the fields' places constant a block is a few dozen moves */
+    case TFM_Q4_0: blocks_into_panel(TFM_Q4_0, n, k, src, row_bytes, panel); return;
+    case TFM_Q4_1: blocks_into_panel(TFM_Q4_1, n, k, src, row_bytes, panel); return;
+    case TFM_Q5_0: blocks_into_panel(TFM_Q5_0, n, k, src, row_bytes, panel); return;
+    case TFM_Q5_1: blocks_into_panel(TFM_Q5_1, n, k, src, row_bytes, panel); return;
+    case TFM_Q8_0: blocks_into_panel(TFM_Q8_0, n, k, src, row_bytes, panel); return;
+    case TFM_Q2_K: blocks_into_panel(TFM_Q2_K, n, k, src, row_bytes, panel); return;
+    case TFM_Q3_K: blocks_into_panel(TFM_Q3_K, n, k, src, row_bytes, panel); return;
+    case TFM_Q4_K: blocks_into_panel(TFM_Q4_K, n, k, src, row_bytes, panel); return;
+    case TFM_Q5_K: blocks_into_panel(TFM_Q5_K, n, k, src, row_bytes, panel); return;
+    case TFM_Q6_K: blocks_into_panel(TFM_Q6_K, n, k, src, row_bytes, panel); return;
+    default: break;
     }
     const uint64_t whole = (uint64_t)k * bytes / unit;
-    for (uint64_t i = 0; i < whole; i++) {
-        memcpy(panel + (i * PANEL + row) * unit, src + i * unit, unit);
+    for (uint64_t from = 0; from < whole; from += UNITS) {
+        const unsigned units = whole - from < UNITS ? (unsigned)(whole - from) : UNITS;
+        for (uint32_t r = 0; r < n; r++) {
+            const uint8_t *own = src + r * row_bytes + from * unit;
+            if (unit == 4) /* a constant each: a copy is one move */
+                spread(panel + from * PANEL * 4, own, r, units, 4);
+            else
+                spread(panel + from * PANEL * 2, own, r, units, 2);
+        }
     }
-    if (t == TFM_BF16 && (k & 1u) != 0) {
-        uint8_t *last = panel + (whole * PANEL + row) * unit;
-        memcpy(last, src + whole * unit, 2);
+    if (t != TFM_BF16 || (k & 1u) == 0) return;
+    for (uint32_t r = 0; r < n; r++) {
+        uint8_t *last = panel + (whole * PANEL + r) * unit;
+        memcpy(last, src + r * row_bytes + whole * unit, 2);
         memset(last + 2, 0, 2);
     }
 }
@@ -236,10 +328,10 @@ tfm_status tfm_pack_p16(tfm_dtype t, uint32_t rows, uint32_t k, const void *src,
     TFM_TRY(tfm_layout_bytes(t, TFM_LAYOUT_ROWS, 2, dims, &from_bytes, err));
     const uint64_t row_bytes = rows > 0 ? from_bytes / rows : 0;
     const uint64_t panel_bytes = PANEL * p16_row_bytes(t, k);
-    for (uint32_t r = 0; r < rows; r++) {
-        uint8_t *panel = to + r / PANEL * panel_bytes;
-        if (r % PANEL == 0 && rows - r < PANEL) memset(panel, 0, panel_bytes);
-        row_into_panel(t, k, from + r * row_bytes, panel, r % PANEL);
+    for (uint32_t r = 0; r < rows; r += PANEL, to += panel_bytes) {
+        const uint32_t n = rows - r < PANEL ? rows - r : PANEL;
+        if (n < PANEL) memset(to, 0, panel_bytes);
+        rows_into_panel(t, n, k, from + r * row_bytes, row_bytes, to);
     }
     return TFM_OK;
 }

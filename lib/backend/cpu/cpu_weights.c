@@ -34,7 +34,7 @@ static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *
     if (!tfm_dtype_bytes(t->dtype, t->dims[1], &row_bytes)) {
         return tfm_fail(err, TFM_LIMIT, "a weight row of %u is too long", t->dims[1]);
     }
-    TFM_TRY(tfm_alloc_aligned(&w->memory, 64, bytes, 1, err));
+    TFM_TRY(tfm_alloc_large(&w->memory, bytes, 1, err));
     w->panels = w->memory;
     pack_job job = {t, w->memory, row_bytes, w->panel_bytes};
     tfm_pool_run(p->be->pool, w->n_panels, pack_panel, &job);
@@ -46,7 +46,7 @@ static tfm_status prepare_router(cpu_plan *p, const tfm_tensor *t, cpu_weights *
     const uint64_t n = tfm_weight_count(t);
     tfm_tensor f = *t;
     void *rows;
-    TFM_TRY(tfm_alloc_aligned(&rows, 64, n, sizeof(float), err));
+    TFM_TRY(tfm_alloc_large(&rows, n, sizeof(float), err));
     f.dtype = TFM_F32;
     f.data = rows;
     tfm_status st = tfm_to_f32(t->dtype, t->data, n, rows, err);
@@ -69,7 +69,7 @@ static tfm_status prepare_experts(cpu_plan *p, const tfm_tensor *t, cpu_expert_m
     }
     m->n_panels = (t->dims[1] + TFM_PANEL - 1) / TFM_PANEL;
     m->panel_bytes = bytes / m->n_panels;
-    TFM_TRY(tfm_alloc_aligned(&m->memory, 64, t->dims[0], bytes, err));
+    TFM_TRY(tfm_alloc_large(&m->memory, t->dims[0], bytes, err));
     m->panels = m->memory;
     for (uint32_t e = 0; e < t->dims[0]; e++) {
         one.data = (const uint8_t *)t->data + e * t->dims[1] * row_bytes;
