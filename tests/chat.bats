@@ -25,6 +25,26 @@ setup() {
     grep -q 'group 0: [1-9][0-9]* of' "$err"
 }
 
+@test "examples/chat.sh: a turn that fails ends it with 4, a pipeline that ends with 3; empty answers do not" {
+    chat() { timeout 30 bash "$top/examples/chat.sh" "$@" <lines >"$out" 2>"$err" && status=0 || status=$?; }
+    printf 'And the king said\nWho art thou?\nI pray thee, speak\n' >lines
+    chat "$m" 12 -c 30
+    [ "$status" -eq 4 ]
+    err_has 'context is 30'
+    printf 'And the king said' | tfm-tokenize -m "$m" | tfm-run -m "$m" -n 12 -c 30 | tfm-detok >want
+    echo >>want
+    head -c "$(wc -c <want)" "$out" | same - want # the first answer is there
+    chat nowhere.tfms
+    [ "$status" -eq 3 ]
+    err_has 'nowhere.tfms'
+    chat "$m" 5 --no-such-option
+    [ "$status" -eq 3 ]
+    chat "$m" 0
+    [ "$status" -eq 0 ]
+    [ "$(cat "$out")" = "$(printf '\n\n\n')" ]
+    [ "$(wc -l <"$out")" -eq 3 ]
+}
+
 @test "the answers of turns, whole or with raw bytes, are those of single prompts" {
     printf 'And the king\nAnd the king said unto\nO Romeo\n' >lines
     tfm-tokenize -l -m "$m" lines | tfm-run -m "$m" -n 7 | tfm-detok >want

@@ -56,7 +56,8 @@ TFM_API bool tfm_prompts_has_turns(const tfm_prompts *p);
  * can follow it. */
 TFM_API tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id,
                                       tfm_error *err) TFM_MUST_CHECK;
-/* The next group whose GROUP-END has come (or, at END, that had none). A gap between positions and
+/* The next group whose GROUP-END has come (or, at END, that had none). FORK begins a group with the ids
+ * of another that is open. A gap between positions and
  * what the tokenizer refuses make the group a failed one, not the stream. */
 TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,
                                     tfm_error *err) TFM_MUST_CHECK;

@@ -147,6 +147,31 @@ static tfm_status take_tokens(tfm_prompts *p, open_group *o, const tfm_record *r
     return TFM_OK;
 }
 
+/* The group begins with the first ids of another that is open. */
+static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec, tfm_error *err) {
+    const open_group *parent;
+    const void *payload;
+    tfm_prompt *q = &o->prompt;
+
+    TFM_TRY(tfm_reader_payload(p->reader, &payload, err));
+    if (rec->dtype != TFM_I32 || rec->bytes != 8)
+        return tfm_fail(err, TFM_FORMAT, "record %u: a FORK holds two i32: parent and length",
+                        rec->seq);
+    uint32_t from = tfm_load_u32(payload), len = tfm_load_u32((const char *)payload + 4);
+    parent = tfm_group_map_find(p->open, from);
+    if (!parent || parent == o || len > parent->prompt.n || q->n || q->n_passed || q->message)
+        return tfm_fail(err, TFM_FORMAT,
+                        "record %u: FORK of group %u at %u into %u: the parent must be open and as "
+                        "long, the new group not open",
+                        rec->seq, from, len, rec->group);
+    TFM_TRY(tfm_grow((void **)&q->ids, &o->ids_cap, len, sizeof *q->ids, err));
+    if (len) memcpy(q->ids, parent->prompt.ids, len * sizeof *q->ids);
+    q->n = len;
+    if (!parent->prompt.message) return TFM_OK;
+    return group_fail(o, parent->prompt.program, parent->prompt.message,
+                      strlen(parent->prompt.message), err);
+}
+
 static tfm_status take_other(tfm_prompts *p, open_group *o, const tfm_record *rec, tfm_error *err) {
     tfm_prompt *q = &o->prompt;
     const void *payload;
@@ -278,15 +303,14 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
             break;
         }
         if (st != TFM_OK) return st;
-        if (rec.type == TFM_REC_FORK)
-            return tfm_fail(err, TFM_UNSUPPORTED,
-                            "record %u: FORK of a token group; fork after tfm-embed", rec.seq);
         TFM_TRY(group_get(p, rec.group, &o, err));
         bool flush = rec.flags & TFM_FLAG_FLUSH;
         if (rec.type == TFM_REC_GROUP_END) return give(p, o, flush, out, err);
         o->prompt.flush |= flush;
         if (rec.type == TFM_REC_TENSOR && strcmp(rec.name, "tokens") == 0)
             TFM_TRY(take_tokens(p, o, &rec, err));
+        else if (rec.type == TFM_REC_FORK)
+            TFM_TRY(take_fork(p, o, &rec, err));
         else
             TFM_TRY(take_other(p, o, &rec, err));
         if (p->has_turns && flush && (rec.flags & TFM_FLAG_LAST)) return give_turn(p, o, out, err);

@@ -123,8 +123,11 @@ static tfm_status take(pool_run *p, const tfm_record *rec, const void *payload, 
     if (is_tensor && strcmp(rec->name, "tokens") == 0) return TFM_OK;
     if (is_tensor && strcmp(rec->name, "hidden") == 0) return take_hidden(p, rec, payload, err);
     if (rec->type == TFM_REC_FORK)
-        return tfm_fail(err, TFM_UNSUPPORTED, "record %u: a FORK of a group cannot be pooled",
-                        rec->seq);
+        return tfm_fail(
+            err, TFM_UNSUPPORTED,
+            "record %u: a FORK of a group cannot be pooled: give each text as a group of "
+            "its own",
+            rec->seq);
     if (rec->type == TFM_REC_GROUP_END) {
         TFM_TRY(open_get(p, rec->group, &o, err));
         return end_group(p, o, rec->flags, err);

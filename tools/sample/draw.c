@@ -222,6 +222,23 @@ tfm_status draw_remember(stage *g, const tfm_record *rec, tfm_error *err) {
     return remember(s, rec->position, payload, rec->dims[0], err);
 }
 
+tfm_status draw_fork(stage *g, const tfm_record *rec, tfm_error *err) {
+    const group_state *parent;
+    const void *payload;
+    group_state *s;
+    uint32_t from[2]; /* the parent, and how long it was */
+
+    TFM_TRY(tfm_reader_payload(g->r, &payload, err));
+    if (rec->dtype != TFM_I32 || rec->bytes != sizeof from)
+        return tfm_fail(err, TFM_FORMAT, "record %u: a FORK holds two i32: parent and length",
+                        rec->seq);
+    memcpy(from, payload, sizeof from);
+    TFM_TRY(state_get(g, rec->group, &s, err));
+    parent = tfm_group_map_find(g->groups, from[0]);
+    if (!parent || parent == s) return TFM_OK; /* nothing is known of it: there is no history */
+    return remember(s, 0, parent->ids, from[1] < parent->n ? from[1] : parent->n, err);
+}
+
 /* GROUP-END, TEXT, ERROR and what we do not know: passed on, unless we ended the group ourselves. */
 tfm_status draw_pass(stage *g, const tfm_record *rec, tfm_error *err) {
     bool is_note = rec->type == TFM_REC_LOOP; /* its group has no meaning */

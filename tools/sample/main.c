@@ -49,6 +49,8 @@ static tfm_status take(stage *g, const tfm_record *rec, tfm_error *err) {
         st = draw_logits(g, rec, err);
     else if (rec->type == TFM_REC_TENSOR && strcmp(rec->name, "tokens") == 0)
         st = draw_remember(g, rec, err);
+    else if (rec->type == TFM_REC_FORK)
+        st = draw_fork(g, rec, err);
     else
         st = draw_pass(g, rec, err);
     return st == TFM_OK ? turn_end(&g->turn, rec->flags, err) : st;
