@@ -17,7 +17,11 @@
 
 #include "backend/cpu/body_linear_internal.h"
 
+#if defined(QUANT_KERNELS)
+#include QUANT_KERNELS
+#else
 #include "backend/cpu/body_quant_internal.h"
+#endif
 
 #include "backend/cpu/body_attend_internal.h"
 

@@ -1,0 +1,515 @@
+/* avx512_quant_internal.h - rows times panels of 16 outputs, for the block-quantised types, VNNI.
+ *
+ * Included by body_internal.h in place of body_quant_internal.h. The numerics are those of
+ * quant_line_internal.h; integer sums are exact, so only the float operations written there have an
+ * order. vpdpbusd multiplies unsigned by signed bytes: weights are made unsigned by adding a bias,
+ * and each integer sum starts at -bias * sum(x), which the line of activations has ready.
+ *
+ * 32 columns of one or two panels are decoded into 8 or 16 registers once and meet every row of a
+ * block there: what a type costs to decode is shared by up to QUANT_ROWS rows, and an inner step is
+ * one cache line of activations, 16 multiplications of 64 pairs and one update of two sums in L1. A
+ * single row keeps its sums in registers: then the weights come from memory, strictly forward. */
+#include "backend/cpu/quant_line_internal.h"
+
+enum {
+    QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
+    QUANT_LINES = 1,    /* rows that are multiplied at once: their integer sums are in registers */
+    QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
+    QUANT_ALL_PARTS = 8 /* parts of 32 columns in a k-quant block */
+};
+
+/* ---- activations ---- */
+
+/* tfm_quantize_act_i8 of 32 numbers with the same bits: magnitudes order like their bits, division
+ * and conversion round the same way, a zero or subnormal-to-zero scale gives zeros. */
+INLINE void make_line(const float *src, quant_line *to) {
+    const __m512 a = _mm512_loadu_ps(src), b = _mm512_loadu_ps(src + 16);
+    const __m512i size = _mm512_set1_epi32(0x7fffffff);
+    const __m512i top = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), size),
+                                         _mm512_and_si512(_mm512_castps_si512(b), size));
+    const int32_t bits = _mm512_reduce_max_epi32(top);
+    float scale = _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32(bits))) / 127.0f;
+    const bool finite = bits < 0x7f800000;
+    const __mmask16 some = finite && scale > 0.0f ? 0xffff : 0;
+    const __m512 s = _mm512_set1_ps(scale), most = _mm512_set1_ps(127.0f);
+    const __m512 least = _mm512_set1_ps(-127.0f);
+    const __m512 x = _mm512_maskz_div_ps(some, a, s), y = _mm512_maskz_div_ps(some, b, s);
+    const __m512i p = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(x, most), least));
+    const __m512i q = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(y, most), least));
+    _mm_storeu_si128((__m128i_u *)(void *)to->q, _mm512_cvtepi32_epi8(p));
+    _mm_storeu_si128((__m128i_u *)(void *)(to->q + 16), _mm512_cvtepi32_epi8(q));
+    if (!finite) scale = NAN;
+    finish_line(to, scale, _mm512_reduce_add_epi32(p), _mm512_reduce_add_epi32(q));
+}
+
+KERNEL static void prepare_quant(uint32_t k, const float *src, uint8_t *act) {
+    quant_line *to = (quant_line *)(void *)act;
+    for (uint32_t b = 0; b < k / 32; b++, to++, src += 32) make_line(src, to);
+}
+
+/* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; scale and min of its groups. */
+typedef struct quant_part {
+    __m512i q[8];
+    __m512 scale[2], min[2];
+} quant_part;
+
+/* The scales of a k-quant block, a group or (q2_K: min only) half a group each. */
+typedef struct quant_scales {
+    __m512 scale[16], min[16];
+} quant_scales;
+
+INLINE bool is_kquant(const tfm_dtype t) {
+    return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K;
+}
+
+INLINE bool quant_has_min(const tfm_dtype t) {
+    return t == TFM_Q4_1 || t == TFM_Q5_1 || t == TFM_Q2_K || t == TFM_Q4_K || t == TFM_Q5_K;
+}
+
+/* Bytes of 32 columns of a panel (layout.c), for the 32-column types with their f16 scales. */
+INLINE size_t quant_part_bytes(const tfm_dtype t) {
+    switch (t) {
+    case TFM_Q8_0: return 512 + 32;
+    case TFM_Q4_0: return 256 + 32;
+    case TFM_Q4_1: return 256 + 64;
+    case TFM_Q5_0: return 256 + 64 + 32;
+    case TFM_Q5_1: return 256 + 64 + 64;
+    case TFM_Q2_K: return 128;
+    case TFM_Q3_K: return 128 + 64;
+    case TFM_Q4_K: return 256;
+    case TFM_Q5_K: return 256 + 64;
+    default: return 256 + 128;
+    }
+}
+
+/* Bytes after the eight parts of a k-quant block: small scales, then f16 d (and dmin). */
+INLINE size_t quant_tail_bytes(const tfm_dtype t) {
+    switch (t) {
+    case TFM_Q2_K: return 256 + 64;
+    case TFM_Q3_K: return 192 + 32;
+    case TFM_Q6_K: return 256 + 32;
+    default: return 192 + 64;
+    }
+}
+
+/* ---- decoding ---- */
+
+INLINE __m512i load_q(const uint8_t *p) {
+    return _mm512_loadu_si512(p);
+}
+
+INLINE __m512i bytes_q(int byte) {
+    return _mm512_set1_epi8((char)byte);
+}
+
+INLINE __m512 load_halves(const uint8_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)(const void *)p));
+}
+
+/* (a & b) | c */
+INLINE __m512i and_or(__m512i a, __m512i b, __m512i c) {
+    return _mm512_ternarylogic_epi32(a, b, c, 0xea);
+}
+
+INLINE void decode_nibbles(const uint8_t *part, quant_part *w, int set_bits) {
+    UNROLL for (int j = 0; j < 4; j++) {
+        const __m512i both = load_q(part + 64 * j), high = _mm512_srli_epi32(both, 4);
+        w->q[2 * j] = and_or(both, bytes_q(15), bytes_q(set_bits));
+        w->q[2 * j + 1] = and_or(high, bytes_q(15), bytes_q(set_bits));
+    }
+}
+
+/* Adds weight to the bytes whose bit in H1 is set: a row's byte j/2 has the bits of quads j, j+1. */
+INLINE void decode_high_bits(const uint8_t *high, quant_part *w, int weight) {
+    const __m512i words = load_q(high);
+    UNROLL for (int j = 0; j < 4; j++) {
+        const __m512i pick =
+            _mm512_add_epi8(_mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), bytes_q(j));
+        const __m512i bits = _mm512_shuffle_epi8(words, pick);
+        UNROLL for (int i = 0; i < 2; i++) {
+            const __m512i bit = _mm512_set1_epi32(i == 0 ? 0x08040201 : (int)0x80402010u);
+            __m512i *q = &w->q[2 * j + i];
+            *q = _mm512_mask_add_epi8(*q, _mm512_test_epi8_mask(bits, bit), *q, bytes_q(weight));
+        }
+    }
+}
+
+INLINE void decode_q6_k(const uint8_t *part, quant_part *w) {
+    decode_nibbles(part, w, 0);
+    UNROLL for (int j = 0; j < 2; j++) {
+        const __m512i h = load_q(part + 256 + 64 * j), mask = bytes_q(0x30);
+        const __m512i at[4] = {_mm512_slli_epi32(h, 4), _mm512_slli_epi32(h, 2), h,
+                               _mm512_srli_epi32(h, 2)};
+        UNROLL for (int f = 0; f < 4; f++) w->q[4 * j + f] = and_or(at[f], mask, w->q[4 * j + f]);
+    }
+}
+
+/* 16 bytes, one an output, each four times: the 4 columns of every lane. */
+INLINE __m512i spread_bytes(__m128i one) {
+    const __m512i pick =
+        _mm512_set_epi32(0x0f0f0f0f, 0x0e0e0e0e, 0x0d0d0d0d, 0x0c0c0c0c, 0x0b0b0b0b, 0x0a0a0a0a,
+                         0x09090909, 0x08080808, 0x07070707, 0x06060606, 0x05050505, 0x04040404,
+                         0x03030303, 0x02020202, 0x01010101, 0);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(one), pick);
+}
+
+/* Q2 codes of 16 columns through a table of 4 bytes an output (lane). */
+INLINE void look_up_codes(const uint8_t *part, __m512i table, __m512i q[4]) {
+    const __m512i codes = load_q(part);
+    const __m512i lane = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+    UNROLL for (int f = 0; f < 4; f++) {
+        const __m512i index = and_or(_mm512_srli_epi32(codes, (unsigned)(2 * f)), bytes_q(3), lane);
+        q[f] = _mm512_shuffle_epi8(table, index);
+    }
+}
+
+/* code * scale, at most 45, for both groups of part i. */
+INLINE void decode_q2_k(const uint8_t *part, const uint8_t *packed, int i, quant_part *w) {
+    UNROLL for (int g = 0; g < 2; g++) {
+        const uint8_t *at = packed + (2 * i + g) * TFM_PANEL;
+        const __m128i low =
+            _mm_and_si128(_mm_loadu_si128((const __m128i_u *)(const void *)at), _mm_set1_epi8(15));
+        const __m512i s = spread_bytes(low), s2 = _mm512_add_epi8(s, s);
+        const __m512i table =
+            _mm512_add_epi8(_mm512_and_si512(s, _mm512_set1_epi32((int)0xff00ff00u)),
+                            _mm512_and_si512(s2, _mm512_set1_epi32((int)0xffff0000u)));
+        look_up_codes(part + 64 * g, table, w->q + 4 * g);
+    }
+}
+
+/* The signed 6-bit scales of group j of a q3_K block. */
+INLINE __m128i scale_q3_k(const uint8_t *packed, int j) {
+    const __m128i low = _mm_loadu_si128((const __m128i_u *)(const void *)(packed + j % 8 * 16));
+    const __m128i high =
+        _mm_loadu_si128((const __m128i_u *)(const void *)(packed + (8 + j % 4) * 16));
+    const __m128i l = _mm_and_si128(_mm_srli_epi32(low, j / 8 * 4), _mm_set1_epi8(15));
+    const __m128i h = _mm_and_si128(_mm_srli_epi32(high, j / 4 * 2), _mm_set1_epi8(3));
+    return _mm_sub_epi8(_mm_or_si128(l, _mm_slli_epi32(h, 4)), _mm_set1_epi8(32));
+}
+
+/* 128 - (code - 4) * scale, from 0 to 252: the table has the low two bits, 128 + (4 - low) * scale,
+ * and where the high bit is set four scales are taken off. */
+INLINE void decode_q3_k(const uint8_t *part, const uint8_t *packed, int i, quant_part *w) {
+    const __m512i words = load_q(part + 128);
+    UNROLL for (int g = 0; g < 2; g++) {
+        const __m512i s = spread_bytes(scale_q3_k(packed, 2 * i + g));
+        const __m512i s2 = _mm512_add_epi8(s, s), s4 = _mm512_add_epi8(s2, s2);
+        const __m512i odd = _mm512_and_si512(s, _mm512_set1_epi32((int)0xff00ff00u));
+        const __m512i two = and_or(s2, _mm512_set1_epi32(0x00ffff00),
+                                   _mm512_and_si512(s4, _mm512_set1_epi32(0x000000ff)));
+        const __m512i table = _mm512_xor_si512(_mm512_add_epi8(odd, two), bytes_q(0x80));
+        look_up_codes(part + 64 * g, table, w->q + 4 * g);
+        UNROLL for (int f = 0; f < 4; f++) {
+            const int j = 4 * g + f;
+            const __m512i pick = _mm512_add_epi8(
+                _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0), bytes_q(j / 2));
+            const __m512i bit = _mm512_set1_epi32(j % 2 == 0 ? 0x08040201 : (int)0x80402010u);
+            const __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(words, pick), bit);
+            w->q[j] = _mm512_mask_sub_epi8(w->q[j], set, w->q[j], s4);
+        }
+    }
+}
+
+INLINE __m512 float_bytes(__m128i b) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+}
+
+INLINE __m512 float_signed_bytes(__m128i b) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
+}
+
+INLINE __m128i packed_at(const uint8_t *packed, int i) {
+    return _mm_loadu_si128((const __m128i_u *)(const void *)(packed + i * TFM_PANEL));
+}
+
+/* The 6-bit scale and min of group j of a q4_K or q5_K block. */
+INLINE void scales_q4_k(const uint8_t *packed, int j, __m128i *scale, __m128i *min) {
+    const __m128i six = _mm_set1_epi8(63), four = _mm_set1_epi8(15), top = _mm_set1_epi8(0x30);
+    if (j < 4) {
+        *scale = _mm_and_si128(packed_at(packed, j), six);
+        *min = _mm_and_si128(packed_at(packed, 4 + j), six);
+        return;
+    }
+    const __m128i both = packed_at(packed, 4 + j);
+    const __m128i s = packed_at(packed, j - 4), m = packed_at(packed, j);
+    *scale = _mm_or_si128(_mm_and_si128(both, four), _mm_and_si128(_mm_srli_epi32(s, 2), top));
+    *min = _mm_or_si128(_mm_and_si128(_mm_srli_epi32(both, 4), four),
+                        _mm_and_si128(_mm_srli_epi32(m, 2), top));
+}
+
+/* All scales of a k-quant block; packed: what follows its parts. */
+INLINE void decode_scales(const tfm_dtype t, const uint8_t *packed, quant_scales *s) {
+    const uint8_t *halves = packed + quant_tail_bytes(t) - (quant_has_min(t) ? 64 : 32);
+    const __m512 d = load_halves(halves);
+    const __m512 dmin = quant_has_min(t) ? load_halves(halves + 32) : _mm512_setzero_ps();
+    if (t == TFM_Q3_K) { /* the small scales are in the products, negated (decode_q3_k) */
+        s->scale[0] = _mm512_sub_ps(_mm512_setzero_ps(), d);
+        return;
+    }
+    if (t == TFM_Q2_K) s->scale[0] = d;
+    UNROLL for (int j = 0; j < 16; j++) {
+        if (t == TFM_Q2_K) {
+            const __m128i m =
+                _mm_and_si128(_mm_srli_epi32(packed_at(packed, j), 4), _mm_set1_epi8(15));
+            s->min[j] = _mm512_mul_ps(dmin, float_bytes(m));
+        } else if (t == TFM_Q6_K) {
+            s->scale[j] = _mm512_mul_ps(d, float_signed_bytes(packed_at(packed, j)));
+        } else if (j < 8) {
+            __m128i scale, min;
+            scales_q4_k(packed, j, &scale, &min);
+            s->scale[j] = _mm512_mul_ps(d, float_bytes(scale));
+            s->min[j] = _mm512_mul_ps(dmin, float_bytes(min));
+        }
+    }
+}
+
+/* Part i of a block. s, packed: of a k-quant block only. */
+INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const quant_scales *s,
+                        const uint8_t *packed, int i, quant_part *w) {
+    const uint8_t *halves = part + quant_part_bytes(t) - (quant_has_min(t) ? 64 : 32);
+    if (t == TFM_Q8_0) {
+        UNROLL for (int j = 0; j < 8; j++) {
+            w->q[j] = _mm512_xor_si512(load_q(part + 64 * j), bytes_q(0x80));
+        }
+    } else if (t == TFM_Q2_K) {
+        decode_q2_k(part, packed, i, w);
+    } else if (t == TFM_Q3_K) {
+        decode_q3_k(part, packed, i, w);
+    } else if (t == TFM_Q6_K) {
+        decode_q6_k(part, w);
+    } else {
+        /* q5_0: 0x70 and the high bit's 16 make code + 112, that is a bias of 128 */
+        decode_nibbles(part, w, t == TFM_Q5_0 ? 0x70 : 0);
+        if (t == TFM_Q5_0 || t == TFM_Q5_1 || t == TFM_Q5_K) decode_high_bits(part + 256, w, 16);
+    }
+    if (!is_kquant(t)) {
+        w->scale[0] = load_halves(halves);
+        if (quant_has_min(t)) { /* the negated m */
+            w->min[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(halves + 32));
+        }
+    } else if (t == TFM_Q2_K) {
+        w->scale[0] = s->scale[0];
+        w->min[0] = s->min[2 * i];
+        w->min[1] = s->min[2 * i + 1];
+    } else if (t == TFM_Q3_K) {
+        w->scale[0] = s->scale[0];
+    } else if (t == TFM_Q6_K) {
+        w->scale[0] = s->scale[2 * i];
+        w->scale[1] = s->scale[2 * i + 1];
+    } else {
+        w->scale[0] = s->scale[i];
+        w->min[0] = s->min[i];
+    }
+}
+
+/* ---- multiplication ---- */
+
+INLINE const quant_line *line_at(const uint8_t *lines, size_t stride, int row) {
+    return (const quant_line *)(const void *)(lines + (size_t)row * stride);
+}
+
+/* Where the integer sum of a half (q6_K) or of all 32 columns starts: -bias * sum(x). */
+INLINE __m512i dot_start(const tfm_dtype t, const quant_line *x, int half) {
+    switch (t) {
+    case TFM_Q8_0:
+    case TFM_Q5_0:
+    case TFM_Q3_K: return _mm512_set1_epi32(x->less_128);
+    case TFM_Q4_0: return _mm512_set1_epi32(x->less_8);
+    case TFM_Q6_K: return _mm512_set1_epi32(x->less_32[half]);
+    default: return _mm512_setzero_si512();
+    }
+}
+
+/* acc + the float operations of one group of 32 (quant_line_internal.h); dot[1] is q6_K's. */
+INLINE __m512 add_dots(const tfm_dtype t, const quant_part *w, const quant_line *x,
+                       const __m512i dot[2], __m512 acc) {
+    const __m512 sx = _mm512_set1_ps(x->scale);
+    if (t == TFM_Q6_K) {
+        const __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), w->scale[0]);
+        const __m512 both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), w->scale[1], first);
+        return _mm512_fmadd_ps(both, sx, acc);
+    }
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[0]), _mm512_mul_ps(w->scale[0], sx), acc);
+    if (t == TFM_Q2_K) {
+        acc = _mm512_fnmadd_ps(w->min[0], _mm512_set1_ps(x->half_sum[0]), acc);
+        return _mm512_fnmadd_ps(w->min[1], _mm512_set1_ps(x->half_sum[1]), acc);
+    }
+    if (quant_has_min(t)) acc = _mm512_fnmadd_ps(w->min[0], _mm512_set1_ps(x->sum), acc);
+    return acc;
+}
+
+/* rows (at most QUANT_LINES) lines at `stride` bytes meet the parts of `panels` (1 or 2) panels.
+ * acc: [rows][panels] */
+INLINE void multiply_lines(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
+                           size_t stride, const int rows, const int panels, __m512 *acc) {
+    __m512i dot[QUANT_LINES][2][2];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int p = 0; p < panels; p++) {
+            dot[r][p][0] = dot_start(t, line_at(lines, stride, r), 0);
+            dot[r][p][1] = dot_start(t, line_at(lines, stride, r), 1);
+        }
+    }
+    UNROLL for (int j = 0; j < 8; j++) {
+        const int half = t == TFM_Q6_K ? j / 4 : 0;
+        UNROLL for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, line_at(lines, stride, r)->q + 4 * j, sizeof four);
+            const __m512i quad = _mm512_set1_epi32(four);
+            UNROLL for (int p = 0; p < panels; p++) {
+                dot[r][p][half] = _mm512_dpbusd_epi32(dot[r][p][half], w[p].q[j], quad);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int p = 0; p < panels; p++) {
+            acc[r * panels + p] =
+                add_dots(t, &w[p], line_at(lines, stride, r), dot[r][p], acc[r * panels + p]);
+        }
+    }
+}
+
+/* As above with the sums in memory: [rows][panels][16]. */
+INLINE void multiply_some(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
+                          size_t stride, const int rows, const int panels, float *sums) {
+    __m512 acc[2 * QUANT_LINES];
+    const int n = rows * panels;
+    UNROLL for (int r = 0; r < rows; r++) _mm_prefetch(line_at(lines, stride, r) + 2, _MM_HINT_T0);
+    UNROLL for (int i = 0; i < n; i++) acc[i] = _mm512_load_ps(sums + i * TFM_PANEL);
+    multiply_lines(t, w, lines, stride, rows, panels, acc);
+    UNROLL for (int i = 0; i < n; i++) _mm512_store_ps(sums + i * TFM_PANEL, acc[i]);
+}
+
+INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
+                          size_t stride, size_t rows, const int panels, float *sums) {
+    for (; rows >= QUANT_LINES; rows -= QUANT_LINES) {
+        multiply_some(t, w, lines, stride, QUANT_LINES, panels, sums);
+        lines += QUANT_LINES * stride;
+        sums += QUANT_LINES * panels * TFM_PANEL;
+    }
+    for (; rows > 0; rows--, lines += stride, sums += panels * TFM_PANEL) {
+        multiply_some(t, w, lines, stride, 1, panels, sums);
+    }
+}
+
+INLINE void ask_ahead(const uint8_t *at, size_t bytes) {
+    UNROLL for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch(at + QUANT_AHEAD + i, _MM_HINT_T0);
+    }
+}
+
+/* All columns of `panels` panels. one: a single row, whose sums stay in registers.
+ * sums: [rows][panels][16] */
+INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *w,
+                         const uint8_t *lines, size_t rows, const bool one, const int panels,
+                         float *sums) {
+    const size_t part_bytes = quant_part_bytes(t);
+    const int parts = is_kquant(t) ? QUANT_ALL_PARTS : 1;
+    __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (uint32_t k = 0; k < a->k; k += 32 * (uint32_t)parts) {
+        quant_scales scales[2];
+        const uint8_t *packed = w + (size_t)parts * part_bytes;
+        UNROLL for (int p = 0; p < panels; p++) {
+            if (is_kquant(t)) decode_scales(t, packed + (size_t)p * a->panel_bytes, &scales[p]);
+        }
+        for (int i = 0; i < parts; i++, w += part_bytes, lines += sizeof(quant_line)) {
+            quant_part part[2];
+            UNROLL for (int p = 0; p < panels; p++) {
+                const size_t at = (size_t)p * a->panel_bytes;
+                ask_ahead(w + at, part_bytes);
+                decode_part(t, w + at, &scales[p], packed + at, i, &part[p]);
+            }
+            if (one) {
+                multiply_lines(t, part, lines, 0, 1, panels, acc);
+            } else {
+                multiply_rows(t, part, lines, a->act_stride, rows, panels, sums);
+            }
+        }
+        if (is_kquant(t)) w += quant_tail_bytes(t);
+    }
+    if (!one) return;
+    UNROLL for (int p = 0; p < panels; p++) _mm512_store_ps(sums + p * TFM_PANEL, acc[p]);
+}
+
+/* Sums [rows][panels][16] to their places, bias added; the last panel may have padding. */
+INLINE void finish_quant(const tfm_cpu_linear *a, uint32_t panel, int panels, uint32_t row,
+                         size_t rows, const float *sums) {
+    for (size_t r = 0; r < rows; r++) {
+        for (int p = 0; p < panels; p++, sums += TFM_PANEL) {
+            const size_t at = ((size_t)panel + (size_t)p) * TFM_PANEL;
+            const size_t left = a->n_out - at;
+            const __mmask16 mask = left < TFM_PANEL ? (__mmask16)((1u << left) - 1u) : 0xffff;
+            __m512 y = _mm512_load_ps(sums);
+            if (a->bias != NULL) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, a->bias + at));
+            _mm512_mask_storeu_ps(a->out + (row + r) * (size_t)a->n_out + at, mask, y);
+        }
+    }
+}
+
+/* Where the results of a block will go lies a page apart for every row: asked for in time. */
+INLINE void ask_results(const tfm_cpu_linear *a, uint32_t panel, int panels, uint32_t row,
+                        size_t rows) {
+    const float *out = a->out + row * (size_t)a->n_out + (size_t)panel * TFM_PANEL;
+    for (size_t r = 0; r < rows; r++, out += a->n_out) {
+        for (int p = 0; p < panels; p++) _mm_prefetch(out + p * TFM_PANEL, _MM_HINT_T1);
+    }
+}
+
+INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel,
+                        const int panels, uint32_t row, size_t rows) {
+    float sums[QUANT_ROWS * 2 * TFM_PANEL] __attribute__((aligned(64)));
+    const uint8_t *w = a->w + panel * a->panel_bytes, *lines = a->act + row * a->act_stride;
+    if (rows == 1) {
+        quant_panels(t, a, w, lines, 1, true, panels, sums);
+    } else {
+        ask_results(a, panel, panels, row, rows);
+        memset(sums, 0, rows * (size_t)panels * TFM_PANEL * sizeof *sums);
+        quant_panels(t, a, w, lines, rows, false, panels, sums);
+    }
+    finish_quant(a, panel, panels, row, rows, sums);
+}
+
+/* A block of rows passes over all panels before the next one comes: the piece's panels stay in L2,
+ * and so do the block's lines. */
+INLINE void quant_piece(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel,
+                        uint32_t panel_end, uint32_t row, uint32_t row_end) {
+    for (; row < row_end; row += QUANT_ROWS) {
+        const size_t rows = row_end - row < QUANT_ROWS ? row_end - row : QUANT_ROWS;
+        uint32_t p = panel;
+        for (; rows > 1 && p + 2 <= panel_end; p += 2) quant_block(t, a, p, 2, row, rows);
+        for (; p < panel_end; p++) quant_block(t, a, p, 1, row, rows);
+    }
+}
+
+/* One function a type, so that every shift and mask above is a constant. */
+#define QUANT_TYPE(name, type)                                                                     \
+    KERNEL static void name(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,           \
+                            uint32_t row, uint32_t row_end) {                                      \
+        quant_piece(type, a, panel, panel_end, row, row_end);                                      \
+    }
+
+QUANT_TYPE(linear_q4_0, TFM_Q4_0)
+QUANT_TYPE(linear_q4_1, TFM_Q4_1)
+QUANT_TYPE(linear_q5_0, TFM_Q5_0)
+QUANT_TYPE(linear_q5_1, TFM_Q5_1)
+QUANT_TYPE(linear_q8_0, TFM_Q8_0)
+QUANT_TYPE(linear_q2_k, TFM_Q2_K)
+QUANT_TYPE(linear_q3_k, TFM_Q3_K)
+QUANT_TYPE(linear_q4_k, TFM_Q4_K)
+QUANT_TYPE(linear_q5_k, TFM_Q5_K)
+QUANT_TYPE(linear_q6_k, TFM_Q6_K)
+
+static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
+                             uint32_t row, uint32_t row_end) {
+    switch (a->type) {
+    case TFM_Q4_0: linear_q4_0(a, panel, panel_end, row, row_end); break;
+    case TFM_Q4_1: linear_q4_1(a, panel, panel_end, row, row_end); break;
+    case TFM_Q5_0: linear_q5_0(a, panel, panel_end, row, row_end); break;
+    case TFM_Q5_1: linear_q5_1(a, panel, panel_end, row, row_end); break;
+    case TFM_Q8_0: linear_q8_0(a, panel, panel_end, row, row_end); break;
+    case TFM_Q2_K: linear_q2_k(a, panel, panel_end, row, row_end); break;
+    case TFM_Q3_K: linear_q3_k(a, panel, panel_end, row, row_end); break;
+    case TFM_Q4_K: linear_q4_k(a, panel, panel_end, row, row_end); break;
+    case TFM_Q5_K: linear_q5_k(a, panel, panel_end, row, row_end); break;
+    default: linear_q6_k(a, panel, panel_end, row, row_end); break;
+    }
+}
