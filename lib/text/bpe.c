@@ -25,9 +25,8 @@ static tfm_status whole_piece(tfm_tok_run *r, const unsigned char *s, size_t n, 
     return TFM_OK;
 }
 
-static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
+static tfm_status merge_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     int32_t id = -1;
-    if (n == 1) return tfm_run_byte(r, s);
     if (r->v->set.ignore_merges) TFM_TRY(whole_piece(r, s, n, &id));
     if (id >= 0) return tfm_ids_push(r->ids, id, r->err);
     TFM_TRY(tfm_run_syms(r, n));
@@ -42,6 +41,18 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
         else
             TFM_TRY(tfm_run_byte(r, s + r->sym[i].start));
     }
+    return TFM_OK;
+}
+
+static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    bool found;
+    tfm_word *home;
+    if (n == 1) return tfm_run_byte(r, s);
+    TFM_TRY(tfm_words_find(r, s, n, &found, &home));
+    if (found) return TFM_OK;
+    size_t before = r->ids->len;
+    TFM_TRY(merge_piece(r, s, n));
+    tfm_words_keep(home, s, n, r->ids->data + before, r->ids->len - before);
     return TFM_OK;
 }
 

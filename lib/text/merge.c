@@ -35,9 +35,16 @@ static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uin
     if (s->next == NONE) return;
     if (r->v->set.type == TFM_VOCAB_BPE) {
         s->pair_id = tfm_vocab_merge(r->v, s->id, r->sym[s->next].id, &s->pair_rank);
-        return;
+        if (s->pair_id < 0 || r->v->set.byte_level) return;
     }
     size_t len = sym_end(r, s->next, text_len) - s->start;
+    if (r->v->set.type == TFM_VOCAB_BPE) {
+        /* A piece must be what it spells: cuts.c relies on it, and the table may lie. */
+        size_t n;
+        const unsigned char *piece = tfm_vocab_bytes(r->v, (uint32_t)s->pair_id, &n);
+        if (n != len || memcmp(piece, text + s->start, n) != 0) s->pair_id = -1;
+        return;
+    }
     s->pair_id = tfm_vocab_lookup_text(r->v, text + s->start, len);
     if (s->pair_id >= 0) s->pair_rank = score_rank(r->v->scores[s->pair_id]);
 }

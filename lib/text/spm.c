@@ -22,7 +22,7 @@ static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool a
 }
 
 /* Characters as symbols, merged and appended. */
-static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
+static tfm_status merge_chars(tfm_tok_run *r, const unsigned char *s, size_t n) {
     size_t count = 0;
     TFM_TRY(tfm_run_syms(r, n));
     for (size_t i = 0; i < n;) {
@@ -34,7 +34,6 @@ static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     }
     if (count == 0) return TFM_OK;
     TFM_TRY(tfm_merge(r, s, n, count));
-    bool unknown = false;
     for (uint32_t i = 0; i != UINT32_MAX; i = r->sym[i].next) {
         const tfm_sym *sym = &r->sym[i];
         size_t end = sym->next == UINT32_MAX ? n : r->sym[sym->next].start;
@@ -42,10 +41,45 @@ static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
         if (sym->id >= 0)
             TFM_TRY(tfm_ids_push(r->ids, sym->id, r->err));
         else
-            TFM_TRY(spell(r, s + sym->start, end - sym->start, unknown));
-        unknown = r->unknown != before;
+            TFM_TRY(spell(r, s + sym->start, end - sym->start, r->after_unknown));
+        r->after_unknown = r->unknown != before;
     }
     return TFM_OK;
+}
+
+/* A stretch that no merge leaves. One with unknown characters is not kept: they are counted, and
+ * what they become depends on what stands before. */
+static tfm_status char_word(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    bool found;
+    tfm_word *home;
+    uint64_t unknown = r->unknown;
+    TFM_TRY(tfm_words_find(r, s, n, &found, &home));
+    if (found) {
+        r->after_unknown = false;
+        return TFM_OK;
+    }
+    size_t before = r->ids->len;
+    TFM_TRY(merge_chars(r, s, n));
+    if (r->unknown == unknown)
+        tfm_words_keep(home, s, n, r->ids->data + before, r->ids->len - before);
+    return TFM_OK;
+}
+
+static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    size_t done = 0, i = 0;
+    uint32_t left, right;
+    r->after_unknown = false;
+    if (n == 0) return TFM_OK;
+    if (r->cuts)
+        for (i = tfm_utf8_decode(s, n, &left, NULL); i < n; left = right) {
+            size_t len = tfm_utf8_decode(s + i, n - i, &right, NULL);
+            if (tfm_cuts_between(r->cuts, left, right)) {
+                TFM_TRY(char_word(r, s + done, i - done));
+                done = i;
+            }
+            i += len;
+        }
+    return char_word(r, s + done, n - done);
 }
 
 static tfm_status flush(tfm_tok_run *r) {

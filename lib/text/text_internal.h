@@ -6,6 +6,9 @@
  *     pretok.c      and split by the pre-tokenizer's patterns (byte-level BPE)
  *     bpe.c, spm.c  each piece becomes symbols, one per byte (bpe) or character (spm)
  *     merge.c       which are merged pair by pair, best pair first
+ *     words.c       unless the piece is known from before
+ *     cuts.c        where a text without patterns may be cut into pieces, too
+ *     run.c         the memory in which all that happens
  *     detok.c       and the way back
  *
  * Every table of a vocabulary may come from a hostile file and is used in place. What keeps
@@ -14,6 +17,7 @@
 #ifndef TFM_TEXT_INTERNAL_H
 #define TFM_TEXT_INTERNAL_H
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/base_internal.h"
@@ -29,7 +33,9 @@ enum {
     TFM_PATTERN_MAX = 1 << 16,  /* bytes of one pattern; known ones have up to 700 */
     TFM_PROBE_MAX = 256,        /* probes of a hash table; the builder grows the table to hold it */
     TFM_SPECIAL_LEN_MAX = 1024, /* bytes of an added token; bounds the work per byte of text */
-    TFM_SMALL_PIECE = 48        /* up to here a linear scan beats the heap (merge.c) */
+    TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
+    TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
+    TFM_WORD_IDS = 20           /* and its ids: 128 bytes in all (words.c) */
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
 
@@ -162,13 +168,32 @@ int tfm_char_to_byte(uint32_t cp);
 /* ---- tokenizing ---- */
 
 typedef struct tfm_pretok tfm_pretok;
+typedef struct tfm_cuts tfm_cuts;
+typedef struct tfm_tok_run tfm_tok_run;
+
+/* What the calls of one tokenizer leave to the next; behind the lock. */
+typedef struct tfm_runs {
+    pthread_mutex_t lock;
+    tfm_tok_run *idle; /* by next */
+    tfm_cuts *cuts;    /* NULL: not yet */
+    uint64_t n_bytes;  /* of text so far, until there are cuts */
+} tfm_runs;
+
 struct tfm_tokenizer {
     const tfm_vocab *v;
     tfm_pretok *pretok;         /* NULL: no patterns */
     bool spells_bytes;          /* every byte has a token */
     bool meta_by_bytes;         /* a literal U+2581 is spelled by byte tokens */
     uint32_t special_from[257]; /* [256 + 1] range of special tokens by first byte */
+    tfm_runs *runs;
 };
+
+/* A word and its ids. The first cache line holds all of a short one. */
+typedef struct tfm_word {
+    uint8_t len, n_ids; /* len 0: empty */
+    unsigned char key[TFM_WORD_MAX];
+    int32_t id[TFM_WORD_IDS];
+} tfm_word;
 
 /* One symbol while merging. */
 typedef struct tfm_sym {
@@ -179,17 +204,22 @@ typedef struct tfm_sym {
     uint32_t pair_rank;  /* lower goes first */
 } tfm_sym;
 
-/* All that one call of tfm_tokenize needs; nothing outlives the call. */
-typedef struct tfm_tok_run {
+/* All that one call of tfm_tokenize needs. What outlives the call is memory, never a result. */
+struct tfm_tok_run {
+    tfm_tok_run *next; /* while idle */
+    /* set for each call */
     const tfm_tokenizer *t;
     const tfm_vocab *v;
+    const tfm_cuts *cuts; /* NULL: none yet */
     unsigned flags;
-    bool is_utf8; /* the whole text */
+    bool is_utf8;       /* the whole text */
+    bool after_unknown; /* spm.c: the last token is unknown */
     tfm_ids *ids;
     uint64_t unknown;
     const unsigned char *src; /* [src_len] the text given by the caller, for offsets in messages */
     size_t src_len;
     tfm_error *err;
+    /* kept */
     tfm_sym *sym; /* [sym_cap] */
     size_t sym_cap;
     uint64_t *heap; /* [heap_cap] */
@@ -198,7 +228,38 @@ typedef struct tfm_tok_run {
     int32_t *decomposed; /* [decomposed_cap] code points, normalise.c */
     size_t decomposed_cap;
     void *match, *match_ctx; /* PCRE2's, pretok.c */
-} tfm_tok_run;
+    tfm_word *words;         /* words.c; NULL before the first */
+    void *words_memory;
+};
+
+tfm_status tfm_runs_new(tfm_tokenizer *t, tfm_error *err) TFM_MUST_CHECK;
+void tfm_runs_free(tfm_tokenizer *t);
+/* A run for one call on a text of n bytes; tfm_run_give returns it. */
+tfm_status tfm_run_take(tfm_tok_run **out, const tfm_tokenizer *t, size_t n,
+                        tfm_error *err) TFM_MUST_CHECK;
+void tfm_run_give(tfm_tok_run *r);
+
+/* Appends the ids of the word s[0..n) if they are known. *home: where to keep them if not; NULL
+ * for a word that is not kept. */
+tfm_status tfm_words_find(tfm_tok_run *r, const unsigned char *s, size_t n, bool *found,
+                          tfm_word **home) TFM_MUST_CHECK;
+void tfm_words_keep(tfm_word *home, const unsigned char *s, size_t n, const int32_t *ids,
+                    size_t n_ids);
+void tfm_words_free(tfm_tok_run *r);
+
+tfm_status tfm_cuts_new(tfm_cuts **out, const tfm_vocab *v, tfm_error *err) TFM_MUST_CHECK;
+void tfm_cuts_free(tfm_cuts *c);
+/* May a text be cut between these two characters, so that no merge is lost? */
+bool tfm_cuts_between(const tfm_cuts *c, uint32_t left, uint32_t right);
+
+/* Room for n more ids. */
+static inline tfm_status tfm_ids_room(tfm_ids *ids, size_t n, tfm_error *err) {
+    if (ids->cap - ids->len >= n) return TFM_OK;
+    void *p = ids->data;
+    tfm_status st = tfm_grow(&p, &ids->cap, ids->len + n, sizeof *ids->data, err);
+    ids->data = p;
+    return st;
+}
 
 /* Room for n symbols. */
 tfm_status tfm_run_syms(tfm_tok_run *r, size_t n) TFM_MUST_CHECK;

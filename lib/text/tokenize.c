@@ -15,12 +15,11 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     t->meta_by_bytes = v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
                        tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
-    if (v->set.n_patterns > 0) {
-        tfm_status st = tfm_pretok_new(&t->pretok, &v->set, err);
-        if (st != TFM_OK) {
-            tfm_free(t);
-            return st;
-        }
+    tfm_status st = tfm_runs_new(t, err);
+    if (st == TFM_OK && v->set.n_patterns > 0) st = tfm_pretok_new(&t->pretok, &v->set, err);
+    if (st != TFM_OK) {
+        tfm_tokenizer_free(t);
+        return st;
     }
     *out = t;
     return TFM_OK;
@@ -28,6 +27,7 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
 
 void tfm_tokenizer_free(tfm_tokenizer *t) {
     if (t == NULL) return;
+    tfm_runs_free(t);
     tfm_pretok_free(t->pretok);
     tfm_free(t);
 }
@@ -42,12 +42,7 @@ bool tfm_tokenizer_spells_bytes(const tfm_tokenizer *t) {
 /* ---- what the steps share ---- */
 
 tfm_status tfm_ids_push(tfm_ids *ids, int32_t id, tfm_error *err) {
-    if (ids->len == ids->cap) {
-        void *p = ids->data;
-        tfm_status st = tfm_grow(&p, &ids->cap, ids->len + 1, sizeof *ids->data, err);
-        ids->data = p;
-        if (st != TFM_OK) return st;
-    }
+    TFM_TRY(tfm_ids_room(ids, 1, err));
     ids->data[ids->len++] = id;
     return TFM_OK;
 }
@@ -178,25 +173,21 @@ tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsi
     if (n > TFM_TEXT_MAX)
         return tfm_fail(err, TFM_LIMIT, "a text of %zu bytes; at most %u are taken", n,
                         TFM_TEXT_MAX);
-    tfm_tok_run r = {.t = t,
-                     .v = t->v,
-                     .flags = flags,
-                     .ids = ids,
-                     .err = err,
-                     .src = (const unsigned char *)text,
-                     .src_len = n};
-    r.is_utf8 = t->v->set.norm != TFM_NORM_NONE && tfm_utf8_span(r.src, n) == n;
-    tfm_status st = run_all(&r);
-    tfm_free(r.sym);
-    tfm_free(r.heap);
-    tfm_free(r.decomposed);
-    tfm_buf_free(&r.text);
-    tfm_buf_free(&r.word);
-    tfm_pretok_run_free(&r);
+    tfm_tok_run *r;
+    TFM_TRY(tfm_run_take(&r, t, n, err));
+    r->flags = flags;
+    r->ids = ids;
+    r->err = err;
+    r->src = (const unsigned char *)text;
+    r->src_len = n;
+    r->is_utf8 = t->v->set.norm != TFM_NORM_NONE && tfm_utf8_span(r->src, n) == n;
+    tfm_status st = run_all(r);
+    uint64_t n_unknown = r->unknown;
+    tfm_run_give(r);
     if (st != TFM_OK)
         ids->len = before;
     else if (unknown)
-        *unknown += r.unknown;
+        *unknown += n_unknown;
     return st;
 }
 
