@@ -128,6 +128,9 @@ records() {
     tfm-check again >/dev/null
     pipe 'tfm-run -m $m -n 1 again | tee fused | tfm-check -'
     status_is 4 0 0
+    pipe 'tfm-run -m $m -n 1 --unordered again >/dev/null'
+    status_is 3
+    err_has 'leave out --unordered'
     pipe "tfm-embed -m \$m again | $stages >composed"
     status_is 4 4 4 4 4
     records composed | same - <(records fused)

@@ -92,6 +92,12 @@ static bool copy_prompt(pending *p, const tfm_prompt *from, bool echo) {
 }
 
 tfm_status run_output_add(run_output *r, const tfm_prompt *from, tfm_error *err) {
+    /* In order, the events of a number that comes again follow those of the one before it. */
+    for (const pending *q = r->opt->generate.unordered ? r->first : NULL; q; q = q->next)
+        if (q->prompt.group == from->group)
+            return tfm_fail(err, TFM_FORMAT,
+                            "group %u comes again while it is computed; leave out --unordered",
+                            from->group);
     pending *p = calloc(1, sizeof *p);
 
     if (!p || !(p->started = calloc(r->n_samples, 1)) || !copy_prompt(p, from, r->opt->echo)) {
