@@ -32,3 +32,37 @@ setup() {
     pipe 'tfm-embed -m $m j | tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m -n 1 | tfm-detok'
     same "$out" fused
 }
+
+# touched PROGRAM INPUT: kB of the model file (a copy under its own name) that the program has in memory
+# once it has answered.
+touched() {
+    local pid i
+    # shellcheck disable=SC2086
+    { head -c -128 "$2"; cat hold; } | tfm-$1 -m own.tfms -t 1 >answer 2>&1 3>&- &
+    pid=$!
+    exec 9>hold
+    for ((i = 0; i < 200; i++)); do
+        ! tfm-show answer 2>/dev/null | grep -q flush || break
+        sleep 0.05
+    done
+    awk '/^[0-9a-f]+-[0-9a-f]+ / { m = /own.tfms/ } m && /^Rss:/ { s += $2 } END { print s + 0 }' "/proc/$pid/smaps"
+    exec 9>&-
+    wait $pid || [ $? = 3 ] # its input had no END
+}
+
+@test "a stage touches its own weights only" {
+    local whole
+    mkfifo hold
+    cp "$top/share/models/story.tfms" own.tfms # of four blocks
+    whole=$(($(stat -c %s own.tfms) / 1024))
+    echo And the king | tfm-tokenize -l --flush -m own.tfms >t
+    tfm-embed -m own.tfms t >h0
+    one=$(touched 'attend -L 0' h0)
+    all=$(touched 'attend' h0)
+    embed=$(touched 'embed' t)
+    unembed=$(touched 'unembed --lens' h0)
+    echo "whole $whole, block 0 $one, all blocks $all, embed $embed, unembed $unembed"
+    [ "$embed" -gt 0 ] && [ $((embed * 4)) -lt "$whole" ]
+    [ "$one" -gt 0 ] && [ $((one * 2)) -lt "$whole" ] && [ $((one * 2)) -lt "$all" ]
+    [ "$unembed" -gt 0 ] && [ $((unembed * 2)) -lt "$whole" ]
+}
