@@ -102,6 +102,12 @@ differs() { run ! cmp -s "$1" "$2"; }
     tfm-run -m "$m" -n 5 --patch same_there other | tfm-show --ids | same - unpatched
     cat other other >twice # a file may have more streams; each has a group 0
     tfm-run -m "$m" -n 5 --patch e twice | tfm-show --ids | same - <(cat want want)
+    pipe 'tfm-run -m $m -n 5 --patch e other'
+    [ ! -s "$err" ]
+    tfm-tokenize -l --first 3 -m "$m" <(seq 5) >later # groups 3 and 4
+    pipe 'tfm-run -m $m -n 5 --patch e later'
+    status_is 0
+    err_is 'tfm-run: warning: --patch e: no row of embedding was put: the input has no such group at such a position'
     printf 'abd\nabd\n' | tfm-tokenize -l -m "$m" >two
     tfm-run -m "$m" -n 5 --patch e two | tfm-show --ids | same - <(cat want unpatched)
 }

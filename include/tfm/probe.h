@@ -61,6 +61,9 @@ TFM_API tfm_status tfm_probe_mean(tfm_probe *p, tfm_reader *r, const char *name,
 /* Rows that take the place of the model's own in the same group at the same position. */
 TFM_API tfm_status tfm_probe_patch(tfm_probe *p, tfm_reader *r, const char *name,
                                    tfm_error *err) TFM_MUST_CHECK;
+/* After a run: a name of which no row was met, because the input has none of their groups at their
+ * positions. Sets the file and the name, owned by p; false if there is none. */
+TFM_API bool tfm_probe_unmet(const tfm_probe *p, const char **file, const char **name);
 /* One row a name, times scale, is added to the value. */
 TFM_API tfm_status tfm_probe_steer(tfm_probe *p, tfm_reader *r, const char *name, double scale,
                                    tfm_error *err) TFM_MUST_CHECK;

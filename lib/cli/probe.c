@@ -204,8 +204,14 @@ tfm_status tfm_cli_taps_end(tfm_cli *c, tfm_error *err) {
 tfm_status tfm_cli_probe_close(tfm_cli *c, tfm_status st, tfm_error *err) {
     tfm_cli_probe *p = c->probe;
     tfm_error ignored = {0};
+    const char *file, *name;
 
     if (!p) return st;
+    if (st == TFM_OK && tfm_probe_unmet(p->probe, &file, &name))
+        tfm_cli_warn(c,
+                     "--patch %s: no row of %s was put: the input has no such group at such a "
+                     "position",
+                     file, name);
     if (st != TFM_OK && p->w && tfm_writer_is_open(p->w))
         /* The failure itself is what is told; that the taps cannot say so, too, changes nothing. */
         (void)!tfm_writer_error(p->w, TFM_GROUP_ALL, c->program->name, err->message, &ignored);

@@ -181,6 +181,17 @@ tfm_status tfm_probe_patch(tfm_probe *p, tfm_reader *r, const char *name, tfm_er
     return read_records(p, &p->patch, r, name, true, err);
 }
 
+bool tfm_probe_unmet(const tfm_probe *p, const char **file, const char **name) {
+    for (size_t i = 0; i < p->patch.n; i++) {
+        const probe_rows *r = &p->patch.entry[i];
+        if (!r->is_used || r->met) continue;
+        *file = r->file;
+        *name = r->name;
+        return true;
+    }
+    return false;
+}
+
 tfm_status tfm_probe_steer(tfm_probe *p, tfm_reader *r, const char *name, double scale,
                            tfm_error *err) {
     TFM_TRY(tfm_grow((void **)&p->steer, &p->steer_cap, p->n_steer + 1, sizeof *p->steer, err));

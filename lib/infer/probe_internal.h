@@ -19,6 +19,7 @@ typedef struct probe_rows {
     tfm_edit_row *row; /* [count]; data is NULL until the graph is made: one after another in */
     float *data;       /* [n_data] */
     size_t n_data, row_cap, data_cap;
+    bool is_used, met; /* the value is in the engine's range; a row took the place of one */
 } probe_rows;
 
 typedef struct probe_table {
