@@ -44,7 +44,7 @@ static void write_again(const tfm_cache *c) {
     tfm_header *h = NULL;
     tfm_writer *w = NULL;
     tfm_reader *r = NULL;
-    tfm_cache *back;
+    tfm_cache *back = NULL;
     tfm_status st = tfm_header_new(&h, "cache", NULL);
     if (st == TFM_OK) st = tfm_cache_header(engine, h, NULL);
     if (st == TFM_OK) st = tfm_writer_new(&w, fd, path, NULL);
