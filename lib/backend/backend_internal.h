@@ -89,7 +89,6 @@ typedef struct tfm_edit {
     const float *data;       /* SET, ADD: [width] */
     const tfm_edit_row *row; /* ROWS: [n_rows], ascending by group, then position */
     size_t n_rows;
-    bool *met; /* ROWS: set when a row of the batch is one of them; NULL: nobody asks */
 } tfm_edit;
 
 #define TFM_STEP_MAX_IN 4

@@ -34,10 +34,7 @@ static const float *find_row(const tfm_edit *e, uint32_t group, uint32_t positio
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
         const tfm_edit_row *r = &e->row[mid];
-        if (r->group == group && r->position == position) {
-            if (e->met != NULL) *e->met = true;
-            return r->data;
-        }
+        if (r->group == group && r->position == position) return r->data;
         if (r->group < group || (r->group == group && r->position < position))
             lo = mid + 1;
         else

@@ -18,6 +18,7 @@ struct tfm_engine {
     tfm_model *model;
     tfm_backend *be;
     tfm_graph *graph;   /* as the description says */
+    tfm_probe *probe;   /* borrowed, or NULL */
     probe_graph probed; /* with the probe in it; arena NULL: there is none */
     tfm_taps taps;
     tfm_kv *kv;
@@ -70,6 +71,7 @@ static tfm_status make_plan(tfm_engine *e, tfm_probe *probe, size_t first, size_
                             tfm_error *err) {
     const tfm_graph *g = e->graph;
 
+    e->probe = probe;
     if (probe) {
         TFM_TRY(tfm_probe_apply(&e->probed, probe, g, first, end, err));
         TFM_TRY(tfm_taps_init(&e->taps, &e->probed, err));
@@ -165,6 +167,7 @@ tfm_backend *tfm_engine_backend(tfm_engine *e) {
 
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) {
     tfm_batch with_taps = *b;
+    if (e->probe) tfm_probe_meet(e->probe, b);
 
     TFM_TRY(tfm_taps_prepare(&e->taps, &with_taps, err));
     return e->be->ops->plan_run(e->plan, &with_taps, err);

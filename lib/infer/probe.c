@@ -4,6 +4,7 @@
  * until then a file is rows under a name. Of files whose mean counts only sums are kept, so that the
  * taps of a whole corpus may be one.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "infer/probe_internal.h"
@@ -179,6 +180,29 @@ tfm_status tfm_probe_mean(tfm_probe *p, tfm_reader *r, const char *name, tfm_err
 
 tfm_status tfm_probe_patch(tfm_probe *p, tfm_reader *r, const char *name, tfm_error *err) {
     return read_records(p, &p->patch, r, name, true, err);
+}
+
+static int by_place(const void *key, const void *row) {
+    const tfm_edit_row *x = key, *y = row;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    return x->position < y->position ? -1 : x->position > y->position;
+}
+
+static bool meets(const probe_rows *r, const tfm_batch *b) {
+    for (uint32_t s = 0; s < b->n_seqs; s++)
+        for (uint32_t i = b->row_start[s]; i < b->row_start[s + 1]; i++) {
+            const tfm_edit_row key = {.group = b->group ? b->group[s] : 0,
+                                      .position = b->position[i]};
+            if (bsearch(&key, r->row, (size_t)r->count, sizeof *r->row, by_place)) return true;
+        }
+    return false;
+}
+
+void tfm_probe_meet(tfm_probe *p, const tfm_batch *b) {
+    for (size_t i = 0; i < p->patch.n; i++) {
+        probe_rows *r = &p->patch.entry[i];
+        if (r->is_used && !r->met) r->met = meets(r, b);
+    }
 }
 
 bool tfm_probe_unmet(const tfm_probe *p, const char **file, const char **name) {

@@ -272,11 +272,8 @@ static tfm_status patch_all(builder *b, tfm_error *err) {
         probe_target t;
         TFM_TRY(find_named(b, r, &t, err));
         sort_rows(r);
-        tfm_edit e = {.kind = TFM_EDIT_ROWS,
-                      .to = UINT32_MAX,
-                      .row = r->row,
-                      .n_rows = (size_t)r->count,
-                      .met = &r->met};
+        tfm_edit e = {
+            .kind = TFM_EDIT_ROWS, .to = UINT32_MAX, .row = r->row, .n_rows = (size_t)r->count};
         r->is_used = tfm_probe_in_range(&b->nodes, t.node);
         TFM_TRY(add_edit(b, &t, "--patch", e, err));
     }

@@ -19,7 +19,7 @@ typedef struct probe_rows {
     tfm_edit_row *row; /* [count]; data is NULL until the graph is made: one after another in */
     float *data;       /* [n_data] */
     size_t n_data, row_cap, data_cap;
-    bool is_used, met; /* the value is in the engine's range; a row took the place of one */
+    bool is_used, met; /* the value is in the engine's range; a batch had one of the rows */
 } probe_rows;
 
 typedef struct probe_table {
@@ -119,6 +119,8 @@ typedef struct probe_graph {
 tfm_status tfm_probe_apply(probe_graph *out, tfm_probe *p, const tfm_graph *g, size_t first,
                            size_t end, tfm_error *err) TFM_MUST_CHECK;
 void tfm_probe_graph_free(probe_graph *g);
+/* Notes which names of patches have a row in the batch, also one that nobody wants computed. */
+void tfm_probe_meet(tfm_probe *p, const tfm_batch *b);
 
 /* ---- what is kept ---- */
 
