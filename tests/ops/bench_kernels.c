@@ -4,8 +4,9 @@
  *
  * For every TYPE (all block types: "all") and number of ROWS, best of several: GOP/s (two per weight
  * and row), GB/s of weights read, and the share of the peak: of vpdpbusd (avx512) or vpmaddubsw with
- * vpmaddwd and vpaddd (avx2) on registers, measured just before and after, the better one. One row
- * runs over weights that do not fit in a cache, many rows over n outputs, pieces of 8 panels. Times are
+ * vpmaddwd and vpaddd (avx2) on registers, measured just before and after, the better one. Fewer than
+ * four rows run over weights that do not fit in a cache, and the limit is reading them, measured in
+ * turn with it; many rows run over n outputs. Pieces are 8 panels. Times are
  * those of the processor (a busy machine slows it less). Not a test: nothing here is judged. */
 #include <immintrin.h>
 #include <time.h>
@@ -69,6 +70,20 @@ static double peak(const char *numerics) {
     return strcmp(numerics, "avx512") == 0 ? peak_avx512() : peak_avx2();
 }
 
+/* GB/s of reading the weights with nothing done to them: for one row that is the limit. */
+__attribute__((target("avx2"))) static double read_rate(const uint8_t *p, size_t n) {
+    __m256i sum[4] = {_mm256_setzero_si256()};
+    const double from = now();
+    for (size_t i = 0; i + 128 <= n; i += 128) {
+        for (int j = 0; j < 4; j++) {
+            const __m256i x = _mm256_loadu_si256((const __m256i_u *)(const void *)(p + i + 32 * j));
+            sum[j] = _mm256_xor_si256(sum[j], x);
+        }
+    }
+    for (int j = 0; j < 4; j++) __asm__ volatile("" : : "x"(sum[j]));
+    return (double)n / (now() - from) / 1e9;
+}
+
 /* ---- one case ---- */
 
 typedef struct bench {
@@ -101,6 +116,7 @@ static void measure(const char *numerics, tfm_dtype t, uint32_t rows) {
     b.a.act_stride = act == 0 ? width * sizeof(float) : (act + 63) / 64 * 64;
     uint8_t *lines = ops_alloc(rows * b.a.act_stride);
     const double before = peak(numerics), from = now();
+    double read = 0;
     for (uint32_t r = 0; r < rows && act > 0; r++) {
         b.k->prepare(t, width, x + (size_t)r * width, lines + r * b.a.act_stride);
     }
@@ -115,13 +131,18 @@ static void measure(const char *numerics, tfm_dtype t, uint32_t rows) {
         const double took = now() - start;
         all += took;
         best = took < best ? took : best;
+        const double rate = rows < 4 ? read_rate(weights, b.panels * w.bytes) : 0;
+        read = rate > read ? rate : read;
     }
     const double after = peak(numerics), top = after > before ? after : before;
     const double gop = 2e-9 * rows * (double)b.a.n_out * width / best;
-    printf("%-6s %-5s k %5u n %7u rows %4u: %7.1f GOP/s %5.1f %% of %6.1f, %6.2f GB/s, prepare "
-           "%5.2f ns a number\n",
-           numerics, tfm_dtype_name(t), width, b.a.n_out, rows, gop, 100 * gop / top, top,
-           (double)b.panels * (double)w.bytes / best / 1e9, 1e9 * prepared / rows / width);
+    const double rate = (double)b.panels * (double)w.bytes / best / 1e9;
+    printf("%-6s %-5s k %5u n %7u rows %4u: %7.1f GOP/s %5.1f %% of %6.1f, %6.2f GB/s", numerics,
+           tfm_dtype_name(t), width, b.a.n_out, rows, gop, 100 * gop / top, top, rate);
+    if (read > 0)
+        printf(" %5.1f %% of %5.2f\n", 100 * rate / read, read);
+    else
+        printf(", prepare %5.2f ns a number\n", 1e9 * prepared / rows / width);
     fflush(stdout);
     free((void *)(uintptr_t)w.data), free(weights), free(x), free(lines), free(b.a.out);
     free(b.scratch);

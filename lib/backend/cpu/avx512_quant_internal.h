@@ -15,7 +15,7 @@ enum {
     QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
     QUANT_LINES = 1,    /* rows that are multiplied at once: their integer sums are in registers */
     QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
-    QUANT_ALL_PARTS = 8 /* parts of 32 columns in a k-quant block */
+    QUANT_FAR_AHEAD = 8192 /* so for a single row, one line a part */
 };
 
 /* ---- activations ---- */
@@ -52,11 +52,6 @@ typedef struct quant_part {
     __m512i q[8];
     __m512 scale[2], min[2];
 } quant_part;
-
-/* The scales of a k-quant block, a group or (q2_K: min only) half a group each. */
-typedef struct quant_scales {
-    __m512 scale[16], min[16];
-} quant_scales;
 
 INLINE bool is_kquant(const tfm_dtype t) {
     return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K;
@@ -214,10 +209,6 @@ INLINE __m512 float_bytes(__m128i b) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
 }
 
-INLINE __m512 float_signed_bytes(__m128i b) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
-}
-
 INLINE __m128i packed_at(const uint8_t *packed, int i) {
     return _mm_loadu_si128((const __m128i_u *)(const void *)(packed + i * TFM_PANEL));
 }
@@ -237,35 +228,40 @@ INLINE void scales_q4_k(const uint8_t *packed, int j, __m128i *scale, __m128i *m
                         _mm_and_si128(_mm_srli_epi32(m, 2), top));
 }
 
-/* All scales of a k-quant block; packed: what follows its parts. */
-INLINE void decode_scales(const tfm_dtype t, const uint8_t *packed, quant_scales *s) {
+/* The scales of part i of a k-quant block; packed: what follows its parts. */
+INLINE void decode_scales(const tfm_dtype t, const uint8_t *packed, int i, quant_part *w) {
     const uint8_t *halves = packed + quant_tail_bytes(t) - (quant_has_min(t) ? 64 : 32);
     const __m512 d = load_halves(halves);
     const __m512 dmin = quant_has_min(t) ? load_halves(halves + 32) : _mm512_setzero_ps();
-    if (t == TFM_Q3_K) { /* the small scales are in the products, negated (decode_q3_k) */
-        s->scale[0] = _mm512_sub_ps(_mm512_setzero_ps(), d);
-        return;
-    }
-    if (t == TFM_Q2_K) s->scale[0] = d;
-    UNROLL for (int j = 0; j < 16; j++) {
-        if (t == TFM_Q2_K) {
-            const __m128i m =
-                _mm_and_si128(_mm_srli_epi32(packed_at(packed, j), 4), _mm_set1_epi8(15));
-            s->min[j] = _mm512_mul_ps(dmin, float_bytes(m));
-        } else if (t == TFM_Q6_K) {
-            s->scale[j] = _mm512_mul_ps(d, float_signed_bytes(packed_at(packed, j)));
-        } else if (j < 8) {
-            __m128i scale, min;
-            scales_q4_k(packed, j, &scale, &min);
-            s->scale[j] = _mm512_mul_ps(d, float_bytes(scale));
-            s->min[j] = _mm512_mul_ps(dmin, float_bytes(min));
+    __m128i scale, min;
+    switch (t) {
+    case TFM_Q2_K: /* the small scales are in the products */
+        w->scale[0] = d;
+        UNROLL for (int g = 0; g < 2; g++) {
+            min = _mm_srli_epi32(packed_at(packed, 2 * i + g), 4);
+            w->min[g] = _mm512_mul_ps(dmin, float_bytes(_mm_and_si128(min, _mm_set1_epi8(15))));
         }
+        break;
+    case TFM_Q3_K: /* so here, negated (decode_q3_k) */
+        w->scale[0] = _mm512_sub_ps(_mm512_setzero_ps(), d);
+        break;
+    case TFM_Q6_K:
+        UNROLL for (int g = 0; g < 2; g++) {
+            scale = packed_at(packed, 2 * i + g);
+            w->scale[g] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scale)));
+        }
+        break;
+    default:
+        scales_q4_k(packed, i, &scale, &min);
+        w->scale[0] = _mm512_mul_ps(d, float_bytes(scale));
+        w->min[0] = _mm512_mul_ps(dmin, float_bytes(min));
+        break;
     }
 }
 
-/* Part i of a block. s, packed: of a k-quant block only. */
-INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const quant_scales *s,
-                        const uint8_t *packed, int i, quant_part *w) {
+/* Part i of a block; packed: of a k-quant block only. */
+INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
+                        quant_part *w) {
     const uint8_t *halves = part + quant_part_bytes(t) - (quant_has_min(t) ? 64 : 32);
     if (t == TFM_Q8_0) {
         UNROLL for (int j = 0; j < 8; j++) {
@@ -282,23 +278,13 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const quant_scal
         decode_nibbles(part, w, t == TFM_Q5_0 ? 0x70 : 0);
         if (t == TFM_Q5_0 || t == TFM_Q5_1 || t == TFM_Q5_K) decode_high_bits(part + 256, w, 16);
     }
-    if (!is_kquant(t)) {
-        w->scale[0] = load_halves(halves);
-        if (quant_has_min(t)) { /* the negated m */
-            w->min[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(halves + 32));
-        }
-    } else if (t == TFM_Q2_K) {
-        w->scale[0] = s->scale[0];
-        w->min[0] = s->min[2 * i];
-        w->min[1] = s->min[2 * i + 1];
-    } else if (t == TFM_Q3_K) {
-        w->scale[0] = s->scale[0];
-    } else if (t == TFM_Q6_K) {
-        w->scale[0] = s->scale[2 * i];
-        w->scale[1] = s->scale[2 * i + 1];
-    } else {
-        w->scale[0] = s->scale[i];
-        w->min[0] = s->min[i];
+    if (is_kquant(t)) {
+        decode_scales(t, packed, i, w);
+        return;
+    }
+    w->scale[0] = load_halves(halves);
+    if (quant_has_min(t)) { /* the negated m */
+        w->min[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(halves + 32));
     }
 }
 
@@ -392,39 +378,52 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
 }
 
 INLINE void ask_ahead(const uint8_t *at, size_t bytes) {
-    UNROLL for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch(at + QUANT_AHEAD + i, _MM_HINT_T0);
-    }
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(at + QUANT_AHEAD + i, _MM_HINT_T0);
 }
 
-/* All columns of `panels` panels. one: a single row, whose sums stay in registers.
- * sums: [rows][panels][16] */
+/* Part i of a block of `panels` panels meets all rows. one: a single row, whose sums are in acc. */
+INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *part,
+                       const uint8_t *packed, int i, const uint8_t *lines, size_t rows,
+                       const bool one, const int panels, __m512 *acc, float *sums) {
+    quant_part w[2];
+    UNROLL for (int p = 0; p < panels; p++) {
+        const size_t at = (size_t)p * a->panel_bytes;
+        decode_part(t, part + at, packed + at, i, &w[p]);
+        /* A single row of most types is best left to the processor's own prefetching. */
+        if (one && t == TFM_Q8_0) _mm_prefetch(part + at + QUANT_FAR_AHEAD, _MM_HINT_T1);
+        if (!one) ask_ahead(part + at, quant_part_bytes(t));
+    }
+    if (one)
+        multiply_lines(t, w, lines, 0, 1, panels, acc);
+    else
+        multiply_rows(t, w, lines, a->act_stride, rows, panels, sums);
+}
+
+/* All columns of `panels` panels. sums: [rows][panels][16] */
 INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *w,
                          const uint8_t *lines, size_t rows, const bool one, const int panels,
                          float *sums) {
-    const size_t part_bytes = quant_part_bytes(t);
-    const int parts = is_kquant(t) ? QUANT_ALL_PARTS : 1;
+    const size_t bytes = quant_part_bytes(t);
     __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (uint32_t k = 0; k < a->k; k += 32 * (uint32_t)parts) {
-        quant_scales scales[2];
-        const uint8_t *packed = w + (size_t)parts * part_bytes;
-        UNROLL for (int p = 0; p < panels; p++) {
-            if (is_kquant(t)) decode_scales(t, packed + (size_t)p * a->panel_bytes, &scales[p]);
+    for (uint32_t k = 0; k < a->k;) {
+        if (!is_kquant(t)) {
+            quant_step(t, a, w, w, 0, lines, rows, one, panels, acc, sums);
+            w += bytes, lines += sizeof(quant_line), k += 32;
+            continue;
         }
-        for (int i = 0; i < parts; i++, w += part_bytes, lines += sizeof(quant_line)) {
-            quant_part part[2];
-            UNROLL for (int p = 0; p < panels; p++) {
-                const size_t at = (size_t)p * a->panel_bytes;
-                ask_ahead(w + at, part_bytes);
-                decode_part(t, w + at, &scales[p], packed + at, i, &part[p]);
+        const uint8_t *packed = w + 8 * bytes;
+        if (one) { /* then i is a constant, and decoding its scales few instructions */
+            UNROLL for (int i = 0; i < 8; i++) {
+                quant_step(t, a, w + (size_t)i * bytes, packed, i,
+                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, acc, sums);
             }
-            if (one) {
-                multiply_lines(t, part, lines, 0, 1, panels, acc);
-            } else {
-                multiply_rows(t, part, lines, a->act_stride, rows, panels, sums);
+        } else {
+            for (int i = 0; i < 8; i++) {
+                quant_step(t, a, w + (size_t)i * bytes, packed, i,
+                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, acc, sums);
             }
         }
-        if (is_kquant(t)) w += quant_tail_bytes(t);
+        w = packed + quant_tail_bytes(t), lines += 8 * sizeof(quant_line), k += 256;
     }
     if (!one) return;
     UNROLL for (int p = 0; p < panels; p++) _mm512_store_ps(sums + p * TFM_PANEL, acc[p]);

@@ -244,7 +244,8 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
                             p->scratch + worker * p->scratch_bytes);
 }
 
-/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. */
+/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Two or
+ * more where rows are many: kernels take them in pairs. */
 static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
     const size_t work = (size_t)k * TFM_PANEL * n_rows;
     size_t n = pieces(LINEAR_WORK, work > 0 ? work : 1);
@@ -253,6 +254,7 @@ static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
         const size_t shared = w->n_panels / 16; /* some dozen pieces for up to as many threads */
         n = fit < shared ? fit : shared;
     }
+    if (n_rows > 1) n = n < 2 ? 2 : n / 2 * 2;
     return n < 1 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
