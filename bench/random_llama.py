@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""random_llama.py [--shape 110m|1.1b|tiny] [--type TYPE] OUT - writes a random Llama.
+"""random_llama.py [--shape 110m|1.1b|tiny|least] [--type TYPE] OUT - writes a random Llama.
 
 For speed, which does not depend on what the weights say. OUT ending in .gguf is a GGUF file whose
 weights are of TYPE (f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_K q3_K q4_K q5_K q6_K, or q4_K_M, the usual
@@ -9,7 +9,8 @@ for their scales, which are such that nothing overflows; norms are 1. The same b
 `tfm-convert OUT -o FILE` makes the model.
 
 Shapes: 110m is 12 blocks of width 768, 12 heads, ff 2048, embedding and head tied; 1.1b is 22 blocks of
-width 2048, 32 heads over 4, ff 5632; tiny is for tests. Needs nothing but Python.
+width 2048, 32 heads over 4, ff 5632; tiny is for tests; least is 5 blocks of
+width 32, with next to nothing to compute. Needs nothing but Python.
 """
 import argparse
 import json
@@ -19,6 +20,7 @@ import struct
 
 # blocks, width, heads, key heads, ff, vocabulary, context, is the head the embedding
 SHAPES = {
+    "least": (5, 32, 4, 4, 32, 512, 2048, True),
     "tiny": (2, 256, 4, 2, 512, 1000, 2048, False),
     "110m": (12, 768, 12, 12, 2048, 32000, 2048, True),
     "1.1b": (22, 2048, 32, 4, 5632, 32000, 32768, False),

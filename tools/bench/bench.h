@@ -45,6 +45,7 @@ typedef struct bench_figures {
     const char *model; /* the path as given */
     char numerics[128], processor[128];
     uint32_t cores;
+    double load; /* processes that wanted to run in the minute before; negative: not known */
     tfm_cost cost;
     bench_case *cases; /* [n_cases] */
     size_t n_cases;

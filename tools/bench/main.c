@@ -189,6 +189,7 @@ int main(int argc, char **argv) {
     figures.price = o.price;
     bench_processor(figures.processor, sizeof figures.processor);
     figures.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    if (getloadavg(&figures.load, 1) != 1) figures.load = -1;
     const tfm_status st = run(&cli, &o, &figures, &err);
     return tfm_cli_finish(&cli, st, NULL, &err);
 }

@@ -46,8 +46,8 @@ void bench_table(FILE *out, const bench_figures *f) {
     const tfm_cost *k = &f->cost;
     char of_type[16];
 
-    fprintf(out, "%s, %s, %u threads; %s, %u processors\n", base_name(f->model), f->numerics,
-            k->threads, f->processor, f->cores);
+    fprintf(out, "%s, %s, %u threads; %s, %u processors, load %.1f\n", base_name(f->model),
+            f->numerics, k->threads, f->processor, f->cores, f->load);
     fprintf(out,
             "%s: %.1f million numbers in the blocks' matrices, %.1f in the head's; %.1f MB read a "
             "step, %.1f kB of cache a position\n\n",
@@ -151,6 +151,7 @@ void bench_json(FILE *out, const bench_figures *f) {
     fprintf(out, "{\"type\":\"machine\",\"version\":\"%s\"", TFM_VERSION);
     text(out, "processor", f->processor);
     fprintf(out, ",\"processors\":%u,\"threads\":%u", f->cores, k->threads);
+    field(out, "load", f->load);
     text(out, "numerics", f->numerics);
     fputs("}\n{\"type\":\"model\"", out);
     text(out, "model", base_name(f->model));
