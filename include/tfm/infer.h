@@ -67,7 +67,9 @@ typedef struct tfm_engine_options {
     uint32_t ctx;       /* 0: min(the model's, 4096) */
     tfm_dtype kv_type;  /* f16, f32, q8_0; 0: f32 if all linear weights are f32, else f16 */
     tfm_model_range range;
-    uint64_t kv_bytes;       /* budget of the cache; 0: no limit but memory */
+    uint64_t kv_bytes; /* budget of the cache; 0: no limit but memory */
+    bool prefix_cache; /* keep full pages of what was computed for prompts that begin alike, as
+                                long as kv_bytes allows; not with a probe */
     struct tfm_probe *probe; /* taps and interventions (probe.h), borrowed; or NULL */
 } tfm_engine_options;
 
@@ -139,15 +141,31 @@ TFM_API tfm_status tfm_generator_add_from(tfm_generator *g, uint32_t group, cons
 /* A group that failed before it got here: keeps its place in the order. */
 TFM_API tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char *message,
                                             tfm_error *err) TFM_MUST_CHECK;
-/* Groups added and not yet wholly reported: a caller bounds memory by adding no more than a few
- * times `sequences`. */
+/* Groups added and not yet wholly reported: a caller bounds memory by them. */
 TFM_API size_t tfm_generator_open(const tfm_generator *g);
+/* Samples that are not computed to their end: with fewer than `sequences` there is room for more. */
+TFM_API size_t tfm_generator_unfinished(const tfm_generator *g);
 /* Would tfm_generator_next return at once, without computing? A caller flushes when not. */
 TFM_API bool tfm_generator_ready(const tfm_generator *g);
+/* Computes one batch, if anything is unfinished: a row of each sequence that goes on, and rows of
+ * prompts up to the row budget. Groups may be added between two steps; they join at the next. */
+TFM_API tfm_status tfm_generator_step(tfm_generator *g, tfm_error *err) TFM_MUST_CHECK;
 /* The next event; computes when none is ready. A token is held back while it may be part of a stop
  * string. Where a stop string begins inside a token, that token is replaced by ids that spell the
  * part before it, so that the text is cut exactly. TFM_DONE when no group is open. */
 TFM_API tfm_status tfm_generator_next(tfm_generator *g, tfm_event *ev,
                                       tfm_error *err) TFM_MUST_CHECK;
+
+/* What was done so far, and what is held now. */
+typedef struct tfm_generator_stats {
+    uint64_t steps;
+    uint64_t rows;        /* computed */
+    uint64_t shared_rows; /* taken from the prefix cache instead */
+    uint64_t preempted;   /* times that a sample lost its pages, to be computed again */
+    size_t running, waiting;
+    uint32_t pages, peak_pages; /* of the engine: in use, and the most that ever were */
+    uint64_t page_bytes;
+} tfm_generator_stats;
+TFM_API void tfm_generator_get_stats(const tfm_generator *g, tfm_generator_stats *stats);
 
 #endif

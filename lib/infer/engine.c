@@ -9,6 +9,7 @@
 
 #include "arch/arch_internal.h"
 #include "infer/infer_internal.h"
+#include "infer/prefix_internal.h"
 #include "infer/probe_internal.h"
 
 #define DEFAULT_CTX 4096u
@@ -24,6 +25,7 @@ struct tfm_engine {
     tfm_kv *kv;
     tfm_plan *plan;
     tfm_pages *pages;
+    tfm_prefix *prefix; /* or NULL */
     tfm_model_range range;
     uint32_t ctx;
     tfm_dtype kv_type;
@@ -90,6 +92,11 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     size_t first = 0, end = 0;
 
     *out = NULL;
+    if (o->prefix_cache && o->probe)
+        return tfm_fail(
+            err, TFM_USAGE,
+            "a prefix cache holds what the model computes by itself, and saves rows that "
+            "taps would want: not with taps or interventions");
     if ((st = tfm_alloc((void **)&e, 1, sizeof *e, err)) != TFM_OK) return st;
     e->model = model;
     if ((st = tfm_graph_new(&e->graph, model, o->ctx, err)) != TFM_OK) goto fail;
@@ -110,6 +117,8 @@ tfm_status tfm_engine_new(tfm_engine **out, tfm_model *model, const tfm_engine_o
     if ((st = make_plan(e, o->probe, first, end, err)) != TFM_OK) goto fail;
     st = tfm_pages_new(&e->pages, e->be, e->kv, o->kv_bytes, err);
     if (st != TFM_OK) goto fail;
+    if (o->prefix_cache && e->kv && (st = tfm_prefix_new(&e->prefix, e->pages, err)) != TFM_OK)
+        goto fail;
     snprintf(e->numerics, sizeof e->numerics, "%s %s kv=%s ctx=%" PRIu32, ops->name,
              e->be->instruction_set, tfm_dtype_name(kv_type), e->ctx);
     *out = e;
@@ -121,6 +130,7 @@ fail:
 
 void tfm_engine_free(tfm_engine *e) {
     if (!e) return;
+    tfm_prefix_free(e->prefix);
     tfm_pages_free(e->pages);
     if (e->plan) e->be->ops->plan_free(e->plan);
     if (e->kv) e->be->ops->kv_free(e->kv);
@@ -145,6 +155,9 @@ const char *tfm_engine_numerics(const tfm_engine *e) {
 }
 tfm_pages *tfm_engine_pages(tfm_engine *e) {
     return e->pages;
+}
+tfm_prefix *tfm_engine_prefix(tfm_engine *e) {
+    return e->prefix;
 }
 tfm_kv *tfm_engine_kv(tfm_engine *e) {
     return e->kv;

@@ -34,6 +34,13 @@ tfm_status tfm_pages_new(tfm_pages **out, const tfm_backend *be, tfm_kv *kv, uin
 void tfm_pages_free(tfm_pages *p);
 /* Pages that the limit allows in all, UINT32_MAX for none. */
 uint32_t tfm_pages_limit(const tfm_pages *p);
+uint32_t tfm_pages_used(const tfm_pages *p);
+uint32_t tfm_pages_peak(const tfm_pages *p);  /* most that were in use at once */
+uint32_t tfm_pages_room(const tfm_pages *p);  /* more that the limit allows, UINT32_MAX: any */
+uint64_t tfm_pages_bytes(const tfm_pages *p); /* of one page */
+void tfm_page_ref(tfm_pages *p, uint32_t page);
+void tfm_page_unref(tfm_pages *p, uint32_t page);
+uint32_t tfm_page_refs(const tfm_pages *p, uint32_t page);
 /* Pages that are kept outside of sequences that run: they count against the limit. */
 void tfm_pages_hold(tfm_pages *p, uint32_t n);
 void tfm_pages_unhold(tfm_pages *p, uint32_t n);
@@ -47,12 +54,19 @@ void tfm_seq_truncate(tfm_pages *p, tfm_seq *s, uint32_t len);
 /* *to = the first len positions of from, pages shared. to must be {0}. */
 tfm_status tfm_seq_fork(tfm_pages *p, tfm_seq *to, const tfm_seq *from, uint32_t len,
                         tfm_error *err) TFM_MUST_CHECK;
+/* The next n positions (1 to TFM_KV_PAGE) are those that the page begins with; s->len is a multiple of
+ * TFM_KV_PAGE, and no page lies behind it. */
+tfm_status tfm_seq_share(tfm_pages *p, tfm_seq *s, uint32_t page, uint32_t n,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* `page`, which holds the same rows, takes the place of the i-th one. */
+void tfm_seq_replace(tfm_pages *p, tfm_seq *s, uint32_t i, uint32_t page);
 /* Gives all pages back; s is {0} after. */
 void tfm_seq_release(tfm_pages *p, tfm_seq *s);
 
 /* ---- the engine's insides, for generate.c ---- */
 
 tfm_pages *tfm_engine_pages(tfm_engine *e);
+struct tfm_prefix *tfm_engine_prefix(tfm_engine *e); /* NULL: there is none */
 tfm_model *tfm_engine_model(tfm_engine *e);
 tfm_backend *tfm_engine_backend(tfm_engine *e); /* for tests that put other kernels in */
 tfm_kv *tfm_engine_kv(tfm_engine *e);           /* NULL: nothing attends */

@@ -18,6 +18,7 @@ struct tfm_pages {
     uint32_t n_free;
     uint32_t limit;
     uint32_t held;
+    uint32_t peak; /* most that were taken at once */
 };
 
 tfm_status tfm_pages_new(tfm_pages **out, const tfm_backend *be, tfm_kv *kv, uint64_t max_bytes,
@@ -47,6 +48,22 @@ void tfm_pages_free(tfm_pages *p) {
 
 uint32_t tfm_pages_limit(const tfm_pages *p) {
     return p->limit;
+}
+
+uint32_t tfm_pages_used(const tfm_pages *p) {
+    return p->n_pages - p->n_free;
+}
+
+uint32_t tfm_pages_peak(const tfm_pages *p) {
+    return p->peak;
+}
+
+uint32_t tfm_pages_room(const tfm_pages *p) {
+    return p->limit == UINT32_MAX ? UINT32_MAX : p->limit - tfm_pages_used(p);
+}
+
+uint64_t tfm_pages_bytes(const tfm_pages *p) {
+    return p->kv ? p->be->ops->kv_page_bytes(p->kv) : 0;
 }
 
 void tfm_pages_hold(tfm_pages *p, uint32_t n) {
@@ -83,11 +100,20 @@ static tfm_status take_page(tfm_pages *p, uint32_t *page, tfm_error *err) {
     if (p->n_free == 0) TFM_TRY(grow(p, err));
     *page = p->free[--p->n_free];
     p->refs[*page] = 1;
+    if (tfm_pages_used(p) > p->peak) p->peak = tfm_pages_used(p);
     return TFM_OK;
 }
 
-static void drop_page(tfm_pages *p, uint32_t page) {
+void tfm_page_ref(tfm_pages *p, uint32_t page) {
+    p->refs[page]++;
+}
+
+void tfm_page_unref(tfm_pages *p, uint32_t page) {
     if (--p->refs[page] == 0) p->free[p->n_free++] = page;
+}
+
+uint32_t tfm_page_refs(const tfm_pages *p, uint32_t page) {
+    return p->refs[page];
 }
 
 tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err) {
@@ -100,7 +126,7 @@ tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err
         uint32_t old = s->page[partial], copy;
         TFM_TRY(take_page(p, &copy, err));
         if (p->kv) p->be->ops->kv_copy_page(p->kv, copy, old);
-        drop_page(p, old);
+        tfm_page_unref(p, old);
         s->page[partial] = copy;
     }
     while (s->n_pages < need) {
@@ -111,10 +137,25 @@ tfm_status tfm_seq_extend(tfm_pages *p, tfm_seq *s, uint32_t len, tfm_error *err
     return TFM_OK;
 }
 
+tfm_status tfm_seq_share(tfm_pages *p, tfm_seq *s, uint32_t page, uint32_t n, tfm_error *err) {
+    TFM_TRY(tfm_grow((void **)&s->page, &s->cap, s->n_pages + 1, sizeof *s->page, err));
+    tfm_page_ref(p, page);
+    s->page[s->n_pages++] = page;
+    s->len += n;
+    return TFM_OK;
+}
+
+void tfm_seq_replace(tfm_pages *p, tfm_seq *s, uint32_t i, uint32_t page) {
+    tfm_page_ref(p, page);
+    tfm_page_unref(p, s->page[i]);
+    s->page[i] = page;
+}
+
 void tfm_seq_truncate(tfm_pages *p, tfm_seq *s, uint32_t len) {
     if (len < s->len) s->len = len;
     uint32_t need = s->len ? (s->len - 1) / TFM_KV_PAGE + 1 : 0;
-    while (s->n_pages > need) drop_page(p, s->page[--s->n_pages]); /* a failed extend left some */
+    while (s->n_pages > need)
+        tfm_page_unref(p, s->page[--s->n_pages]); /* a failed extend left some */
 }
 
 tfm_status tfm_seq_fork(tfm_pages *p, tfm_seq *to, const tfm_seq *from, uint32_t len,
