@@ -33,10 +33,10 @@ check-long: export LONG := 1
 check-long: all units fuzzers ## the long tests: more cases of the same, and tests/long
 	@rm -rf $(RESULTS)/long
 	@$(MAKE) --no-print-directory $(JFLAG) check-run SET=long \
-	    TAPS="$(filter-out %/test_bits.unit %/test_bits_ref.unit,$(call unit_taps,long)) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
+	    TAPS="$(call unit_taps,long) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
 	@bash tests/summary.sh $(RESULTS)/long
 
-# The long form of tests/bits, one program after the other, without a job's time limit.
+# The long form of tests/bits alone (check-long has it, too), one program after the other.
 bits-long: units ## the determinism harness in its long form
 	LONG=1 $(BUILD)/tests/bits/test_bits
 	LONG=1 $(BUILD)/tests/bits/test_bits_ref

@@ -122,7 +122,12 @@ processes() {
 @test "streams byte for byte: one process for the blocks, or one a block, prompts in any pieces" {
     local name
     for name in $models; do processes '0-0 1-1' "$top/tests/golden/gguf/$name.gguf"; done
-    TFM_DEVICE=ref processes '0-0 1-1' "$top/tests/golden/gguf/qwen2-q4_0.gguf"
+    for TFM_DEVICE in ref cpu:generic cpu:avx2 cpu:avx512; do
+        export TFM_DEVICE
+        m=$top/tests/golden/gguf/$name.gguf
+        tfm-embed -q -m "$m" tokens >h0 2>err || { grep "device $TFM_DEVICE" err && continue; }
+        processes '0-0 1-1' "$m"
+    done
 }
 
 @test "the same with two processes and five for the five blocks of stories260K" {

@@ -16,15 +16,16 @@
  * together in some run, three need not):
  *
  *     short   lengths 1 2 15 16 17 63 64 65       pairwise over model and way, all axes
- *     full    the same lengths                    every model x (pairwise over the way)
+ *     full    the same lengths, dealt around      every model x half of (pairwise over the rest of
+ *                                                 the way): each type and form meets all of it
  *     long    1023 1024 1025 2048 2049 2050       pairwise over model and way, slim models
  *     texts   prompts of the short lengths        pairwise over model, way and manner
  *
- * `make check` runs short, texts and two of the long ones; LONG=1 all of it. The size of a page of the
- * cache is a constant of the build: tests/long/bits.bats runs the same in a build with small ones. The
- * programs, as processes with pipes between them, are in tests/bits.bats. test_bits.c runs this on
- * every instruction set of cpu that the machine has and proves that wrong kernels are caught;
- * test_bits_ref.c runs it on ref; -d DEVICE on any. */
+ * `make check` runs short, a quarter of texts and a few of the long ones; LONG=1 all of it. The size
+ * of a page of the cache is a constant of the build: tests/long/bits.bats runs the same with small
+ * ones. The programs, as processes with pipes between them, are in tests/bits.bats. test_bits.c runs
+ * this on every instruction set of cpu that the machine has and proves that wrong kernels are
+ * caught; test_bits_ref.c runs it on ref; -d DEVICE on any. */
 #ifndef TFM_TESTS_BITS_H
 #define TFM_TESTS_BITS_H
 
@@ -33,6 +34,8 @@
 #include "bits_fused.h"
 #include "bits_generated.h"
 #include "bits_staged.h"
+
+#include <time.h>
 
 static const tfm_dtype bits_types[] = {TFM_F32, TFM_F16, TFM_BF16, TFM_Q8_0, TFM_Q4_0, TFM_Q4_K};
 static const tfm_dtype bits_caches[] = {TFM_F16, TFM_F32, TFM_Q8_0};
@@ -56,6 +59,7 @@ static const unsigned bits_long_axes[] = {BITS_LENGTHS - BITS_SHORT,
                                           BITS_TYPES,
                                           BITS_FORMS,
                                           BITS_CACHES};
+static const unsigned bits_full_axes[] = {1, BITS_CUTS, 3, 3, BITS_BLOCKS + 1, 2, 2};
 static const unsigned bits_text_axes[] = {
     4, 1, 3, 3, 1, 2, 2, BITS_TYPES, BITS_FORMS, BITS_CACHES, BITS_DRAWINGS, 4};
 
@@ -67,13 +71,26 @@ typedef struct bits_subject {
 
 static size_t bits_runs;
 
+/* Of processor time since the last call. */
+static inline double bits_seconds(void) {
+    static clock_t last;
+    const clock_t before = last;
+    last = clock();
+    return (double)(last - before) / CLOCKS_PER_SEC;
+}
+
 static inline void bits_subject_new(bits_subject *s, const char *device, bits_size size,
-                                    unsigned type, unsigned form, unsigned cache, uint32_t n,
-                                    uint32_t n_seqs) {
+                                    unsigned type, unsigned form, unsigned cache) {
     const tfm_dtype kv = bits_caches[cache], w = bits_types[type];
     bits_model_new(&s->model[0], (bits_form)form, w, TFM_LAYOUT_ROWS, kv, size);
     bits_model_new(&s->model[1], (bits_form)form, w, TFM_LAYOUT_P16, kv, size);
-    bits_truth_new(&s->truth, &s->model[0], device, kv, n, n_seqs);
+    s->truth = (bits_truth){.device = device, .kv_type = kv};
+}
+
+/* The truth for that many positions and sequences. */
+static inline void bits_subject_run(bits_subject *s, uint32_t n, uint32_t n_seqs, unsigned inner) {
+    const bits_truth *t = &s->truth;
+    bits_truth_new(&s->truth, &s->model[0], t->device, t->kv_type, n, n_seqs, inner);
 }
 
 static inline void bits_subject_free(bits_subject *s) {
@@ -107,8 +124,11 @@ static inline void bits_say_where(const bits_subject *s, const bits_way *w, cons
 }
 
 /* ref is plain: no fusion, no panels of its own; slim models have all that it can get wrong. */
+static inline bool bits_is_plain(const char *device) {
+    return strcmp(device, "ref") == 0;
+}
 static inline bits_size bits_size_for(const char *device) {
-    return strcmp(device, "ref") == 0 ? BITS_SLIM : BITS_USUAL;
+    return bits_is_plain(device) ? BITS_SLIM : BITS_USUAL;
 }
 
 /* Everything is tapped, or nothing. Taps change no bit. */
@@ -137,24 +157,28 @@ static inline void bits_check_way(const bits_subject *s, const bits_way *w) {
     if (!CHECK_INT(bits_run(s, w), 0)) bits_say_where(s, w, "");
 }
 
-/* Every model x pairwise over the way. */
+/* Every model x half of what is pairwise over the way but its length, the other half with the next
+ * cache. */
 static inline void bits_check_full(const char *device) {
     bits_cover c;
-    bits_cover_new(&c, WAY_AXES, bits_short_axes);
+    bits_cover_new(&c, WAY_AXES, bits_full_axes);
     for (unsigned i = 0; i < BITS_MODELS; i++) {
+        const unsigned type = i % BITS_TYPES, cache = i / BITS_TYPES / BITS_FORMS;
+        const bool wide = tfm_dtype_block(bits_types[type]) == 256; /* too dear for so many runs */
         bits_subject s;
-        bits_subject_new(&s, device, bits_size_for(device), i % BITS_TYPES,
-                         i / BITS_TYPES % BITS_FORMS, i / BITS_TYPES / BITS_FORMS, 65,
-                         BITS_STREAMS);
-        for (unsigned k = 0; k < c.n_rows; k++) {
-            const bits_way w = bits_way_of(&s, c.row[k], 0, i * BITS_ROWS + k);
+        bits_subject_new(&s, device, wide ? BITS_SLIM : bits_size_for(device), type,
+                         i / BITS_TYPES % BITS_FORMS, cache);
+        bits_subject_run(&s, 65, BITS_STREAMS, ~0u);
+        for (unsigned k = cache % 2; k < c.n_rows; k += 2) {
+            bits_way w = bits_way_of(&s, c.row[k], 0, i * BITS_ROWS + k);
+            w.length = bits_length[(i + k) % BITS_SHORT];
             bits_check_way(&s, &w);
         }
         bits_subject_free(&s);
     }
 }
 
-/* Pairwise over model and way; one row in `every`. */
+/* Pairwise over model and way; one row in `every`, the first among them. */
 static inline void bits_check_pairs(const char *device, bool is_long, unsigned every) {
     const unsigned base = is_long ? BITS_SHORT : 0;
     bits_cover c;
@@ -165,8 +189,9 @@ static inline void bits_check_pairs(const char *device, bool is_long, unsigned e
         const uint32_t n = n_seqs == 1 || is_long ? bits_length[base + row[LENGTH]] : 65;
         bits_subject s;
         bits_subject_new(&s, device, is_long ? BITS_SLIM : bits_size_for(device), row[TYPE],
-                         row[FORM], row[CACHE], n, n_seqs);
+                         row[FORM], row[CACHE]);
         const bits_way w = bits_way_of(&s, row, base, k);
+        bits_subject_run(&s, n, n_seqs, bits_inner_of(&w));
         bits_check_way(&s, &w);
         bits_subject_free(&s);
     }
@@ -184,8 +209,8 @@ static inline void bits_check_texts(const char *device, unsigned every) {
                                  .tight = row[LENGTH] / 2 != 0};
         bits_subject s;
         bits_texts x;
-        bits_subject_new(&s, device, bits_size_for(device), row[TYPE], row[FORM], row[CACHE], 65,
-                         BITS_STREAMS);
+        bits_subject_new(&s, device, bits_size_for(device), row[TYPE], row[FORM], row[CACHE]);
+        bits_subject_run(&s, 65, BITS_STREAMS, 0);
         bits_texts_new(&x, &s.truth, &s.model[0], how.drawing);
         bits_way w = bits_way_of(&s, row, 0, k);
         w.length = 65;
@@ -210,16 +235,22 @@ static const char *bits_device; /* what they run on */
 
 static void every_batch_and_every_pipe_gives_the_same_bits(void) {
     bits_check_pairs(bits_device, false, 1);
-    if (bits_is_long()) bits_check_full(bits_device);
+    printf("# short: %.1f s\n", bits_seconds());
+    if (!bits_is_long()) return;
+    bits_check_full(bits_device);
+    printf("# full: %.1f s\n", bits_seconds());
 }
 
 /* Past the first chunk of 1024 keys, and past the second. */
 static void long_sequences_too(void) {
-    bits_check_pairs(bits_device, true, bits_is_long() ? 1 : 24);
+    const unsigned sample = bits_is_plain(bits_device) ? BITS_ROWS : 12;
+    bits_check_pairs(bits_device, true, bits_is_long() ? 1 : sample);
+    printf("# long: %.1f s\n", bits_seconds());
 }
 
 static void generators_give_the_ids_of_a_plain_loop(void) {
     bits_check_texts(bits_device, bits_is_long() ? 1 : 4);
+    printf("# texts: %.1f s\n", bits_seconds());
 }
 
 static inline void bits_test_device(const char *device) {

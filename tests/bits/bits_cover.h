@@ -51,7 +51,9 @@ static inline unsigned bits_cover_candidate(bits_cover *c, uint8_t *row) {
         order[j] = i;
     }
     for (unsigned i = 0; i < c->n_axes; i++) {
-        const unsigned a = order[i], from = (unsigned)(ops_next(&c->random) % c->size[a]);
+        const unsigned a = order[i];
+        /* Where nothing is open, a switch stays off: what it turns on (taps) is dear. */
+        const unsigned from = c->size[a] == 2 ? 0 : (unsigned)(ops_next(&c->random) % c->size[a]);
         unsigned best = 0, most = 0;
         for (unsigned k = 0; k < c->size[a]; k++) {
             const unsigned v = (from + k) % c->size[a];

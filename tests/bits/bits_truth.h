@@ -24,7 +24,7 @@ typedef struct bits_truth {
     int n_streams;
     uint32_t n[BITS_STREAMS];                     /* positions */
     int32_t *token[BITS_STREAMS];                 /* [n] */
-    float *hidden[BITS_STREAMS][BITS_BLOCKS + 1]; /* [n, width], before block b */
+    float *hidden[BITS_STREAMS][BITS_BLOCKS + 1]; /* [n, width], before block b, or NULL */
     float *logits[BITS_STREAMS];                  /* [n, BITS_VOCAB] */
 } bits_truth;
 
@@ -86,9 +86,10 @@ static inline void bits_truth_pass(bits_truth *t, tfm_model *model, int stream, 
 }
 
 /* Streams for batches of n_seqs sequences: the first has n positions, the others no more, the second
- * at most 1025, the third at most 65. */
+ * at most 1025, the third at most 65. Hidden states before the blocks of the mask `inner`, and behind
+ * the last. */
 static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char *device,
-                                  tfm_dtype kv_type, uint32_t n, uint32_t n_seqs) {
+                                  tfm_dtype kv_type, uint32_t n, uint32_t n_seqs, unsigned inner) {
     static const uint32_t most[BITS_STREAMS] = {UINT32_MAX, 1025, 65};
     uint64_t random = 77;
     *t = (bits_truth){.device = device, .kv_type = kv_type, .width = m->width};
@@ -99,7 +100,9 @@ static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char
         for (uint32_t i = 0; i < t->n[s]; i++) {
             t->token[s][i] = (int32_t)(ops_next(&random) % BITS_VOCAB);
         }
-        for (uint32_t b = 0; b <= BITS_BLOCKS; b++) bits_truth_pass(t, m->model, s, b);
+        for (uint32_t b = 0; b <= BITS_BLOCKS; b++) {
+            if (b == BITS_BLOCKS || (inner >> b & 1u) != 0) bits_truth_pass(t, m->model, s, b);
+        }
     }
 }
 
@@ -156,6 +159,17 @@ typedef struct bits_way {
     bool taps;       /* everything is tapped */
     uint64_t seed;
 } bits_way;
+
+/* Bit b is set where a new stage begins at block b + 1. */
+static inline unsigned bits_cuts_of(const bits_way *way) {
+    if (way->stages == 2) return 1u << way->seed % (BITS_BLOCKS - 1);
+    return way->stages == 1 ? 0 : (1u << (BITS_BLOCKS - 1)) - 1;
+}
+
+/* The blocks before which a way gives hidden states. */
+static inline unsigned bits_inner_of(const bits_way *way) {
+    return way->stages == 0 ? 0 : 1u | bits_cuts_of(way) << 1;
+}
 
 /* Length of sequence s. The first three may be long; of the others one in eight passes a page. */
 static inline uint32_t bits_seq_length(const bits_truth *t, const bits_way *way, uint32_t s,

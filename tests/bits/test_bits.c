@@ -11,7 +11,8 @@ static void count_wrong(tfm_dtype type, size_t *fused, size_t *staged) {
     bits_hook = bits_use_wrong;
     unsigned t = 0;
     while (bits_types[t] != type) t++;
-    bits_subject_new(&s, "cpu", BITS_USUAL, t, BITS_PLAIN, 0, 65, BITS_STREAMS);
+    bits_subject_new(&s, "cpu", BITS_USUAL, t, BITS_PLAIN, 0);
+    bits_subject_run(&s, 65, BITS_STREAMS, ~0u);
     for (unsigned i = 0; i < BITS_CUTS; i++) {
         bits_way w = {.model = s.model[i % 2].model,
                       .length = 65,
