@@ -33,9 +33,11 @@ static inline float bits_score(const tfm_cpu_attend *a, uint32_t q, uint32_t p) 
 }
 
 /* Plain attention whose keys are summed in panels of as many keys as there are queries. */
-static void bits_panels_by_batch(const tfm_cpu_attend *a, void *scratch) {
+static void bits_panels_by_batch(const tfm_cpu_attend *a, size_t n_chunks, const float *sums,
+                                 const float *outs, const float *maxima, float *totals) {
     const uint32_t panel = 1 + a->n_queries;
-    float *out = scratch;
+    float out[256]; /* no head of these models is wider */
+    (void)n_chunks, (void)sums, (void)outs, (void)maxima, (void)totals;
     for (uint32_t q = 0; q < a->n_queries; q++) {
         const uint32_t end = a->query[q].position + 1;
         float max = -INFINITY, total = 0.0f;

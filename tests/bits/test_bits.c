@@ -37,7 +37,7 @@ static void kernels_that_depend_on_the_batch_are_caught(void) {
     CHECK_INT(fused, 0); /* the good ones, put in the same way */
     CHECK_INT(staged, 0);
 
-    bits_wrong_table.attend = bits_panels_by_batch;
+    bits_wrong_table.attend_finish = bits_panels_by_batch;
     count_wrong(TFM_F16, &fused, &staged);
     CHECK(fused > 50);
     CHECK(staged > 50);

@@ -573,10 +573,12 @@ static void linear_by_row_count(const tfm_cpu_linear *a, uint32_t panel, uint32_
     }
 }
 
-static void attend_without_own_key(const tfm_cpu_attend *a, void *scratch) {
+static void attend_without_own_key(const tfm_cpu_attend *a, uint32_t from, uint32_t to,
+                                   float *score, const float *max, float *sum, float *out,
+                                   void *scratch) {
     tfm_cpu_attend b = *a;
     if (b.query[0].position > 0) b.query[0].position -= 1;
-    tfm_cpu_kernels_generic.attend(&b, scratch);
+    tfm_cpu_kernels_generic.attend_values(&b, from, to, score, max, sum, out, scratch);
 }
 
 static void norm_without_eps(const tfm_cpu_norm *a, const float *x, float *out) {
@@ -629,7 +631,7 @@ static void wrong_kernels_are_caught(void) {
     ops_case_free(&c);
 
     wrong = good;
-    wrong.attend = attend_without_own_key;
+    wrong.attend_values = attend_without_own_key;
     attend_case(&c, &form);
     CHECK(caught(&c, bound_attend) > 20);
 

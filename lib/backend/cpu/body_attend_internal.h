@@ -10,102 +10,94 @@
  *
  * Panels and chunks are those of absolute positions, so the sums do not depend on where a prompt
  * was cut. A key that a query may not see has p = 0 exactly, and its V is never read. Queries share
- * the decoding of K and V; each one's numbers are its own. */
+ * the reading of K and V; each one's numbers are its own. The scores are kept from one pass to the
+ * next: to compute them twice costs more than their way through the caches. */
+
+/* The keys that each query sees: [lo, hi). */
+typedef struct attend_span {
+    uint32_t lo[TFM_ATTEND_QUERIES], hi[TFM_ATTEND_QUERIES];
+} attend_span;
 
 typedef struct attend_scratch {
-    float *q;      /* [queries][k_dim] */
-    float *k;      /* [k_dim][16] */
-    float *v;      /* [16][v_dim] */
-    float *out;    /* [queries][v_dim] */
-    float *chunk;  /* [queries][v_dim] */
-    float *scores; /* [panels][queries][16] */
+    float *q;       /* [tiles][k_dim][TILE] */
+    float *page;    /* DIRECT 0: K or V of a page as f32 */
+    float *v_scale; /* q8_0: [TFM_KV_PAGE][v_dim / 32] */
 } attend_scratch;
 
-static size_t round16(size_t n) {
+INLINE size_t round16(size_t n) {
     return (n + 15) / 16 * 16;
 }
 
-/* Sizes in floats of the parts above, in order; n panels. */
-static size_t carve(attend_scratch *s, float *base, size_t k_dim, size_t v_dim, size_t panels) {
-    const size_t size[6] = {round16(TFM_ATTEND_QUERIES * k_dim),
-                            k_dim * TFM_PANEL,
-                            TFM_PANEL * v_dim,
-                            round16(TFM_ATTEND_QUERIES * v_dim),
-                            round16(TFM_ATTEND_QUERIES * v_dim),
-                            panels * TFM_ATTEND_QUERIES * TFM_PANEL};
-    size_t at[7] = {0};
-    for (int i = 0; i < 6; i++) at[i + 1] = at[i] + size[i];
-    if (s != NULL) {
-        *s = (attend_scratch){base + at[0], base + at[1], base + at[2],
-                              base + at[3], base + at[4], base + at[5]};
+/* Returns the floats of all parts. */
+KERNEL static size_t carve(attend_scratch *s, float *base, size_t k_dim, size_t v_dim) {
+    const size_t tiles = (TFM_ATTEND_QUERIES + TILE - 1) / TILE;
+    const size_t q = round16(tiles * k_dim * TILE);
+    const size_t page = DIRECT ? 0 : TFM_KV_PAGE * (k_dim > v_dim ? k_dim : v_dim);
+    const size_t scales = round16(TFM_KV_PAGE * v_dim / SCALED);
+    if (s != NULL) *s = (attend_scratch){base, base + q, base + q + page};
+    return q + page + scales;
+}
+
+KERNEL static size_t attend_bytes(uint32_t k_dim, uint32_t v_dim) {
+    return carve(NULL, NULL, k_dim, v_dim) * sizeof(float);
+}
+
+KERNEL static void find_spans(const tfm_cpu_attend *a, attend_span *s) {
+    for (uint32_t i = 0; i < a->n_queries; i++) {
+        const uint32_t position = a->query[i].position;
+        s->lo[i] = a->window != 0 && position >= a->window ? position - a->window + 1 : 0;
+        s->hi[i] = position + 1;
     }
-    return at[6];
 }
 
-static size_t attend_bytes(uint32_t k_dim, uint32_t v_dim, uint32_t last) {
-    return carve(NULL, NULL, k_dim, v_dim, (size_t)last / TFM_PANEL + 1) * sizeof(float);
+INLINE uint32_t least(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
 }
 
-INLINE uint32_t first_visible(const tfm_cpu_attend *a, uint32_t query) {
-    const uint32_t position = a->query[query].position;
-    return a->window != 0 && position >= a->window ? position - a->window + 1 : 0;
+INLINE uint32_t most(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
 }
 
 /* 16 codes of q8_0 times 16 scales, or all times `one`, to f32: exact. */
 INLINE void decode_codes_16(const unsigned char *code, const unsigned char *scale, float one,
                             float *dst) {
     UNROLL for (int v = 0; v < NV; v++) {
-        const vi q = __builtin_convertvector(*(const mem_vc *)(code + v * LANES), vi);
         const vf d = scale != NULL ? from_f16(scale + v * LANES * 2) : splat(one);
-        store(dst + v * LANES, __builtin_convertvector(q, vf) * d);
+        store(dst + v * LANES, from_codes(code + v * LANES) * d);
     }
 }
 
-/* k_panel and v_panel of a q8_0 cache; kernel_internal.h has the layout. */
-KERNEL static const float *k_panel_q8_0(const tfm_cpu_attend *a, const attend_scratch *s,
-                                        const unsigned char *head, uint32_t panel) {
-    const size_t n = (size_t)a->k_dim * TFM_PANEL;
-    const unsigned char *code = head + panel * n;
-    const unsigned char *scale = head + TFM_KV_PAGE * (size_t)a->k_dim + panel * n / 32 * 2;
-    for (size_t d = 0; d < a->k_dim; d++)
-        decode_codes_16(code + d * TFM_PANEL, scale + d / 32 * TFM_PANEL * 2, 0.0f,
-                        s->k + d * TFM_PANEL);
-    return s->k;
+/* This head's K (or V) in the page of panel p; the last is that of panel `to` - 1. */
+INLINE attend_page find_page(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t p,
+                             uint32_t to, bool is_v) {
+    const size_t dim = is_v ? a->v_dim : a->k_dim, n = TFM_KV_PAGE * dim;
+    const size_t at = is_v ? a->v_at : a->k_at, number = p / PAGE_PANELS;
+    const unsigned char *data = a->page[a->table[number]] + at, *scale = data + n;
+    attend_page r = {.type = a->kv_type, .data = data};
+    r.ahead = number < (to - 1) / PAGE_PANELS ? a->page[a->table[number + 1]] + at : data;
+    if (r.type == TFM_Q8_0 && is_v) {
+        for (size_t i = 0; i < n / SCALED; i += LANES) {
+            store(s->v_scale + i, from_f16(scale + 2 * i));
+        }
+        r.v_scale = s->v_scale;
+    } else if (r.type == TFM_Q8_0) {
+        r.k_scale = scale;
+    }
+    if (DIRECT || r.type == TFM_F32) return r;
+    if (r.type == TFM_F16) {
+        decode_floats(TFM_F16, data, n, s->page);
+    } else {
+        for (size_t i = 0; i < n; i += TFM_PANEL) {
+            const size_t block =
+                i / (dim * TFM_PANEL) * (dim / SCALED) + i / TFM_PANEL % dim / SCALED;
+            const unsigned char *k_scale = is_v ? NULL : scale + 2 * TFM_PANEL * block;
+            decode_codes_16(data + i, k_scale, is_v ? s->v_scale[i / SCALED] : 0.0f, s->page + i);
+        }
+    }
+    return (attend_page){.type = TFM_F32, .data = (const unsigned char *)s->page, .ahead = r.ahead};
 }
 
-KERNEL static const float *v_panel_q8_0(const tfm_cpu_attend *a, const attend_scratch *s,
-                                        const unsigned char *head, uint32_t panel) {
-    const size_t n = (size_t)a->v_dim * TFM_PANEL;
-    const unsigned char *code = head + panel * n;
-    const unsigned char *scale = head + TFM_KV_PAGE * (size_t)a->v_dim + panel * n / 32 * 2;
-    for (size_t i = 0; i < n; i += TFM_PANEL)
-        decode_codes_16(code + i, NULL,
-                        tfm_inline_f16_to_f32(tfm_inline_load_u16(scale + i / 32 * 2)), s->v + i);
-    return s->v;
-}
-
-/* The panel of 16 positions from 16 p: K as f32 [k_dim][16]; V as [16][v_dim]. */
-INLINE const float *k_panel(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t p) {
-    const uint32_t per_page = TFM_KV_PAGE / TFM_PANEL;
-    const size_t n = (size_t)a->k_dim * TFM_PANEL, bytes = a->kv_type == TFM_F32 ? 4 : 2;
-    const unsigned char *head = a->page[a->table[p / per_page]] + a->k_at;
-    const unsigned char *k = head + p % per_page * n * bytes;
-    if (a->kv_type == TFM_Q8_0) return k_panel_q8_0(a, s, head, p % per_page);
-    if (a->kv_type == TFM_F32) return (const float *)(const void *)k;
-    decode_floats(TFM_F16, k, n, s->k);
-    return s->k;
-}
-
-INLINE const float *v_panel(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t p) {
-    const uint32_t per_page = TFM_KV_PAGE / TFM_PANEL;
-    const size_t n = (size_t)a->v_dim * TFM_PANEL, bytes = a->kv_type == TFM_F32 ? 4 : 2;
-    const unsigned char *head = a->page[a->table[p / per_page]] + a->v_at;
-    const unsigned char *v = head + p % per_page * n * bytes;
-    if (a->kv_type == TFM_Q8_0) return v_panel_q8_0(a, s, head, p % per_page);
-    if (a->kv_type == TFM_F32) return (const float *)(const void *)v;
-    decode_floats(TFM_F16, v, n, s->v);
-    return s->v;
-}
+/* ---- pass 1: scores and their maximum ---- */
 
 /* Lane numbers of vector v of the panel, as keys: 16 p + v LANES + lane. */
 INLINE vi key_numbers(uint32_t p, int v) {
@@ -114,151 +106,297 @@ INLINE vi key_numbers(uint32_t p, int v) {
     return lane + (int32_t)(p * TFM_PANEL + (uint32_t)(v * LANES));
 }
 
-/* Dot products of one panel to scores; what the query may not see becomes -infinity. */
-INLINE void finish_scores(const tfm_cpu_attend *a, uint32_t query, uint32_t p, float *score,
-                          vf max[NV]) {
+/* Dot products of panel p, one query, to scores; what the query may not see becomes -infinity. */
+KERNEL static void finish_scores(const tfm_cpu_attend *a, const attend_span *span, uint32_t query,
+                                 uint32_t p, float *score, float *max) {
     const int32_t position = (int32_t)a->query[query].position;
-    const int32_t first = (int32_t)first_visible(a, query);
-    const float slope = a->query[query].slope;
     UNROLL for (int v = 0; v < NV; v++) {
         const vi key = key_numbers(p, v);
-        const vf bias = slope * __builtin_convertvector(key - position, vf);
+        const vf bias = a->query[query].slope * __builtin_convertvector(key - position, vf);
         vf s = load(score + v * LANES);
         if (a->alibi_before_scale) s = s + bias;
         s = s * a->scale;
         if (a->softcap > 0.0f) s = a->softcap * tanh_v(s / a->softcap);
         if (!a->alibi_before_scale) s = s + bias;
-        s = pick((key >= first) & (key <= position), s, splat(-INFINITY));
-        max[v] = pick(s > max[v], s, max[v]);
+        s = pick((key >= (int32_t)span->lo[query]) & (key <= position), s, splat(-INFINITY));
+        store(max + v * LANES, larger(s, load(max + v * LANES)));
         store(score + v * LANES, s);
     }
 }
 
-/* Pass 1: all scores, and each query's exact maximum. */
-KERNEL static void attend_scores(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t from,
-                                 uint32_t to, float *max) {
-    vf lanes[TFM_ATTEND_QUERIES][NV];
-    for (uint32_t i = 0; i < a->n_queries; i++) {
-        const float start = a->has_sink ? a->query[i].sink : -INFINITY;
-        UNROLL for (int v = 0; v < NV; v++) lanes[i][v] = splat(start);
-    }
-    for (uint32_t p = from; p < to; p++) {
-        float *score = s->scores + (size_t)(p - from) * TFM_ATTEND_QUERIES * TFM_PANEL;
-        memset(score, 0, a->n_queries * TFM_PANEL * sizeof *score);
-        rows_times_panel(k_panel(a, s, p), a->k_dim, s->q, a->k_dim, score, a->n_queries);
-        for (uint32_t i = 0; i < a->n_queries; i++) {
-            finish_scores(a, i, p, score + (size_t)i * TFM_PANEL, lanes[i]);
+/* Queries [query, query + queries) of one tile (q: [k_dim][TILE] from the first of them on) and panels
+ * [p, p + panels) of one page. plain: all keys are seen, and there is nothing but the scale. */
+INLINE void score_tile(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
+                       const attend_page *k, const float *q, uint32_t query, const int queries,
+                       uint32_t p, const int panels, bool plain, float *score,
+                       float (*max)[TFM_PANEL]) {
+    vf sum[TILE_SUMS];
+    const size_t p_step = (size_t)a->n_queries * TFM_PANEL;
+    const vf scale = splat(plain ? a->scale : 1.0f);
+    score += (size_t)query * TFM_PANEL;
+    score_sums(type, k, p % PAGE_PANELS, a->k_dim, q, queries, panels, sum);
+    UNROLL for (int i = 0; i < queries; i++) {
+        UNROLL for (int u = 0; u < panels * NV; u++) {
+            vf *x = &sum[i * panels * NV + u];
+            *x = *x * scale;
+            store(score + (size_t)(u / NV) * p_step + i * TFM_PANEL + u % NV * LANES, *x);
         }
     }
-    for (uint32_t i = 0; i < a->n_queries; i++) {
-        float lane[TFM_PANEL];
-        UNROLL for (int v = 0; v < NV; v++) store(lane + v * LANES, lanes[i][v]);
-        max[i] = lane[0];
-        for (int j = 1; j < TFM_PANEL; j++) max[i] = lane[j] > max[i] ? lane[j] : max[i];
-    }
-}
-
-/* out[d] += p[j] v[j][d] for the keys j0 <= j < j1 of a panel, ascending; v: [16][v_dim]. */
-INLINE void add_values(const float *p, const float *v, uint32_t v_dim, uint32_t j0, uint32_t j1,
-                       float *out) {
-    enum { WIDE = 4 }; /* vectors held in registers over the keys */
-    size_t d = 0;
-    for (; d + WIDE * LANES <= v_dim; d += WIDE * LANES) {
-        vf sum[WIDE];
-        UNROLL for (int i = 0; i < WIDE; i++) sum[i] = load(out + d + (size_t)i * LANES);
-        for (uint32_t j = j0; j < j1; j++) {
-            const float *row = v + (size_t)j * v_dim + d;
-            UNROLL for (int i = 0; i < WIDE; i++) sum[i] =
-                madd(splat(p[j]), load(row + i * LANES), sum[i]);
-        }
-        UNROLL for (int i = 0; i < WIDE; i++) store(out + d + (size_t)i * LANES, sum[i]);
-    }
-    for (; d < v_dim; d++) {
-        float sum = out[d];
-        for (uint32_t j = j0; j < j1; j++) sum = madd_one(p[j], v[(size_t)j * v_dim + d], sum);
-        out[d] = sum;
-    }
-}
-
-/* Pass 2 for the panels [from, to) of one chunk: s->chunk and part_sum of every query. */
-INLINE void attend_chunk(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t first_panel,
-                         uint32_t from, uint32_t to, const float *max, float *part_sum) {
-    vf lanes[TFM_ATTEND_QUERIES][NV];
-    for (uint32_t i = 0; i < a->n_queries; i++) {
-        UNROLL for (int v = 0; v < NV; v++) lanes[i][v] = splat(0.0f);
-    }
-    memset(s->chunk, 0, (size_t)a->n_queries * a->v_dim * sizeof *s->chunk);
-    for (uint32_t p = from; p < to; p++) {
-        float *score = s->scores + (size_t)(p - first_panel) * TFM_ATTEND_QUERIES * TFM_PANEL;
-        const float *values = v_panel(a, s, p);
-        const uint32_t base = p * TFM_PANEL;
-        for (uint32_t i = 0; i < a->n_queries; i++, score += TFM_PANEL) {
-            const uint32_t lo = first_visible(a, i), hi = a->query[i].position + 1;
-            if (base >= hi || base + TFM_PANEL <= lo) continue; /* sees none of it */
-            UNROLL for (int v = 0; v < NV; v++) {
-                const vf w = exp_v(load(score + v * LANES) - max[i]);
-                lanes[i][v] = lanes[i][v] + w;
-                store(score + v * LANES, w);
-            }
-            add_values(score, values, a->v_dim, lo > base ? lo - base : 0,
-                       hi - base < TFM_PANEL ? hi - base : TFM_PANEL,
-                       s->chunk + (size_t)i * a->v_dim);
+    UNROLL for (int i = 0; plain && i < queries; i++) {
+        float *top = max[query + (uint32_t)i];
+        UNROLL for (int v = 0; v < NV; v++) {
+            vf m = load(top + v * LANES);
+            UNROLL for (int u = v; u < panels * NV; u += NV) m =
+                larger(sum[i * panels * NV + u], m);
+            store(top + v * LANES, m);
         }
     }
-    for (uint32_t i = 0; i < a->n_queries; i++) {
-        float lane[TFM_PANEL];
-        UNROLL for (int v = 0; v < NV; v++) store(lane + v * LANES, lanes[i][v]);
-        part_sum[i] = tree_sum(lane);
+    for (uint32_t i = 0; !plain && i < (uint32_t)queries; i++) {
+        for (uint32_t u = 0; u < (uint32_t)panels; u++) {
+            finish_scores(a, span, query + i, p + u, score + u * p_step + i * TFM_PANEL,
+                          max[query + i]);
+        }
     }
 }
 
-/* The probabilities of one query, from the weights that attend_chunk left in the scores. */
-KERNEL static void write_pattern(const tfm_cpu_attend *a, const attend_scratch *s, uint32_t query,
-                                 uint32_t first_panel, float total) {
-    const uint32_t position = a->query[query].position, first = first_visible(a, query);
-    float *out = a->query[query].pattern;
-    for (uint32_t j = 0; j < first; j++) out[j] = 0.0f;
-    for (uint32_t j = first; j <= position; j++) {
-        const size_t panel = j / TFM_PANEL - first_panel;
-        out[j] =
-            s->scores[(panel * TFM_ATTEND_QUERIES + query) * TFM_PANEL + j % TFM_PANEL] / total;
+/* Panels [p, end) of one page. */
+INLINE void score_panels(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
+                         const attend_page *k, const float *q, uint32_t query, const int queries,
+                         uint32_t p, uint32_t end, bool plain, float *score,
+                         float (*max)[TFM_PANEL]) {
+    const int wide = tile_fit(queries, NV);
+    const size_t p_step = (size_t)a->n_queries * TFM_PANEL;
+    for (; p + (uint32_t)wide <= end; p += (uint32_t)wide, score += (size_t)wide * p_step) {
+        score_tile(type, a, span, k, q, query, queries, p, wide, plain, score, max);
+    }
+    for (; wide > 1 && p < end; p++, score += p_step) {
+        score_tile(type, a, span, k, q, query, queries, p, 1, plain, score, max);
     }
 }
 
-KERNEL static void attend(const tfm_cpu_attend *a, void *scratch) {
+/* One tile of queries and panels [p, end) of one page; score: of panel p. */
+INLINE void score_queries(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
+                          const attend_page *k, const float *q, uint32_t query, uint32_t queries,
+                          uint32_t p, uint32_t end, float *score, float (*max)[TFM_PANEL]) {
+    bool plain = !(a->softcap > 0.0f);
+    for (uint32_t i = query; i < query + queries; i++) {
+        plain = plain && a->query[i].slope == 0.0f && span->lo[i] <= p * TFM_PANEL &&
+                end * TFM_PANEL <= span->hi[i];
+    }
+    while (queries > 0) {
+        const uint32_t n = tile_size(queries);
+        TILE_CALL(n, score_panels(type, a, span, k, q, query, N, p, end, plain, score, max));
+        queries -= n;
+        query += n;
+        q += n;
+    }
+}
+
+KERNEL static void score_page_f32(const tfm_cpu_attend *a, const attend_span *span,
+                                  const attend_page *k, const float *q, uint32_t query,
+                                  uint32_t queries, uint32_t p, uint32_t end, float *score,
+                                  float (*max)[TFM_PANEL]) {
+    score_queries(TFM_F32, a, span, k, q, query, queries, p, end, score, max);
+}
+
+#if DIRECT
+KERNEL static void score_page_f16(const tfm_cpu_attend *a, const attend_span *span,
+                                  const attend_page *k, const float *q, uint32_t query,
+                                  uint32_t queries, uint32_t p, uint32_t end, float *score,
+                                  float (*max)[TFM_PANEL]) {
+    score_queries(TFM_F16, a, span, k, q, query, queries, p, end, score, max);
+}
+
+KERNEL static void score_page_q8_0(const tfm_cpu_attend *a, const attend_span *span,
+                                   const attend_page *k, const float *q, uint32_t query,
+                                   uint32_t queries, uint32_t p, uint32_t end, float *score,
+                                   float (*max)[TFM_PANEL]) {
+    score_queries(TFM_Q8_0, a, span, k, q, query, queries, p, end, score, max);
+}
+#endif
+
+/* All queries and panels [p, end) of one page. */
+KERNEL static void score_page(const tfm_cpu_attend *a, const attend_span *span,
+                              const attend_page *k, const float *q, uint32_t p, uint32_t end,
+                              float *score, float (*max)[TFM_PANEL]) {
+    for (uint32_t query = 0; query < a->n_queries; query += TILE, q += (size_t)a->k_dim * TILE) {
+        const uint32_t n = least(a->n_queries - query, TILE);
+        uint32_t lo = UINT32_MAX, hi = 0;
+        for (uint32_t i = query; i < query + n; i++) {
+            lo = least(lo, span->lo[i]);
+            hi = most(hi, span->hi[i]);
+        }
+        const uint32_t from = most(p, lo / TFM_PANEL);
+        const uint32_t to = least(end, (hi + TFM_PANEL - 1) / TFM_PANEL);
+        if (from >= to) continue;
+        float *at = score + (size_t)(from - p) * a->n_queries * TFM_PANEL;
+        if (k->type == TFM_F32) score_page_f32(a, span, k, q, query, n, from, to, at, max);
+#if DIRECT
+        if (k->type == TFM_F16) score_page_f16(a, span, k, q, query, n, from, to, at, max);
+        if (k->type == TFM_Q8_0) score_page_q8_0(a, span, k, q, query, n, from, to, at, max);
+#endif
+    }
+}
+
+KERNEL static void attend_scores(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
+                                 float *max, void *scratch) {
     attend_scratch s;
-    float max[TFM_ATTEND_QUERIES], total[TFM_ATTEND_QUERIES] = {0}, part[TFM_ATTEND_QUERIES];
-    uint32_t first = UINT32_MAX, last = 0;
+    attend_span span;
+    float lanes[TFM_ATTEND_QUERIES][TFM_PANEL];
+    carve(&s, scratch, a->k_dim, a->v_dim);
+    find_spans(a, &span);
     for (uint32_t i = 0; i < a->n_queries; i++) {
-        first = first_visible(a, i) < first ? first_visible(a, i) : first;
-        last = a->query[i].position > last ? a->query[i].position : last;
+        float *q = s.q + (size_t)(i / TILE) * a->k_dim * TILE + i % TILE;
+        for (uint32_t d = 0; d < a->k_dim; d++) q[(size_t)d * TILE] = a->query[i].q[d];
+        const float start = a->has_sink ? a->query[i].sink : -INFINITY;
+        for (int j = 0; j < TFM_PANEL; j++) lanes[i][j] = start;
     }
-    const uint32_t from = first / TFM_PANEL, to = last / TFM_PANEL + 1;
-    carve(&s, scratch, a->k_dim, a->v_dim, to - from);
-    for (uint32_t i = 0; i < a->n_queries; i++) {
-        memcpy(s.q + (size_t)i * a->k_dim, a->query[i].q, a->k_dim * sizeof(float));
-    }
-    attend_scores(a, &s, from, to, max);
-    memset(s.out, 0, (size_t)a->n_queries * a->v_dim * sizeof *s.out);
-    const uint32_t per_chunk = TFM_KEY_CHUNK / TFM_PANEL;
     for (uint32_t p = from; p < to;) {
-        const uint32_t chunk_end = (p / per_chunk + 1) * per_chunk;
-        const uint32_t end = chunk_end < to ? chunk_end : to;
-        attend_chunk(a, &s, from, p, end, max, part);
-        for (uint32_t i = 0; i < a->n_queries; i++) total[i] = total[i] + part[i];
-        elementwise(&(tfm_step){.op = TFM_OP_ADD}, (size_t)a->n_queries * a->v_dim, s.out, s.chunk,
-                    s.out);
+        const uint32_t end = least((p / PAGE_PANELS + 1) * PAGE_PANELS, to);
+        const attend_page k = find_page(a, &s, p, to, false);
+        score_page(a, &span, &k, s.q, p, end, score, lanes);
+        score += (size_t)(end - p) * a->n_queries * TFM_PANEL;
         p = end;
     }
     for (uint32_t i = 0; i < a->n_queries; i++) {
-        if (a->has_sink) {
-            float sink = a->query[i].sink - max[i];
-            exp_all(1, &sink, &sink);
-            total[i] = total[i] + sink;
-        }
-        for (uint32_t d = 0; d < a->v_dim; d++) {
-            a->query[i].out[d] = s.out[(size_t)i * a->v_dim + d] / total[i];
-        }
-        if (a->query[i].pattern != NULL) write_pattern(a, &s, i, from, total[i]);
+        max[i] = lanes[i][0];
+        for (int j = 1; j < TFM_PANEL; j++) max[i] = lanes[i][j] > max[i] ? lanes[i][j] : max[i];
     }
+}
+
+/* ---- pass 2: weights and weighted values ---- */
+
+/* Scores of panels [p, end) to weights, for every query; lanes: their sums. */
+INLINE void weigh_page(const tfm_cpu_attend *a, const attend_span *span, uint32_t p, uint32_t end,
+                       const float *max, float *score, float (*lanes)[TFM_PANEL]) {
+    for (uint32_t i = 0; i < a->n_queries; i++) {
+        const uint32_t from = most(p, span->lo[i] / TFM_PANEL);
+        const uint32_t to = least(end, (span->hi[i] + TFM_PANEL - 1) / TFM_PANEL);
+        vf sum[NV];
+        UNROLL for (int v = 0; v < NV; v++) sum[v] = load(lanes[i] + v * LANES);
+        for (uint32_t u = from; u < to; u++) {
+            float *w = score + ((size_t)(u - p) * a->n_queries + i) * TFM_PANEL;
+            UNROLL for (int v = 0; v < NV; v++) {
+                const vf x = exp_fall(load(w + v * LANES) - max[i]);
+                sum[v] = sum[v] + x;
+                store(w + v * LANES, x);
+            }
+        }
+        UNROLL for (int v = 0; v < NV; v++) store(lanes[i] + v * LANES, sum[v]);
+    }
+}
+
+/* Weights times values for queries [query, query + n) and keys [from, to) of a page. weight: of
+ * panel p. */
+KERNEL static void value_keys(const tfm_cpu_attend *a, const attend_page *v, const float *weight,
+                              uint32_t p, uint32_t query, uint32_t n, uint32_t from, uint32_t to,
+                              float *out) {
+    const size_t p_step = (size_t)a->n_queries * TFM_PANEL;
+    if (from >= to) return;
+    const uint32_t base = from / TFM_KV_PAGE * TFM_KV_PAGE;
+    weight += (from / TFM_PANEL - p) * p_step + (size_t)query * TFM_PANEL;
+    out += (size_t)query * a->v_dim;
+    from -= base, to -= base;
+    if (v->type == TFM_F32) value_tiles_f32(v, a->v_dim, weight, p_step, from, to, n, out);
+#if DIRECT
+    if (v->type == TFM_F16) value_tiles_f16(v, a->v_dim, weight, p_step, from, to, n, out);
+    if (v->type == TFM_Q8_0) value_tiles_q8_0(v, a->v_dim, weight, p_step, from, to, n, out);
+#endif
+}
+
+/* Panels [p, end) of one page: the keys that all queries of a tile see for all at once, those before
+ * and behind for each query that sees them. weight: of panel p. */
+KERNEL static void value_page(const tfm_cpu_attend *a, const attend_span *span,
+                              const attend_page *v, const float *weight, uint32_t p, uint32_t end,
+                              float *out) {
+    const uint32_t from = p * TFM_PANEL, to = end * TFM_PANEL;
+    for (uint32_t query = 0; query < a->n_queries; query += TILE) {
+        const uint32_t n = least(a->n_queries - query, TILE);
+        uint32_t lo = from, hi = to;
+        for (uint32_t i = query; i < query + n; i++) {
+            lo = most(lo, span->lo[i]);
+            hi = least(hi, span->hi[i]);
+        }
+        if (lo >= hi) lo = hi = to; /* none in common */
+        for (uint32_t i = query; lo > from && i < query + n; i++) {
+            value_keys(a, v, weight, p, i, 1, most(from, span->lo[i]), least(lo, span->hi[i]), out);
+        }
+        value_keys(a, v, weight, p, query, n, lo, hi, out);
+        for (uint32_t i = query; hi < to && i < query + n; i++) {
+            value_keys(a, v, weight, p, i, 1, hi, least(to, span->hi[i]), out);
+        }
+    }
+}
+
+KERNEL static void attend_values(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
+                                 const float *max, float *sum, float *out, void *scratch) {
+    const size_t p_step = (size_t)a->n_queries * TFM_PANEL;
+    attend_scratch s;
+    attend_span span;
+    float lanes[TFM_ATTEND_QUERIES][TFM_PANEL] = {{0}};
+    carve(&s, scratch, a->k_dim, a->v_dim);
+    find_spans(a, &span);
+    memset(out, 0, (size_t)a->n_queries * a->v_dim * sizeof *out);
+    for (uint32_t p = from; p < to;) {
+        const uint32_t end = least((p / PAGE_PANELS + 1) * PAGE_PANELS, to);
+        const attend_page v = find_page(a, &s, p, to, true);
+        weigh_page(a, &span, p, end, max, score, lanes);
+        value_page(a, &span, &v, score, p, end, out);
+        score += (size_t)(end - p) * p_step;
+        p = end;
+    }
+    for (uint32_t i = 0; i < a->n_queries; i++) sum[i] = tree_sum(lanes[i]);
+}
+
+/* ---- the end ---- */
+
+KERNEL static void attend_finish(const tfm_cpu_attend *a, size_t n_chunks, const float *sum,
+                                 const float *out, const float *max, float *total) {
+    const size_t n = a->n_queries, v_dim = a->v_dim;
+    for (size_t i = 0; i < n; i++) {
+        const float *part = out + i * v_dim;
+        float *to = a->query[i].out;
+        total[i] = 0.0f;
+        for (size_t c = 0; c < n_chunks; c++) total[i] = total[i] + sum[c * n + i];
+        if (a->has_sink) {
+            float x = a->query[i].sink - max[i];
+            exp_all(1, &x, &x);
+            total[i] = total[i] + x;
+        }
+        size_t d = 0;
+        for (; d + LANES <= v_dim; d += LANES) {
+            vf x = splat(0.0f);
+            for (size_t c = 0; c < n_chunks; c++) x = x + load(part + c * n * v_dim + d);
+            store(to + d, x / total[i]);
+        }
+        for (; d < v_dim; d++) {
+            float x = 0.0f;
+            for (size_t c = 0; c < n_chunks; c++) x = x + part[c * n * v_dim + d];
+            to[d] = x / total[i];
+        }
+    }
+}
+
+/* ---- writing to the cache ---- */
+
+KERNEL static void attend_store(tfm_dtype type, size_t n, const float *src, void *dst,
+                                size_t stride) {
+    if (type == TFM_F32) {
+        float *f = dst;
+        for (size_t i = 0; i < n; i++) f[i * stride] = src[i];
+        return;
+    }
+    uint16_t *h = dst;
+    size_t i = 0;
+#if defined(TO_F16)
+    for (; i + LANES <= n; i += LANES) {
+        uint16_t some[LANES];
+        TO_F16(some, load(src + i));
+        if (stride == 1)
+            memcpy(h + i, some, sizeof some);
+        else
+            for (size_t j = 0; j < LANES; j++) h[(i + j) * stride] = some[j];
+    }
+#endif
+    for (; i < n; i++) h[i * stride] = tfm_inline_f32_to_f16(src[i]);
 }

@@ -1,8 +1,9 @@
 /* body_internal.h - the kernels, compiled once for each table.
  *
  * A kernels_*.c defines LANES (f32 of one vector), KERNEL (attributes of every function), TABLE and
- * NUMERICS (names of the table and of what it computes), then includes this. Optional: FMA, FROM_F16
- * and ADD_PAIRS, instructions for what body_vector_internal.h has in C. See kernel_internal.h for the numerics. */
+ * NUMERICS (names of the table and of what it computes), then includes this. Optional, instructions
+ * for what is in C otherwise: FMA, FROM_F16, TO_F16, FROM_I8, ADD_PAIRS, LARGER, SCALE. See
+ * kernel_internal.h for the numerics. */
 #include <math.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@
 #else
 #include "backend/cpu/body_quant_internal.h"
 #endif
+
+#include "backend/cpu/body_attend_tile_internal.h"
 
 #include "backend/cpu/body_attend_internal.h"
 
@@ -62,7 +65,10 @@ const tfm_cpu_kernels TABLE = {
     .linear_bytes = linear_bytes,
     .linear = linear,
     .attend_bytes = attend_bytes,
-    .attend = attend,
+    .attend_scores = attend_scores,
+    .attend_values = attend_values,
+    .attend_finish = attend_finish,
+    .attend_store = attend_store,
     .norm = norm,
     .elementwise = elementwise,
     .rope = rope,

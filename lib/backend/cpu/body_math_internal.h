@@ -29,15 +29,34 @@ INLINE vf power_of_two(vi n) {
     return (vf)((vu)(n + 127) << 23);
 }
 
-INLINE vf exp_v(vf x) {
-    vf n, c = pick(x < EXP_LOWEST, splat(EXP_LOWEST), x);
-    c = pick(c > EXP_HIGHEST, splat(EXP_HIGHEST), c); /* NaN passes both */
-    const vf p = 1.0f + expm1_small(reduce(c, &n));
+/* e^x for x that is not above EXP_HIGHEST, or NaN. */
+#if defined(SCALE)
+/* e^r = 1 + r + r^2 P(r) on |r| <= ln2 / 2, off by 1e-8 = 0.2 u (mpmath.chebyfit). SCALE cuts what
+ * is below EXP_LOWEST, -infinity among it, and puts the exponent in without a second rounding. */
+INLINE vf exp_fall(vf x) {
+    const vf t = madd(x, splat(0x1.715476p+0f), splat(0x1.8p23f)), n = t - 0x1.8p23f;
+    const vf r = madd(n, splat(-0x1.0bfbe8p-15f), madd(n, splat(-0x1.62ep-1f), x));
+    vf p = madd(splat(0x1.6d113cp-10f), r, splat(0x1.120ba2p-7f));
+    p = madd(p, r, splat(0x1.55551ap-5f));
+    p = madd(p, r, splat(0x1.5554dcp-3f));
+    p = madd(p, r, splat(0.5f));
+    p = madd(p, r, splat(1.0f));
+    p = madd(p, r, splat(1.0f));
+    return (vf)SCALE(x, EXP_LOWEST, p, n);
+}
+#else
+INLINE vf exp_fall(vf x) {
+    vf n;
+    const vf p = 1.0f + expm1_small(reduce(pick(x < EXP_LOWEST, splat(EXP_LOWEST), x), &n));
     /* n reaches 128: in two factors. For a NaN any i will do. */
     const vi i = (vi)((vu)(n + 0x1.8p23f) - 0x4b400000u);
     const vi half = i >> 1;
-    vf y = p * power_of_two(half) * power_of_two(i - half);
-    y = pick(x < EXP_LOWEST, splat(0.0f), y);
+    return pick(x < EXP_LOWEST, splat(0.0f), p * power_of_two(half) * power_of_two(i - half));
+}
+#endif
+
+INLINE vf exp_v(vf x) {
+    const vf y = exp_fall(pick(x > EXP_HIGHEST, splat(EXP_HIGHEST), x)); /* NaN passes */
     return pick(x > EXP_HIGHEST, splat(INFINITY), y);
 }
 

@@ -9,7 +9,7 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 24")
 #endif
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
@@ -73,6 +73,15 @@ INLINE float madd_one(float a, float b, float c) {
 /* mask lanes are all ones or zero */
 INLINE vf pick(vi mask, vf yes, vf no) {
     return (vf)(((vu)mask & (vu)yes) | (~(vu)mask & (vu)no));
+}
+
+/* s > m ? s : m; a NaN in s never gets through. */
+INLINE vf larger(vf s, vf m) {
+#if defined(LARGER)
+    return (vf)LARGER(s, m);
+#else
+    return pick(s > m, s, m);
+#endif
 }
 
 /* LANES halves to f32: the same bits as tfm_inline_f16_to_f32, but that a signalling NaN may stay

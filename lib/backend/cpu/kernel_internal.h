@@ -25,7 +25,7 @@
 enum {
     TFM_PANEL = 16,          /* outputs of one weight panel, keys of one K panel */
     TFM_KEY_CHUNK = 1024,    /* keys whose sums form one partial, by absolute position */
-    TFM_ATTEND_QUERIES = 16, /* most queries of one attend call */
+    TFM_ATTEND_QUERIES = 24, /* most queries of one attend call: 24 = 3 * 8 = 4 * 6 fills tiles */
     TFM_NORM_CHUNK = 4096    /* numbers whose sum forms one partial of a row reduction */
 };
 
@@ -64,8 +64,7 @@ typedef struct tfm_cpu_attend {
     uint32_t n_queries;
     struct {
         const float *q; /* [k_dim] */
-        float *out;     /* [v_dim], may be q */
-        float *pattern; /* [position + 1]: the probabilities are wanted too; or NULL */
+        float *out;     /* [v_dim] */
         uint32_t position;
         float slope, sink;
     } query[TFM_ATTEND_QUERIES];
@@ -92,9 +91,26 @@ typedef struct tfm_cpu_kernels {
      * kernel's. scratch: linear_bytes, 64-byte aligned, the calling thread's own. */
     void (*linear)(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end, uint32_t row,
                    uint32_t row_end, void *scratch);
-    /* Bytes of scratch that attend needs when no position passes last. */
-    size_t (*attend_bytes)(uint32_t k_dim, uint32_t v_dim, uint32_t last);
-    void (*attend)(const tfm_cpu_attend *a, void *scratch);
+    /* Attention in three steps, so that one long context can be shared by threads. Panels [from, to)
+     * are 16 positions each, from is that of the first visible key. Scratch: attend_bytes, 64-byte
+     * aligned, the calling thread's own; nothing is carried over in it. */
+    size_t (*attend_bytes)(uint32_t k_dim, uint32_t v_dim);
+    /* score [to - from][n_queries][16] and each query's largest, the sink included: max
+     * [n_queries]. Panels that a query sees nothing of may stay as they are. */
+    void (*attend_scores)(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
+                          float *max, void *scratch);
+    /* Panels of one chunk; max is that of all chunks. The scores become the weights exp(score -
+     * max), sum [n_queries] theirs, out [n_queries][v_dim] the weighted V. */
+    void (*attend_values)(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
+                          const float *max, float *sum, float *out, void *scratch);
+    /* The chunks' sums [n_chunks][n_queries] and outs [n_chunks][n_queries][v_dim], both 64-byte
+     * aligned, added ascending; out of each query is written, total [n_queries] is what the
+     * weights were divided by. */
+    void (*attend_finish)(const tfm_cpu_attend *a, size_t n_chunks, const float *sum,
+                          const float *out, const float *max, float *total);
+    /* n numbers to where a cache has one head of one position: as `type` (f32, f16) at every
+     * stride-th element. */
+    void (*attend_store)(tfm_dtype type, size_t n, const float *src, void *dst, size_t stride);
     void (*norm)(const tfm_cpu_norm *a, const float *x, float *out); /* one row */
     /* n numbers; out may be an input. b is for MULTIPLY and ADD. */
     void (*elementwise)(const tfm_step *s, size_t n, const float *a, const float *b, float *out);
