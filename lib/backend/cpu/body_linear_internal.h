@@ -116,12 +116,6 @@ INLINE void tiles(const int form, const uint8_t *w, size_t w_stride, size_t n, c
 #undef TILE
 }
 
-/* w: [n][16] f32, x: rows of n at x_stride, acc: [rows][16]. */
-KERNEL static void rows_times_panel(const float *w, size_t n, const float *x, size_t x_stride,
-                                    float *acc, size_t rows) {
-    tiles(COLUMNS_F32, (const uint8_t *)w, 0, n, x, x_stride, acc, TFM_PANEL, 1, rows);
-}
-
 /* For each form: rows times TILE_PANELS panels, rows times one, and one row times a group. */
 typedef void (*tiles_fn)(const uint8_t *w, size_t w_stride, size_t n, const float *x,
                          size_t x_stride, float *acc, size_t rows);
