@@ -104,9 +104,10 @@ static inline tfm_tensor *bits_tensor(bits_model *m, const char *name, int block
     return t;
 }
 
-/* q8_0 where rows of k are no whole number of blocks. */
+/* Another type where rows of k are no whole number of blocks. */
 static inline tfm_dtype bits_type_for(const bits_model *m, uint32_t k) {
-    return k % tfm_dtype_block(m->type) == 0 ? m->type : TFM_Q8_0;
+    if (k % tfm_dtype_block(m->type) == 0) return m->type;
+    return k % tfm_dtype_block(TFM_Q8_0) == 0 ? TFM_Q8_0 : TFM_F32;
 }
 
 /* The feed-forward matrices of all experts, [experts, rows, k], in rows. */
@@ -359,7 +360,7 @@ static inline void bits_shape(bits_model *m, bits_size size, tfm_dtype cache) {
     if (!slim) return;
     m->heads = m->form == BITS_GROUPED ? 2 : 1;
     m->kv_heads = 1;
-    m->head_dim = blocks ? 32 : 32 / m->heads;
+    m->head_dim = blocks ? 32 : 16 / m->heads;
 }
 
 static inline void bits_model_new(bits_model *m, bits_form form, tfm_dtype type, tfm_layout layout,
