@@ -28,7 +28,9 @@ enum {
 struct tfm_limits {
     const tfm_cpu_limits *loops;
     tfm_pool *pool;
-    unsigned char *buffer;
+    void *map;
+    size_t map_bytes;
+    unsigned char *buffer; /* in map, aligned to HUGE_PAGE */
     size_t piece_bytes;
 };
 
@@ -103,28 +105,37 @@ static uint64_t default_bytes(void) {
     return bytes < MIN_BUFFER ? MIN_BUFFER : bytes > MAX_BUFFER ? MAX_BUFFER : bytes;
 }
 
+/* Mapped, not allocated: huge pages must be asked for before a page is touched, and with small ones
+ * much less is read. Where there are none, small pages are this machine's limit. */
+static tfm_status map_buffer(tfm_limits *l, uint64_t bytes, tfm_error *err) {
+    if (bytes > SIZE_MAX / 2) return tfm_fail(err, TFM_LIMIT, "a buffer is too large to be read");
+    l->piece_bytes = (size_t)(bytes / PIECES + 1023) / 1024 * 1024;
+    const size_t used = PIECES * l->piece_bytes;
+    void *map =
+        mmap(NULL, used + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return tfm_fail(err, TFM_NOMEM, "no memory for a buffer of %zu bytes", used);
+    l->map = map;
+    l->map_bytes = used + HUGE_PAGE;
+    l->buffer = (unsigned char *)map + (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
+#ifdef MADV_HUGEPAGE
+    const int refused = madvise(l->buffer, used, MADV_HUGEPAGE);
+    (void)refused;
+#endif
+    memset(l->buffer, 1, used);
+    return TFM_OK;
+}
+
 static tfm_status make(tfm_limits *l, const char *device, unsigned threads, uint64_t bytes,
                        tfm_error *err) {
     tfm_backend *be;
-    void *mem;
 
     /* The backend says what the device is called, and refuses what there is not. */
     TFM_TRY(tfm_backend_new(&be, device, 1, err));
     l->loops = tfm_cpu_limits_find(be->instruction_set);
     tfm_backend_free(be);
     TFM_TRY(tfm_pool_new(&l->pool, threads > 0 ? threads : tfm_threads_default(), err));
-    if (bytes == 0) bytes = default_bytes();
-    if (bytes > SIZE_MAX / 2) return tfm_fail(err, TFM_LIMIT, "a buffer is too large to be read");
-    l->piece_bytes = (size_t)(bytes / PIECES + 1023) / 1024 * 1024;
-    TFM_TRY(tfm_alloc_aligned(&mem, HUGE_PAGE, PIECES, l->piece_bytes, err));
-    l->buffer = mem;
-#ifdef MADV_HUGEPAGE
-    /* Refused where there are none; then small pages are this machine's limit. */
-    const int ignored = madvise(mem, PIECES * l->piece_bytes, MADV_HUGEPAGE);
-    (void)ignored;
-#endif
-    memset(mem, 1, PIECES * l->piece_bytes);
-    return TFM_OK;
+    return map_buffer(l, bytes > 0 ? bytes : default_bytes(), err);
 }
 
 tfm_status tfm_limits_new(tfm_limits **out, const char *device, unsigned threads,
@@ -163,6 +174,6 @@ tfm_status tfm_limits_measure(tfm_limits *l, tfm_limit_figures *out, tfm_error *
 void tfm_limits_free(tfm_limits *l) {
     if (!l) return;
     tfm_pool_free(l->pool);
-    tfm_free(l->buffer);
+    if (l->map) munmap(l->map, l->map_bytes);
     tfm_free(l);
 }

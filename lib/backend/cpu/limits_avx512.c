@@ -56,12 +56,15 @@ TARGET static void int8(uint64_t rounds, void *sink) {
 }
 
 TARGET static void read_all(const void *p, size_t n, void *sink) {
+    const size_t part = n / sizeof(__m512i) / 4;
     const __m512i *v = p;
-#define START(j) __m512i x##j = _mm512_setzero_si512();
-#define ADD(j) x##j = _mm512_add_epi64(x##j, v[i + j]);
-#define FOLD(j) x0 = _mm512_add_epi64(x0, x##j);
+#define START(j) __m512i x##j = _mm512_setzero_si512(), y##j = x##j;
+#define ADD(j)                                                                                     \
+    x##j = _mm512_add_epi64(x##j, v[j * part + i]);                                                \
+    y##j = _mm512_add_epi64(y##j, v[j * part + i + 1]);
+#define FOLD(j) x0 = _mm512_add_epi64(x0, _mm512_add_epi64(x##j, y##j));
     TFM_LIMIT_EACH_READ(START)
-    for (size_t i = 0; i < n / sizeof *v; i += 8) {
+    for (size_t i = 0; i < part; i += 2) {
         TFM_LIMIT_EACH_READ(ADD)
     }
     TFM_LIMIT_EACH_READ(FOLD)

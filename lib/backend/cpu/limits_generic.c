@@ -43,12 +43,15 @@ static void int8(uint64_t rounds, void *sink) {
 }
 
 static void read_all(const void *p, size_t n, void *sink) {
+    const size_t part = n / sizeof(vq) / 4;
     const vq *v = p;
-#define START(j) vq x##j = {0};
-#define ADD(j) x##j = x##j + v[i + j];
-#define FOLD(j) x0 = x0 + x##j;
+#define START(j) vq x##j = {0}, y##j = x##j;
+#define ADD(j)                                                                                     \
+    x##j = x##j + v[j * part + i];                                                                 \
+    y##j = y##j + v[j * part + i + 1];
+#define FOLD(j) x0 = x0 + x##j + y##j;
     TFM_LIMIT_EACH_READ(START)
-    for (size_t i = 0; i < n / sizeof *v; i += 8) {
+    for (size_t i = 0; i < part; i += 2) {
         TFM_LIMIT_EACH_READ(ADD)
     }
     TFM_LIMIT_EACH_READ(FOLD)

@@ -17,7 +17,7 @@ enum { TFM_LIMIT_CHAINS = 12, TFM_LIMIT_SINK = 64 /* bytes */ };
 #define TFM_LIMIT_EACH(DO)                                                                         \
     DO(0)                                                                                          \
     DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
-#define TFM_LIMIT_EACH_READ(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define TFM_LIMIT_EACH_READ(DO) DO(0) DO(1) DO(2) DO(3)
 
 typedef struct tfm_cpu_limit {
     void (*run)(uint64_t rounds, void *sink); /* NULL: no such instruction, f32 stands for it */
@@ -27,7 +27,8 @@ typedef struct tfm_cpu_limit {
 typedef struct tfm_cpu_limits {
     const char *instruction_set;
     tfm_cpu_limit f32, bf16, int8;
-    /* Reads n bytes, a multiple of 1024, 64-byte aligned. */
+    /* Reads n bytes, a multiple of 1024, 64-byte aligned, in four places at once: processors prefetch
+     * within a page, so one place would wait at every page's end. */
     void (*read)(const void *p, size_t n, void *sink);
 } tfm_cpu_limits;
 
