@@ -518,6 +518,30 @@ static void attention(void) {
          .start = {1000, 2030},
          .length = {40, 30}},
         {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .length = {2100, 3}, .window = 1500},
+        /* more query heads of a group than one call takes; every size of tile */
+        {.heads = 62, .kv_heads = 2, .k_dim = 5, .v_dim = 65, .length = {37, 2}},
+        {.heads = 23, .kv_heads = 1, .k_dim = 16, .v_dim = 48, .length = {67, 3}, .window = 20},
+        {.heads = 7, .kv_heads = 1, .k_dim = 33, .v_dim = 31, .length = {130, 26}, .window = 70},
+        /* several chunks, few calls: threads share them */
+        {.heads = 2, .kv_heads = 1, .k_dim = 8, .v_dim = 24, .length = {1040, 3}, .sink = true},
+        {.heads = 5,
+         .kv_heads = 1,
+         .k_dim = 32,
+         .v_dim = 32,
+         .start = {2040, 3060},
+         .length = {20, 30},
+         .alibi = true,
+         .q8_0_cache = true},
+        {.heads = 1,
+         .kv_heads = 1,
+         .k_dim = 16,
+         .v_dim = 16,
+         .start = {1990, 1000},
+         .length = {70, 40},
+         .window = 1030,
+         .softcap = 3.0f,
+         .sink = true,
+         .f32_cache = true},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         ops_case c;
