@@ -10,18 +10,32 @@ static const float EXP_HIGHEST = 88.72283f; /* above: infinity */
 /* x = n ln2 + r, |r| <= ln2 / 2; n is a whole number as a float. ln 2 in two pieces, the first so
  * short that n times it is exact. Adding 1.5 * 2^23 and taking it off rounds to nearest even. */
 INLINE vf reduce(vf x, vf *n) {
-    *n = (x * 0x1.715476p+0f + 0x1.8p23f) - 0x1.8p23f;
-    return (x - *n * 0x1.62ep-1f) - *n * 0x1.0bfbe8p-15f;
+    *n = madd(x, splat(0x1.715476p+0f), splat(0x1.8p23f)) - 0x1.8p23f;
+    return madd(*n, splat(-0x1.0bfbe8p-15f), madd(*n, splat(-0x1.62ep-1f), x));
 }
 
 /* e^r - 1 for |r| <= 0.35: Taylor to r^7/7!; the next term is 5e-9 of 1. */
 INLINE vf expm1_small(vf r) {
-    vf p = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
-    p = p * r + 1.0f / 120.0f;
-    p = p * r + 1.0f / 24.0f;
-    p = p * r + 1.0f / 6.0f;
-    p = p * r + 0.5f;
-    return r + r * r * p;
+    vf p = madd(r, splat(1.0f / 5040.0f), splat(1.0f / 720.0f));
+    p = madd(p, r, splat(1.0f / 120.0f));
+    p = madd(p, r, splat(1.0f / 24.0f));
+    p = madd(p, r, splat(1.0f / 6.0f));
+    p = madd(p, r, splat(0.5f));
+    return madd(r * r, p, r);
+}
+
+/* e^r for |r| <= ln2 / 2. With fma: 1 + r (1 + r P(r)), P fitted to 1e-8 = 0.2 u (mpmath.chebyfit). */
+INLINE vf exp_small(vf r) {
+#if defined(FMA)
+    vf p = madd(r, splat(0x1.6d113cp-10f), splat(0x1.120ba2p-7f));
+    p = madd(p, r, splat(0x1.55551ap-5f));
+    p = madd(p, r, splat(0x1.5554dcp-3f));
+    p = madd(p, r, splat(0.5f));
+    p = madd(p, r, splat(1.0f));
+    return madd(p, r, splat(1.0f));
+#else
+    return 1.0f + expm1_small(r);
+#endif
 }
 
 /* 2^n for whole -126 <= n <= 127 */
@@ -29,31 +43,20 @@ INLINE vf power_of_two(vi n) {
     return (vf)((vu)(n + 127) << 23);
 }
 
-/* e^x for x that is not above EXP_HIGHEST, or NaN. */
-#if defined(SCALE)
-/* e^r = 1 + r + r^2 P(r) on |r| <= ln2 / 2, off by 1e-8 = 0.2 u (mpmath.chebyfit). SCALE cuts what
- * is below EXP_LOWEST, -infinity among it, and puts the exponent in without a second rounding. */
-INLINE vf exp_fall(vf x) {
-    const vf t = madd(x, splat(0x1.715476p+0f), splat(0x1.8p23f)), n = t - 0x1.8p23f;
-    const vf r = madd(n, splat(-0x1.0bfbe8p-15f), madd(n, splat(-0x1.62ep-1f), x));
-    vf p = madd(splat(0x1.6d113cp-10f), r, splat(0x1.120ba2p-7f));
-    p = madd(p, r, splat(0x1.55551ap-5f));
-    p = madd(p, r, splat(0x1.5554dcp-3f));
-    p = madd(p, r, splat(0.5f));
-    p = madd(p, r, splat(1.0f));
-    p = madd(p, r, splat(1.0f));
-    return (vf)SCALE(x, EXP_LOWEST, p, n);
-}
-#else
+/* e^x for x that is not above EXP_HIGHEST, or NaN. SCALE puts the exponent in and cuts what is below
+ * EXP_LOWEST; without it n, which reaches 128, is put in as two factors, both exact. */
 INLINE vf exp_fall(vf x) {
     vf n;
-    const vf p = 1.0f + expm1_small(reduce(pick(x < EXP_LOWEST, splat(EXP_LOWEST), x), &n));
-    /* n reaches 128: in two factors. For a NaN any i will do. */
-    const vi i = (vi)((vu)(n + 0x1.8p23f) - 0x4b400000u);
+#if defined(SCALE)
+    const vf p = exp_small(reduce(x, &n));
+    return (vf)SCALE(x, EXP_LOWEST, p, n);
+#else
+    const vf p = exp_small(reduce(pick(x < EXP_LOWEST, splat(EXP_LOWEST), x), &n));
+    const vi i = (vi)((vu)(n + 0x1.8p23f) - 0x4b400000u); /* for a NaN any i will do */
     const vi half = i >> 1;
     return pick(x < EXP_LOWEST, splat(0.0f), p * power_of_two(half) * power_of_two(i - half));
-}
 #endif
+}
 
 INLINE vf exp_v(vf x) {
     const vf y = exp_fall(pick(x > EXP_HIGHEST, splat(EXP_HIGHEST), x)); /* NaN passes */
@@ -67,7 +70,7 @@ INLINE vf tanh_v(vf x) {
     a = pick(a > 10.0f, splat(10.0f), a); /* tanh(10) is 1 in f32 */
     const vf r = reduce(a + a, &n);
     const vf two_n = power_of_two((vi)((vu)(n + 0x1.8p23f) - 0x4b400000u));
-    const vf e = two_n * expm1_small(r) + (two_n - 1.0f);
+    const vf e = madd(two_n, expm1_small(r), two_n - 1.0f);
     return (vf)((vu)(e / (e + 2.0f)) | sign);
 }
 
@@ -78,20 +81,20 @@ INLINE vf erf_v(vf x) {
     vf a = (vf)((vu)x & 0x7fffffffu);
     a = pick(a > 4.0f, splat(4.0f), a); /* 1 - erf(4) = 1.5e-8 */
     const vf a2 = a * a;
-    vf p = a2 * 7.87587487e-5f - 8.0168643e-4f;
-    p = p * a2 + 5.18908724e-3f;
-    p = p * a2 - 2.68542115e-2f;
-    p = p * a2 + 0.112835944f;
-    p = p * a2 - 0.37612626f;
-    p = (p * a2 + 1.12837911f) * a;
-    const vf t = 1.0f / (1.0f + 0.5f * a);
-    vf q = t * 0.120852433f - 0.476525277f;
-    q = q * t + 0.571265161f;
-    q = q * t - 0.110208295f;
-    q = q * t + 0.35103032f;
-    q = q * t + 0.258751363f;
-    q = q * t + 0.285061628f;
-    q = q * t - 1.64236393e-4f;
+    vf p = madd(a2, splat(7.87587487e-5f), splat(-8.0168643e-4f));
+    p = madd(p, a2, splat(5.18908724e-3f));
+    p = madd(p, a2, splat(-2.68542115e-2f));
+    p = madd(p, a2, splat(0.112835944f));
+    p = madd(p, a2, splat(-0.37612626f));
+    p = madd(p, a2, splat(1.12837911f)) * a;
+    const vf t = 1.0f / madd(a, splat(0.5f), splat(1.0f));
+    vf q = madd(t, splat(0.120852433f), splat(-0.476525277f));
+    q = madd(q, t, splat(0.571265161f));
+    q = madd(q, t, splat(-0.110208295f));
+    q = madd(q, t, splat(0.35103032f));
+    q = madd(q, t, splat(0.258751363f));
+    q = madd(q, t, splat(0.285061628f));
+    q = madd(q, t, splat(-1.64236393e-4f));
     q = 1.0f - exp_v(-a2) * q;
     return (vf)((vu)pick(a < 1.0f, p, q) | sign);
 }
