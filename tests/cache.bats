@@ -93,7 +93,7 @@ setup() {
     seq 1 60 | tfm-tokenize -l -m "$m" >lines
     tfm-run -m "$m" -n 9 lines >want
     for kv in 20000 200000; do
-        tfm-run -m "$m" -n 9 --kv-bytes $kv --save-cache c lines | tfm-cmp - want
+        tfm-run -m "$m" -n 9 --kv-memory $kv --save-cache c lines | tfm-cmp - want
         [ "$(tfm-show c | grep -c group-end)" -eq 60 ]
     done
     tfm-run -m "$m" -n 9 --unordered --save-cache d lines >/dev/null
@@ -117,7 +117,7 @@ setup() {
     tfm-run -m "$m" --ignore-end -n 5 --save-cache c big >want
     tfm-run -m "$m" --ignore-end -n 5 --load-cache c --save-cache d big | tfm-cmp - want
     tfm-cmp c d
-    tfm-run -m "$m" --ignore-end -n 5 --load-cache c --kv-bytes 10000000 big | tfm-cmp - want
+    tfm-run -m "$m" --ignore-end -n 5 --load-cache c --kv-memory 10000000 big | tfm-cmp - want
 }
 
 @test "a cache of another model, other numerics, or none at all: exit 3, both are named" {

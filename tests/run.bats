@@ -64,12 +64,64 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
 
 @test "the budget of the cache changes nothing but the order of work" {
     tfm-run -m "$m" -n 12 -T 1 pl >a
-    tfm-run -m "$m" -n 12 -T 1 --kv-bytes 20000 pl >b
+    tfm-run -m "$m" -n 12 -T 1 --kv-memory 20000 pl >b
     tfm-cmp a b
-    pipe 'tfm-run -m $m -n 12 --kv-bytes 1 pl | tfm-show'
+    pipe 'tfm-run -m $m -n 12 --kv-memory 1 pl | tfm-show'
     status_is 4 4
     grep 'error ' "$out"
     [ "$(grep -c 'error .*pages of 64' "$out")" -eq 3 ]
+}
+
+@test "--prefix-cache: common beginnings are computed once, with the same bits in any memory" {
+    local text i rows
+    s=$top/share/models/story.tfms
+    text=$(head -c 700 "$top/LICENSE" | tr '\n' ' ')
+    for i in 1 2 3 4 5 6; do echo "$text $i"; done >many
+    { echo "${text:0:90}"; echo "$text"; echo "$text"; } >>many
+    tfm-tokenize -l -m "$s" many >t
+    tfm-run -v -m "$s" --ignore-end -n 40 t >want 2>plain
+    tfm-run -v -m "$s" --ignore-end -n 40 --prefix-cache t 2>shared | tfm-cmp - want
+    rows=$(grep -o '[0-9]* rows' plain | cut -d' ' -f1)
+    [ "$(grep -o '[0-9]* rows' shared | cut -d' ' -f1)" -lt $((rows / 2)) ]
+    grep -q ' 0 shared' plain
+    # Seven pages are 448 positions: one sequence at a time, or two.
+    tfm-run -v -m "$s" --ignore-end -n 40 --prefix-cache --kv-memory 448K t 2>short | tfm-cmp - want
+    tfm-run -v -m "$s" --ignore-end -n 40 --kv-memory 448K -b 3 t | tfm-cmp - want
+    tfm-run -m "$s" --ignore-end -n 40 --prefix-cache -b 1 -t 1 t | tfm-cmp - want
+    cat t t | tfm-run -m "$s" --ignore-end -n 40 --prefix-cache >two
+    cat want want | tfm-cmp - two
+    run -2 tfm-run -m "$s" --prefix-cache --tap logits --tap-out x t
+}
+
+@test "--kv-memory: sizes" {
+    for size in 1000000 1M 1MiB 900K 3G 1T; do tfm-run -m "$m" -n 1 --kv-memory $size p >/dev/null; done
+    for size in M 1X 1MM -1 99999999999999G 1.5G ''; do
+        run -2 --separate-stderr tfm-run -m "$m" -n 1 --kv-memory "$size" p
+        [ "${#stderr_lines[@]}" -eq 1 ]
+    done
+}
+
+@test "a prompt that comes late joins; one that came is not kept waiting for more" {
+    local pid line
+    mkfifo q a
+    printf 'abc\nxyz abc\n' >two
+    tfm-tokenize -l -m "$m" two >all
+    tfm-run -m "$m" --ignore-end -n 5 all | tfm-detok >want
+    # The stream in three pieces, none with FLUSH: the first group, half a record, the rest.
+    tfm-run -m "$m" --ignore-end -n 5 <q 3>&- 2>"$err" | tfm-detok >a 3>&- &
+    pid=$!
+    exec 7>q 8<a
+    local cut
+    cut=$(($(LC_ALL=C grep -obUaP '\x89TFR' all | sed -n 3p | cut -d: -f1) + 100))
+    head -c $cut all >&7
+    read -r -t 20 -u 8 line # before anything else has come
+    [ "$line" = "$(sed -n 1p want)" ]
+    tail -c +$((cut + 1)) all >&7
+    exec 7>&-
+    read -r -t 20 -u 8 line
+    [ "$line" = "$(sed -n 2p want)" ]
+    exec 8<&-
+    wait $pid
 }
 
 @test "--stop cuts the text exactly, at any batch and also in samples" {

@@ -61,5 +61,8 @@ TFM_API tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id
  * what the tokenizer refuses make the group a failed one, not the stream. */
 TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,
                                     tfm_error *err) TFM_MUST_CHECK;
+/* The same without waiting for the writer: *is_there false if no group is whole yet. */
+TFM_API tfm_status tfm_prompts_poll(tfm_prompts *p, tfm_prompt *prompt, bool *is_there,
+                                    tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -156,6 +156,10 @@ TFM_API tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n,
                                     tfm_error *err) TFM_MUST_CHECK;
 /* Are bytes buffered, so that the next call may not block even if the fd has nothing? */
 TFM_API bool tfm_reader_pending(const tfm_reader *r);
+/* Do tfm_reader_next and tfm_reader_payload give the next record of the present stream without waiting
+ * for its writer? Reads what is there. True also where only reading can tell: a very large record, a
+ * gzipped input, a failure. The present payload is gone after it. */
+TFM_API bool tfm_reader_ready(tfm_reader *r);
 /* Bytes of input consumed so far (offset of the next record in an uncompressed file). */
 TFM_API uint64_t tfm_reader_offset(const tfm_reader *r);
 

@@ -126,6 +126,8 @@ tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t 
 /* One read(2) that gives something: retries EINTR and waits on EAGAIN. *got = 0 at the end of file. */
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) TFM_MUST_CHECK;
+/* Would a read give something, the end of file or an error at once? */
+bool tfm_fd_is_readable(int fd);
 /* write(2) all of it; EPIPE is TFM_IO with errno EPIPE left in errno. */
 tfm_status tfm_fd_write_full(int fd, const char *name, const void *p, size_t n,
                              tfm_error *err) TFM_MUST_CHECK;

@@ -67,6 +67,11 @@ static bool wait_for(int fd, short events) {
     return true;
 }
 
+bool tfm_fd_is_readable(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) != 0;
+}
+
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) {
     *got = 0;

@@ -191,11 +191,19 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
 
 /* ---- options about a model ---- */
 
-enum { TFM_OPTION_KV = 0x900 };
+enum { TFM_OPTION_KV = 0x900, TFM_OPTION_KV_MEMORY, TFM_OPTION_PREFIX_CACHE };
 /* clang-format off */
 #define TFM_OPT_KV                                                                                \
     {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16, f32 or q8_0 (default: f32 for f32 weights, else f16)"}
+#define TFM_OPT_KV_MEMORY                                                                         \
+    {TFM_OPTION_KV_MEMORY, "kv-memory", "SIZE", "most memory of the cache, as 512M or 4G (default: half of what is free)"}
 tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
+/* A size with K, M, G or T (powers of 1024, "B" or "iB" may follow) as bytes. */
+uint64_t tfm_cli_size(tfm_cli *c);
+/* Bytes that this process may still take as kernel and control groups say, UINT64_MAX: nobody knows. */
+uint64_t tfm_cli_available_memory(void);
+/* What --kv-memory is by default for c->model; 0: no limit is known. */
+uint64_t tfm_cli_default_kv_memory(const tfm_cli *c);
 /* "A-B", both included, or "A": *end is one past B. */
 void tfm_cli_layers(tfm_cli *c, uint32_t *first, uint32_t *end);
 /* clang-format on */

@@ -15,7 +15,8 @@
 static bool changes_results(int letter) {
     return letter != 't' && letter != 'b' && letter != 'q' && letter != 'o' && letter != 'v' &&
            letter != 'm' && letter != 'd' && letter != TFM_OPT_NO_PROV &&
-           letter != TFM_OPT_PROGRESS_SECS &&
+           letter != TFM_OPT_PROGRESS_SECS && letter != TFM_OPTION_KV_MEMORY &&
+           letter != TFM_OPTION_PREFIX_CACHE &&
            (letter < TFM_OPTION_TAP || letter > TFM_OPTION_LIST_TAPS);
 }
 

@@ -289,7 +289,8 @@ static tfm_status line_up(tfm_prompts *p, tfm_error *err) {
     return TFM_OK;
 }
 
-tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
+/* *is_there NULL: waits; else it is set to whether there was a group without waiting. */
+static tfm_status next(tfm_prompts *p, tfm_prompt *out, bool *is_there, tfm_error *err) {
     tfm_record rec;
     open_group *o;
     tfm_status st;
@@ -297,6 +298,7 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
     group_free(p->given);
     p->given = NULL;
     while (!p->ended) {
+        if (is_there && !(*is_there = tfm_reader_ready(p->reader))) return TFM_OK;
         st = tfm_reader_next(p->reader, &rec, err);
         if (st == TFM_DONE) {
             TFM_TRY(line_up(p, err));
@@ -317,4 +319,13 @@ tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
     }
     if (p->next_rest == p->n_rest) return TFM_DONE;
     return give(p, p->rest[p->next_rest++], false, out, err);
+}
+
+tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *out, tfm_error *err) {
+    return next(p, out, NULL, err);
+}
+
+tfm_status tfm_prompts_poll(tfm_prompts *p, tfm_prompt *out, bool *is_there, tfm_error *err) {
+    *is_there = true;
+    return next(p, out, is_there, err);
 }

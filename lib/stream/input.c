@@ -176,6 +176,17 @@ tfm_status tfm_input_need(tfm_input *in, size_t n, const unsigned char **p, size
     return TFM_OK;
 }
 
+bool tfm_input_peek(tfm_input *in, size_t n, const unsigned char **p, size_t *have) {
+    bool is_known = in->coding == CODING_PLAIN;
+    if (is_known && in->fill - in->pos < n && in->cap - in->pos < n + TFM_ALIGN)
+        is_known = make_room(in, n + TFM_ALIGN, NULL) == TFM_OK;
+    while (is_known && in->fill - in->pos < n && !in->eof && tfm_fd_is_readable(in->fd))
+        is_known = fill_some(in, NULL) == TFM_OK; /* an error comes again when it is asked for */
+    *p = in->buf + in->pos;
+    *have = in->fill - in->pos;
+    return !is_known || *have >= n || in->eof;
+}
+
 void tfm_input_take(tfm_input *in, size_t n) {
     in->pos += n;
     in->offset += n;

@@ -395,3 +395,23 @@ tfm_status tfm_reader_next(tfm_reader *r, tfm_record *rec, tfm_error *err) {
     *rec = r->rec;
     return TFM_OK;
 }
+
+bool tfm_reader_ready(tfm_reader *r) {
+    const unsigned char *p;
+    tfm_record rec;
+    uint64_t payload_at, next;
+    size_t have;
+    if (r->state != IN_STREAM) return true;
+    release_held(r);
+    uint64_t skip = r->left > 0 || r->trailer_pending ? r->left + trailer_size(r) : 0;
+    if (skip > TFM_INPUT_PEEK - TFM_HEAD_MAX) return true;
+    size_t at = (size_t)skip;
+    bool is_there = tfm_input_peek(r->in, at + TFM_HEAD_SIZE, &p, &have);
+    if (have < at + TFM_HEAD_SIZE) return is_there;
+    is_there = tfm_input_peek(r->in, at + TFM_HEAD_SIZE + (size_t)tfm_pad64(p[at + 7]), &p, &have);
+    tfm_status st =
+        tfm_record_parse(&rec, p + at, have - at, r->is_model, &payload_at, &next, NULL);
+    if (st == TFM_TRUNCATED) return is_there;
+    if (st != TFM_OK || next > TFM_INPUT_PEEK - at) return true;
+    return tfm_input_peek(r->in, at + (size_t)next, &p, &have);
+}

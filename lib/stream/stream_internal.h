@@ -50,12 +50,16 @@ const char *tfm_rec_type_name(unsigned type); /* "tensor", ..., "unknown" */
 /* buf is 64-byte aligned and the stream's byte i always lies at an address that is i modulo 64, so a
  * payload that is in the buffer as a whole can be used where it is. */
 typedef struct tfm_input tfm_input;
+enum { TFM_INPUT_PEEK = 128 * 1024 };
 tfm_status tfm_input_new(tfm_input **out, int fd, const char *name, tfm_error *err) TFM_MUST_CHECK;
 void tfm_input_free(tfm_input *in);
 const char *tfm_input_name(const tfm_input *in);
 /* Buffers until n bytes are there or the input ends; *p and *have are what is buffered then. */
 tfm_status tfm_input_need(tfm_input *in, size_t n, const unsigned char **p, size_t *have,
                           tfm_error *err) TFM_MUST_CHECK;
+/* Buffers up to n bytes (n at most TFM_INPUT_PEEK) as far as they are there without waiting. False:
+ * fewer are, and more may come; true also if only a read can tell. */
+bool tfm_input_peek(tfm_input *in, size_t n, const unsigned char **p, size_t *have);
 /* Takes n buffered bytes. */
 void tfm_input_take(tfm_input *in, size_t n);
 /* Copies up to n bytes to dst and takes them, past the buffer once that is empty; *got = 0 only at

@@ -4,8 +4,6 @@
 
 #include "cli/cli.h"
 
-enum { OPT_KV_BYTES = TFM_LONG };
-
 static const tfm_option options[] = {
     TFM_OPT_COMMON,
     TFM_OPT_MODEL,
@@ -14,8 +12,7 @@ static const tfm_option options[] = {
     {'L', "layers", "A-B", "the blocks A to B, both included, from 0 (default: all)"},
     {'c', "ctx", "N", "context (default: that of the input)"},
     TFM_OPT_KV,
-    {OPT_KV_BYTES, "kv-bytes", "N",
-     "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_KV_MEMORY,
     TFM_OPT_PROBE,
     TFM_OPT_END};
 
@@ -33,8 +30,9 @@ int main(int argc, char **argv) {
         case 'L': tfm_cli_layers(&cli, &o.first_block, &o.end_block); break;
         case 'c': o.engine.ctx = tfm_cli_u32(&cli, 1, UINT32_MAX); break;
         case TFM_OPTION_KV: o.engine.kv_type = tfm_cli_kv(&cli); break;
-        case OPT_KV_BYTES: o.engine.kv_bytes = tfm_cli_u64(&cli, 0, UINT64_MAX); break;
+        case TFM_OPTION_KV_MEMORY: o.engine.kv_bytes = tfm_cli_size(&cli); break;
         }
     }
+    if (cli.model && !o.engine.kv_bytes) o.engine.kv_bytes = tfm_cli_default_kv_memory(&cli);
     return tfm_cli_stage(&cli, &o);
 }

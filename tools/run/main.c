@@ -1,9 +1,11 @@
 /* main.c - tfm-run: tokens in, tokens out, the whole model and the loop in one program.
  *
- * Owns the options and the order of reading and writing: prompts are read until the generator has
- * enough, or the writer says FLUSH, or the stream ends; events are written as they come and flushed
- * before each computation, so that the head of the line streams.
+ * Owns the options and the order of reading and writing. Between two steps of the generator all that it
+ * has to say is written and flushed, so that the head of the line streams, and prompts that are there
+ * are read; it waits for one only when there is nothing to compute. A prompt thus joins as soon as
+ * it has come, which changes when something is computed, never what.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +13,8 @@
 #include "run.h"
 #include "tfm/load.h"
 
-#define GROUPS_AHEAD 4u /* times -b: groups read ahead, so that slots never wait for their turn */
+#define AHEAD 2u       /* times -b: samples that run or wait, so that no place stays empty */
+#define OPEN_GROUPS 64u /* times -b: groups not yet written, most of which wait for their turn */
 #define MAX_STOPS 64
 
 enum {
@@ -19,7 +22,6 @@ enum {
     OPT_STOP,
     OPT_UNORDERED,
     OPT_IGNORE_END,
-    OPT_KV_BYTES,
     OPT_SAVE,
     OPT_LOAD
 };
@@ -41,8 +43,9 @@ static const tfm_option options[] = {
     {OPT_IGNORE_END, "ignore-end", NULL, "go on after an end token"},
     {OPT_UNORDERED, "unordered", NULL, "write groups as they come, not in input order"},
     TFM_OPT_KV,
-    {OPT_KV_BYTES, "kv-bytes", "N",
-     "budget of the cache in bytes (default: 0, what memory allows)"},
+    TFM_OPT_KV_MEMORY,
+    {TFM_OPTION_PREFIX_CACHE, "prefix-cache", NULL,
+     "keep what was computed for later prompts that begin alike"},
     {OPT_SAVE, "save-cache", "FILE", "write the cache of each group to FILE"},
     {OPT_LOAD, "load-cache", "FILE",
      "do not compute what a prompt has in common with a cache of FILE"},
@@ -75,7 +78,8 @@ static void parse(tfm_cli *c, run_options *o) {
         case OPT_ECHO: o->echo = true; break;
         case OPT_UNORDERED: g->unordered = true; break;
         case OPT_IGNORE_END: g->ignore_eog = true; break;
-        case OPT_KV_BYTES: o->engine.kv_bytes = tfm_cli_u64(c, 0, UINT64_MAX); break;
+        case TFM_OPTION_KV_MEMORY: o->engine.kv_bytes = tfm_cli_size(c); break;
+        case TFM_OPTION_PREFIX_CACHE: o->engine.prefix_cache = true; break;
         case OPT_SAVE: o->save_cache = c->arg; break;
         case OPT_LOAD: o->load_cache = c->arg; break;
         case OPT_STOP:
@@ -89,6 +93,7 @@ static void parse(tfm_cli *c, run_options *o) {
     o->engine.device = c->device;
     o->engine.threads = c->threads;
     if (!c->model) tfm_cli_usage(c, "no model: give -m FILE or set TFM_MODEL");
+    if (!o->engine.kv_bytes) o->engine.kv_bytes = tfm_cli_default_kv_memory(c);
 }
 
 /* The header of the output: the input's, of this model now. */
@@ -135,44 +140,85 @@ static tfm_status flush(tfm_writer *w, tfm_writer *taps, tfm_error *err) {
     return taps ? tfm_writer_flush(taps, err) : TFM_OK;
 }
 
-/* Reads prompts and writes events until the present stream has ended and all is written. */
-static tfm_status pump(tfm_cli *c, const run_options *o, tfm_prompts *prompts, tfm_generator *g,
-                       run_output *out, tfm_writer *w, tfm_error *err) {
-    const size_t ahead = (size_t)o->generate.sequences * GROUPS_AHEAD;
-    tfm_writer *taps = o->generate.tap_out;
-    bool more = true;
+/* One stream of prompts, and what it comes to. */
+typedef struct run_pump {
+    tfm_cli *cli;
+    const run_options *opt;
+    tfm_prompts *prompts;
+    tfm_generator *generator;
+    run_output *out;
+    tfm_writer *w;
+    bool has_ended;  /* there are no more prompts */
+    bool is_turn;    /* the last one was a turn: what follows it in the stream may need its answer */
+    uint64_t n_tokens;
+} run_pump;
 
-    uint64_t n_tokens = 0;
+static bool wants_prompt(const run_pump *p) {
+    const uint32_t b = p->opt->generate.sequences;
 
-    for (;;) {
-        bool drain = false;
-        while (more && !drain && tfm_generator_open(g) < ahead) {
-            tfm_prompt p;
-            tfm_status st = tfm_prompts_next(prompts, &p, err);
-            if (st == TFM_DONE) {
-                more = false;
-                break;
-            }
-            if (st != TFM_OK) return st;
-            drain = p.flush;
-            TFM_TRY(add_prompt(o->caches, g, out, &p, err));
+    if (p->has_ended || (p->is_turn && tfm_generator_open(p->generator))) return false;
+    return tfm_generator_unfinished(p->generator) < (size_t)b * AHEAD &&
+           tfm_generator_open(p->generator) < (size_t)b * OPEN_GROUPS;
+}
+
+/* Gives the generator the prompts that are there; waits for one if there is nothing else to do. */
+static tfm_status take_prompts(run_pump *p, tfm_error *err) {
+    bool is_there = true;
+
+    while (is_there && wants_prompt(p)) {
+        tfm_prompt prompt;
+        tfm_status st;
+        if (tfm_generator_open(p->generator)) {
+            st = tfm_prompts_poll(p->prompts, &prompt, &is_there, err);
+        } else {
+            TFM_TRY(flush(p->w, p->opt->generate.tap_out, err));
+            st = tfm_prompts_next(p->prompts, &prompt, err);
         }
-        do {
-            tfm_event ev;
-            if (!tfm_generator_ready(g)) TFM_TRY(flush(w, taps, err));
-            tfm_status st = tfm_generator_next(g, &ev, err);
-            if (st == TFM_DONE) {
-                if (!more) return TFM_OK;
-                TFM_TRY(flush(w, taps, err));
-                break;
-            }
-            if (st != TFM_OK) return st;
-            n_tokens += ev.type == TFM_EVENT_TOKEN;
-            tfm_cli_progress(c, "tokens", n_tokens, 0);
-            TFM_TRY(run_caches_event(o->caches, prompts, &ev, err));
-            TFM_TRY(run_output_event(out, &ev, err));
-        } while (drain || !more || tfm_generator_open(g) >= ahead);
+        p->has_ended = st == TFM_DONE;
+        if (p->has_ended || (st == TFM_OK && !is_there)) return TFM_OK;
+        if (st != TFM_OK) return st;
+        p->is_turn = prompt.is_turn;
+        TFM_TRY(add_prompt(p->opt->caches, p->generator, p->out, &prompt, err));
     }
+    return TFM_OK;
+}
+
+static tfm_status write_events(run_pump *p, tfm_error *err) {
+    while (tfm_generator_ready(p->generator)) {
+        tfm_event ev;
+        TFM_TRY(tfm_generator_next(p->generator, &ev, err));
+        p->n_tokens += ev.type == TFM_EVENT_TOKEN;
+        TFM_TRY(run_caches_event(p->opt->caches, p->prompts, &ev, err));
+        TFM_TRY(run_output_event(p->out, &ev, err));
+    }
+    return TFM_OK;
+}
+
+static void say_stats(const run_pump *p) {
+    tfm_generator_stats s;
+
+    tfm_generator_get_stats(p->generator, &s);
+    tfm_cli_say(p->cli,
+                "%" PRIu64 " tokens, %" PRIu64 " steps, %" PRIu64 " rows computed, %" PRIu64
+                " shared, %" PRIu64 " times out of memory, cache at most %.1f MiB",
+                p->n_tokens, s.steps, s.rows, s.shared_rows, s.preempted,
+                (double)s.peak_pages * (double)s.page_bytes / (1 << 20));
+}
+
+/* Until the present stream has ended and all is written. */
+static tfm_status pump(run_pump *p, tfm_error *err) {
+    for (;;) {
+        TFM_TRY(take_prompts(p, err));
+        if (!tfm_generator_ready(p->generator)) {
+            if (tfm_generator_open(p->generator) == 0 && p->has_ended) break;
+            TFM_TRY(flush(p->w, p->opt->generate.tap_out, err));
+            TFM_TRY(tfm_generator_step(p->generator, err));
+            tfm_cli_progress(p->cli, "tokens", p->n_tokens, 0);
+        }
+        TFM_TRY(write_events(p, err));
+    }
+    say_stats(p);
+    return TFM_OK;
 }
 
 static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
@@ -188,7 +234,9 @@ static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tf
     if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
     if (st == TFM_OK) st = run_caches_start(o->caches, tfm_prompts_has_turns(prompts), err);
     if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
-    if (st == TFM_OK) st = pump(c, o, prompts, g, out, w, err);
+    run_pump p = {
+        .cli = c, .opt = o, .prompts = prompts, .generator = g, .out = out, .w = w};
+    if (st == TFM_OK) st = pump(&p, err);
     if (st == TFM_OK) st = tfm_writer_end(w, err);
     if (st == TFM_OK) st = tfm_cli_taps_end(c, err);
     run_output_free(out);
