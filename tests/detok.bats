@@ -90,6 +90,31 @@ END
     sed -n 5p "$out" | jq -e '.p == 1 and (.error | length > 0)'
 }
 
+@test "JSONL: a line with a key of the result keeps it, and the result is a line of its own" {
+    printf '%s\n' '{"p":"a","output":"old"}' '{"p":"b","finish":1}' '{"p":2,"error":"old"}' \
+        '{"p":"d","error":"old"}' '{"p":"e","x":{"output":1}}' >"$in"
+    pipe 'tfm-tokenize -q -j p | tfm-detok'
+    status_is 4 4
+    cat >"$tmp/want" <<'END'
+{"output":"a","finish":"open","source":"{\"p\":\"a\",\"output\":\"old\"}"}
+{"output":"b","finish":"open","source":"{\"p\":\"b\",\"finish\":1}"}
+{"error":"tfm-tokenize: field \"p\" is not a string","source":"{\"p\":2,\"error\":\"old\"}"}
+{"p":"d","error":"old","output":"d","finish":"open"}
+{"p":"e","x":{"output":1},"output":"e","finish":"open"}
+END
+    same "$out" "$tmp/want"
+    err_has '3 lines have a key of the result already'
+}
+
+@test "what failed upstream is told there, and counted here" {
+    printf '{"p":1}\n{"p":"b"}\n{"p":3}\n' >"$in"
+    pipe 'tfm-tokenize -j p | tfm-detok'
+    status_is 4 4
+    [ "$(grep -c '^tfm-tokenize: warning: record' "$err")" -eq 2 ]
+    [ "$(grep -c '^tfm-detok: ' "$err")" -eq 1 ]
+    err_has 'tfm-detok: warning: 2 records failed upstream, the first: record 0: tfm-tokenize: field'
+}
+
 @test "JSON strings: what goes in comes out" {
     cd "$tmp"
     printf '{"p":"\\u00e9\\"\\\\\\t\\u0001\\/\\ud83d\\ude00"}\n' >"$in"

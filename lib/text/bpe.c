@@ -27,6 +27,7 @@ static tfm_status whole_piece(tfm_tok_run *r, const unsigned char *s, size_t n, 
 
 static tfm_status merge_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     int32_t id = -1;
+    if (n == 1) return tfm_run_byte(r, s);
     if (r->v->set.ignore_merges) TFM_TRY(whole_piece(r, s, n, &id));
     if (id >= 0) return tfm_ids_push(r->ids, id, r->err);
     TFM_TRY(tfm_run_syms(r, n));
@@ -44,16 +45,26 @@ static tfm_status merge_piece(tfm_tok_run *r, const unsigned char *s, size_t n) 
     return TFM_OK;
 }
 
-static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
-    bool found;
-    tfm_word *home;
-    if (n == 1) return tfm_run_byte(r, s);
-    TFM_TRY(tfm_words_find(r, s, n, &found, &home));
-    if (found) return TFM_OK;
-    size_t before = r->ids->len;
-    TFM_TRY(merge_piece(r, s, n));
-    tfm_words_keep(home, s, n, r->ids->data + before, r->ids->len - before);
+/* Ids of the pieces that wait, in order. */
+static tfm_status drain(tfm_tok_run *r) {
+    unsigned n = r->n_waiting;
+    r->n_waiting = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const tfm_waiting *w = &r->waiting[i];
+        bool found;
+        TFM_TRY(tfm_words_find(r, w->home, w->s, w->n, &found));
+        if (found) continue;
+        size_t before = r->ids->len;
+        TFM_TRY(merge_piece(r, w->s, w->n));
+        tfm_words_keep(w->home, w->s, w->n, r->ids->data + before, r->ids->len - before);
+    }
     return TFM_OK;
+}
+
+/* A piece is looked up some pieces later, when its slot has arrived from memory. */
+static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    r->waiting[r->n_waiting++] = (tfm_waiting){s, n, tfm_words_home(r, s, n)};
+    return r->n_waiting < TFM_WAITING ? TFM_OK : drain(r);
 }
 
 tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
@@ -79,5 +90,5 @@ tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n
         text += broken;
         n -= broken;
     }
-    return TFM_OK;
+    return drain(r);
 }

@@ -27,6 +27,21 @@ static size_t sym_end(const tfm_tok_run *r, uint32_t i, size_t text_len) {
     return r->sym[i].next == NONE ? text_len : r->sym[r->sym[i].next].start;
 }
 
+/* tfm_vocab_merge, by a cache of the pairs last asked for: the table of a large vocabulary (8 MB for
+ * 128,000 pieces) does not fit near the processor, the pairs of a text mostly do. */
+static int32_t merge_of(const tfm_tok_run *r, int32_t left, int32_t right, uint32_t *rank) {
+    if (left < 0 || right < 0) return -1;
+    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    tfm_pair *p = &r->pairs[(h ^ h >> 32) >> 18 & (TFM_PAIRS - 1)];
+    if (p->left1 != (uint32_t)left + 1 || p->right != right) {
+        p->left1 = (uint32_t)left + 1;
+        p->right = right;
+        p->id = tfm_vocab_merge(r->v, left, right, &p->rank);
+    }
+    *rank = p->rank;
+    return p->id;
+}
+
 /* Finds out what symbol i and its right neighbour would become. */
 static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uint32_t i) {
     tfm_sym *s = &r->sym[i];
@@ -34,7 +49,7 @@ static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uin
     s->pair_rank = NO_RANK;
     if (s->next == NONE) return;
     if (r->v->set.type == TFM_VOCAB_BPE) {
-        s->pair_id = tfm_vocab_merge(r->v, s->id, r->sym[s->next].id, &s->pair_rank);
+        s->pair_id = merge_of(r, s->id, r->sym[s->next].id, &s->pair_rank);
         if (s->pair_id < 0 || r->v->set.byte_level) return;
     }
     size_t len = sym_end(r, s->next, text_len) - s->start;
@@ -122,6 +137,11 @@ static tfm_status merge_long(tfm_tok_run *r, const unsigned char *text, size_t t
 }
 
 tfm_status tfm_merge(tfm_tok_run *r, const unsigned char *text, size_t text_len, size_t n) {
+    if (r->pairs == NULL && r->v->merges != NULL) {
+        void *p;
+        TFM_TRY(tfm_alloc(&p, TFM_PAIRS, sizeof *r->pairs, r->err));
+        r->pairs = p;
+    }
     for (uint32_t i = 0; i < n; i++) {
         r->sym[i].prev = i == 0 ? NONE : i - 1;
         r->sym[i].next = i + 1 == n ? NONE : i + 1;

@@ -5,23 +5,31 @@
  * Each pattern is applied to every piece that the one before it left, and sees nothing outside that
  * piece; what matches and what lies between matches both become pieces ("isolated").
  *
- * A pattern is data from outside: what it may cost per match is limited. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-#include "text/text_internal.h"
+ * Patterns of the plain kind, which are nearly all that models have, are matched by scan.c.
+ *
+ * A pattern is data from outside: what it may cost is limited, for a text as a whole and in proportion to
+ * its length. PCRE2 counts the steps of one match only, and one step may pass over any number of
+ * characters. So a match begins with few steps and a short window of the text; where PCRE2 wants
+ * more of either (match limit, partial match) it gets four times as much and the text is charged for
+ * it. Where a match ends does not depend on windows: PCRE2 says when it has looked at their end. */
+#include "text/scan_internal.h"
 
 struct tfm_pretok {
     uint32_t n;
     pcre2_general_context *general;
-    pcre2_code *code[TFM_PATTERNS_MAX];
+    struct {
+        pcre2_code *code; /* the pattern; with a scan, its question */
+        tfm_scan *scan;   /* NULL: PCRE2 matches */
+        bool is_whole;    /* no windows: \K moves where a match begins */
+    } level[TFM_PATTERNS_MAX];
 };
 
 enum {
-    STEPS_MIN = 10000000, /* match steps that any text may take (PCRE2's own default) */
-    STEPS_PER_BYTE = 16,  /* and what a long one gets on top, */
-    LONG_TEXT = 1 << 27,  /* up to this many bytes */
-    HEAP_KIB = 65536      /* of the interpreter, should the JIT's stack not do */
+    STEPS_MIN = 1000000, /* characters looked at and match steps that any text may take, */
+    STEPS_PER_BYTE = 64, /* and what each byte adds; known patterns take up to 5 */
+    STEPS_FIRST = 256,   /* of a match before it is charged */
+    WINDOW_FIRST = 256,  /* bytes */
+    HEAP_KIB = 65536     /* of the interpreter, should the JIT's stack not do */
 };
 
 static void *pcre_malloc(size_t n, void *ctx) {
@@ -59,7 +67,13 @@ static tfm_status translate_escape(tfm_buf *b, const char *s, size_t n, bool in_
         if (!is_hex4(s + 2, n - 2)) break;
         *used = 6;
         return tfm_buf_printf(b, err, "\\x{%.4s}", s + 2);
-    default: break;
+    default:
+        /* One step of a back reference passes over as much as it likes: no bound would hold. */
+        if (!in_class && ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g'))
+            return tfm_fail(
+                err, TFM_UNSUPPORTED,
+                "pre-tokenizer: a pattern has a back reference, which is not supported");
+        break;
     }
     return tfm_buf_add(b, s, 2, err);
 }
@@ -94,32 +108,44 @@ static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *s, size_t n,
-                          tfm_error *err) {
-    tfm_buf b = {0};
+/* PCRE2's code of a translated pattern. */
+static tfm_status compile_text(tfm_pretok *p, pcre2_compile_context *cc, const tfm_buf *b,
+                               tfm_error *err) {
     int code;
     PCRE2_SIZE at;
     unsigned char why[200];
+    pcre2_code *c = pcre2_compile((PCRE2_SPTR)(b->data ? b->data : ""), b->len,
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, cc);
+    p->level[p->n].code = c;
+    if (c != NULL) return TFM_OK;
+    if (code == PCRE2_ERROR_HEAP_FAILED) return tfm_fail(err, TFM_NOMEM, "out of memory");
+    pcre2_get_error_message(code, why, sizeof why);
+    return tfm_fail(err, TFM_UNSUPPORTED, "pre-tokenizer: pattern %u: %s", p->n + 1, why);
+}
+
+static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *s, size_t n,
+                          bool plain, tfm_error *err) {
+    tfm_buf b = {0};
+    tfm_scan *scan = NULL;
     tfm_status st = translate(&b, s, n, err);
+    if (st == TFM_OK && plain) st = tfm_scan_new(&scan, b.data ? b.data : "", b.len, err);
+    if (st == TFM_OK) st = compile_text(p, cc, scan ? tfm_scan_question(scan) : &b, err);
     if (st == TFM_OK) {
-        pcre2_code *c = pcre2_compile((PCRE2_SPTR)(b.data ? b.data : ""), b.len,
-                                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, cc);
-        if (c != NULL) {
-            /* A processor without JIT is served by the interpreter: nothing to report. */
-            pcre2_jit_compile(c, PCRE2_JIT_COMPLETE);
-            p->code[p->n++] = c;
-        } else if (code == PCRE2_ERROR_HEAP_FAILED) {
-            st = tfm_fail(err, TFM_NOMEM, "out of memory");
-        } else {
-            pcre2_get_error_message(code, why, sizeof why);
-            st = tfm_fail(err, TFM_UNSUPPORTED, "pre-tokenizer: pattern %u: %s", p->n + 1, why);
-        }
+        p->level[p->n].scan = scan;
+        p->level[p->n].is_whole = b.data != NULL && strstr(b.data, "\\K") != NULL;
+        /* A processor without JIT is served by the interpreter: nothing to report. */
+        if (scan == NULL)
+            pcre2_jit_compile(p->level[p->n].code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
+        p->n++;
+    } else {
+        tfm_scan_free(scan);
     }
     tfm_buf_free(&b);
     return st;
 }
 
-tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_error *err) {
+tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool plain,
+                          tfm_error *err) {
     void *q;
     tfm_status st = TFM_OK;
     *out = NULL;
@@ -133,7 +159,7 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_err
     else
         pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
     for (uint32_t i = 0; i < s->n_patterns && st == TFM_OK; i++)
-        st = compile(p, cc, s->pattern[i], s->pattern_len[i], err);
+        st = compile(p, cc, s->pattern[i], s->pattern_len[i], plain, err);
     pcre2_compile_context_free(cc);
     if (st != TFM_OK) {
         tfm_pretok_free(p);
@@ -145,23 +171,62 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, tfm_err
 
 void tfm_pretok_free(tfm_pretok *p) {
     if (p == NULL) return;
-    for (uint32_t i = 0; i < p->n; i++) pcre2_code_free(p->code[i]);
+    for (uint32_t i = 0; i < p->n; i++) {
+        pcre2_code_free(p->level[i].code);
+        tfm_scan_free(p->level[i].scan);
+    }
     pcre2_general_context_free(p->general);
     tfm_free(p);
 }
 
 /* ---- splitting ---- */
 
-/* The first match in s[from..n). *found = false: none. */
-static tfm_status match(tfm_tok_run *r, pcre2_code *code, const unsigned char *s, size_t n,
-                        size_t from, bool *found, size_t *begin, size_t *end) {
-    int rc = pcre2_match(code, s, n, from, PCRE2_NO_UTF_CHECK, r->match, r->match_ctx);
+/* Takes steps from what the text may cost. */
+static tfm_status spend(tfm_tok_run *r, uint64_t steps) {
+    r->steps += steps;
+    if (r->steps <= r->steps_max) return TFM_OK;
+    return tfm_fail(r->err, TFM_RECORD, "pre-tokenizer: the pattern takes too long on this text");
+}
+
+/* One call of PCRE2 on s[0..n). */
+static int call(tfm_tok_run *r, const pcre2_code *code, const unsigned char *s, size_t n,
+                size_t from, bool is_part, uint32_t limit) {
+    uint32_t how = PCRE2_NO_UTF_CHECK | (is_part ? PCRE2_PARTIAL_HARD : 0u);
+    pcre2_set_match_limit(r->match_ctx, limit);
+    int rc = pcre2_match(code, s, n, from, how, r->match, r->match_ctx);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(code, s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, r->match,
-                         r->match_ctx);
+        rc = pcre2_match(code, s, n, from, how | PCRE2_NO_JIT, r->match, r->match_ctx);
+    return rc;
+}
+
+/* The first match in s[from..n). *found = false: none. */
+static tfm_status match(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
+                        size_t from, bool *found, size_t *begin, size_t *end) {
+    const pcre2_code *code = r->t->pretok->level[level].code;
+    size_t window = r->t->pretok->level[level].is_whole ? n : WINDOW_FIRST, start = from, to;
+    const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
+    uint32_t limit = STEPS_FIRST;
+    int rc;
+    for (;;) {
+        to = n - start > window ? start + window : n;
+        while (to < n && (s[to] & 0xc0) == 0x80) to++;
+        rc = call(r, code, s, to, start, to < n, limit);
+        if (rc == PCRE2_ERROR_NOMATCH && to < n) {
+            start = to; /* nothing begins before */
+        } else if (rc == PCRE2_ERROR_PARTIAL && o[0] > start && o[0] < to) {
+            start = o[0];
+        } else if (rc == PCRE2_ERROR_PARTIAL) {
+            window *= 4;
+            TFM_TRY(spend(r, window < n ? window : n));
+        } else if (rc == PCRE2_ERROR_MATCHLIMIT && limit <= UINT32_MAX / 4) {
+            limit *= 4;
+            TFM_TRY(spend(r, limit));
+        } else {
+            break;
+        }
+    }
     *found = rc >= 0;
     if (rc >= 0) {
-        const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
         *begin = o[0];
         *end = o[1];
         if (*begin < from || *end < *begin || *end > n)
@@ -176,6 +241,20 @@ static tfm_status match(tfm_tok_run *r, pcre2_code *code, const unsigned char *s
                     "pre-tokenizer: the pattern takes too long on this text (%s)", why);
 }
 
+/* The same by scan.c. */
+static tfm_status scan(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
+                       size_t from, bool *found, size_t *begin, size_t *end) {
+    tfm_scan_use use = {.scan = r->t->pretok->level[level].scan,
+                        .question = r->t->pretok->level[level].code,
+                        .table = r->tables[level],
+                        .steps = r->steps,
+                        .steps_max = r->steps_max,
+                        .err = r->err};
+    tfm_status st = tfm_scan_next(&use, s, n, from, found, begin, end);
+    r->steps = use.steps;
+    return st;
+}
+
 static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
                         tfm_piece_fn fn) {
     const tfm_pretok *p = r->t->pretok;
@@ -183,7 +262,7 @@ static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
     bool found;
     if (level == p->n) return fn(r, s, n);
     while (from < n) {
-        TFM_TRY(match(r, p->code[level], s, n, from, &found, &begin, &end));
+        TFM_TRY((p->level[level].scan ? scan : match)(r, level, s, n, from, &found, &begin, &end));
         if (!found) break;
         if (begin > done) TFM_TRY(split(r, level + 1, s + done, begin - done, fn));
         if (end > begin) TFM_TRY(split(r, level + 1, s + begin, end - begin, fn));
@@ -196,20 +275,39 @@ static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
     return done < n ? split(r, level + 1, s + done, n - done, fn) : TFM_OK;
 }
 
-tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn) {
+/* What a run needs to match. */
+static tfm_status prepare(tfm_tok_run *r) {
     const tfm_pretok *p = r->t->pretok;
-    if (p == NULL) return fn(r, text, n);
+    void *tables;
     if (r->match == NULL) r->match = pcre2_match_data_create(1, p->general);
-    if (r->match_ctx == NULL) r->match_ctx = pcre2_match_context_create(p->general);
+    if (r->match_ctx == NULL) {
+        r->match_ctx = pcre2_match_context_create(p->general);
+        if (r->match_ctx) pcre2_set_heap_limit(r->match_ctx, HEAP_KIB);
+    }
     if (r->match == NULL || r->match_ctx == NULL)
         return tfm_fail(r->err, TFM_NOMEM, "out of memory");
-    size_t counted = n < LONG_TEXT ? n : LONG_TEXT;
-    pcre2_set_match_limit(r->match_ctx, (uint32_t)(STEPS_MIN + STEPS_PER_BYTE * counted));
-    pcre2_set_heap_limit(r->match_ctx, HEAP_KIB);
+    if (r->tables == NULL) {
+        TFM_TRY(tfm_alloc(&tables, p->n, sizeof *r->tables, r->err));
+        r->tables = tables;
+    }
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->level[i].scan && !r->tables[i])
+            TFM_TRY(tfm_scan_table_new(&r->tables[i], p->level[i].scan, p->general, r->err));
+    return TFM_OK;
+}
+
+tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn) {
+    if (r->t->pretok == NULL) return fn(r, text, n);
+    if (r->steps_max == 0) {
+        r->steps_max = STEPS_MIN + (uint64_t)STEPS_PER_BYTE * r->src_len;
+        TFM_TRY(prepare(r));
+    }
     return split(r, 0, text, n, fn);
 }
 
 void tfm_pretok_run_free(tfm_tok_run *r) {
+    for (uint32_t i = 0; r->tables && i < r->t->pretok->n; i++) tfm_scan_table_free(r->tables[i]);
+    tfm_free(r->tables);
     pcre2_match_data_free(r->match);
     pcre2_match_context_free(r->match_ctx);
 }

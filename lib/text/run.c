@@ -26,7 +26,9 @@ static void free_run(tfm_tok_run *r) {
     tfm_free(r->decomposed);
     tfm_buf_free(&r->text);
     tfm_buf_free(&r->word);
+    tfm_buf_free(&r->normal);
     tfm_words_free(r);
+    tfm_free(r->pairs);
     tfm_pretok_run_free(r);
     tfm_free(r);
 }
@@ -74,6 +76,8 @@ tfm_status tfm_run_take(tfm_tok_run **out, const tfm_tokenizer *t, size_t n, tfm
     r->v = t->v;
     r->cuts = cuts;
     r->unknown = 0;
+    r->steps = r->steps_max = 0;
+    r->n_waiting = 0; /* an error may have left some */
     *out = r;
     return TFM_OK;
 }
@@ -94,6 +98,7 @@ void tfm_run_give(tfm_tok_run *r) {
     }
     if (r->text.cap > KEPT_BYTES) tfm_buf_free(&r->text);
     if (r->word.cap > KEPT_BYTES) tfm_buf_free(&r->word);
+    if (r->normal.cap > KEPT_BYTES) tfm_buf_free(&r->normal);
     pthread_mutex_lock(&runs->lock);
     r->next = runs->idle;
     runs->idle = r;

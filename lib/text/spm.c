@@ -51,9 +51,9 @@ static tfm_status merge_chars(tfm_tok_run *r, const unsigned char *s, size_t n) 
  * what they become depends on what stands before. */
 static tfm_status char_word(tfm_tok_run *r, const unsigned char *s, size_t n) {
     bool found;
-    tfm_word *home;
+    tfm_word *home = tfm_words_home(r, s, n);
     uint64_t unknown = r->unknown;
-    TFM_TRY(tfm_words_find(r, s, n, &found, &home));
+    TFM_TRY(tfm_words_find(r, home, s, n, &found));
     if (found) {
         r->after_unknown = false;
         return TFM_OK;

@@ -4,6 +4,7 @@
  *     special.c     added and control tokens are cut out of the text
  *     normalise.c   what is between them is normalised (NFC and relatives)
  *     pretok.c      and split by the pre-tokenizer's patterns (byte-level BPE)
+ *     scan.c        by itself where they are of the plain kind
  *     bpe.c, spm.c  each piece becomes symbols, one per byte (bpe) or character (spm)
  *     merge.c       which are merged pair by pair, best pair first
  *     words.c       unless the piece is known from before
@@ -35,7 +36,10 @@ enum {
     TFM_SPECIAL_LEN_MAX = 1024, /* bytes of an added token; bounds the work per byte of text */
     TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
     TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
-    TFM_WORD_IDS = 20           /* and its ids: 128 bytes in all (words.c) */
+    TFM_WORD_IDS = 20,          /* and its ids: 128 bytes in all (words.c) */
+    TFM_PAIRS = 1 << 14,      /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
+    TFM_BOUNDARIES = 1 << 11, /* characters whose place in NFC is kept (normalise.c) */
+    TFM_WAITING = 16          /* pieces whose slots are fetched while others are looked up */
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
 
@@ -204,6 +208,21 @@ typedef struct tfm_sym {
     uint32_t pair_rank;  /* lower goes first */
 } tfm_sym;
 
+/* A pair of neighbours that was asked for, and what is known about it; left1 0: empty. */
+typedef struct tfm_pair {
+    uint32_t left1; /* left + 1 */
+    int32_t right;
+    uint32_t rank;
+    int32_t id; /* -1: they do not merge */
+} tfm_pair;
+
+/* A piece of the text whose slot in the cache is being fetched. */
+typedef struct tfm_waiting {
+    const unsigned char *s;
+    size_t n;
+    tfm_word *home;
+} tfm_waiting;
+
 /* All that one call of tfm_tokenize needs. What outlives the call is memory, never a result. */
 struct tfm_tok_run {
     tfm_tok_run *next; /* while idle */
@@ -216,7 +235,8 @@ struct tfm_tok_run {
     bool after_unknown; /* spm.c: the last token is unknown */
     tfm_ids *ids;
     uint64_t unknown;
-    const unsigned char *src; /* [src_len] the text given by the caller, for offsets in messages */
+    uint64_t steps, steps_max; /* of the pre-tokenizer, pretok.c; steps_max 0: none yet */
+    const unsigned char *src;  /* [src_len] the text given by the caller, for offsets in messages */
     size_t src_len;
     tfm_error *err;
     /* kept */
@@ -224,12 +244,18 @@ struct tfm_tok_run {
     size_t sym_cap;
     uint64_t *heap; /* [heap_cap] */
     size_t heap_cap;
-    tfm_buf text, word;
-    int32_t *decomposed; /* [decomposed_cap] code points, normalise.c */
+    tfm_buf text, word, normal;
+    uint32_t boundary[TFM_BOUNDARIES]; /* normalise.c: cp << 1 | answer */
+    int32_t *decomposed;               /* [decomposed_cap] code points, normalise.c */
     size_t decomposed_cap;
-    void *match, *match_ctx; /* PCRE2's, pretok.c */
-    tfm_word *words;         /* words.c; NULL before the first */
+    void *match, *match_ctx;        /* PCRE2's, pretok.c */
+    struct tfm_scan_table **tables; /* [patterns] scan.c */
+    tfm_word *words;                /* words.c; NULL before the first */
     void *words_memory;
+    bool words_tried;
+    tfm_pair *pairs; /* [TFM_PAIRS] merge.c */
+    tfm_waiting waiting[TFM_WAITING];
+    unsigned n_waiting;
 };
 
 tfm_status tfm_runs_new(tfm_tokenizer *t, tfm_error *err) TFM_MUST_CHECK;
@@ -239,10 +265,11 @@ tfm_status tfm_run_take(tfm_tok_run **out, const tfm_tokenizer *t, size_t n,
                         tfm_error *err) TFM_MUST_CHECK;
 void tfm_run_give(tfm_tok_run *r);
 
-/* Appends the ids of the word s[0..n) if they are known. *home: where to keep them if not; NULL
- * for a word that is not kept. */
-tfm_status tfm_words_find(tfm_tok_run *r, const unsigned char *s, size_t n, bool *found,
-                          tfm_word **home) TFM_MUST_CHECK;
+/* Where the word s[0..n) is kept, which is fetched from memory meanwhile; NULL: not at all. */
+tfm_word *tfm_words_home(tfm_tok_run *r, const unsigned char *s, size_t n);
+/* Appends the ids of the word if they are known. */
+tfm_status tfm_words_find(tfm_tok_run *r, const tfm_word *home, const unsigned char *s, size_t n,
+                          bool *found) TFM_MUST_CHECK;
 void tfm_words_keep(tfm_word *home, const unsigned char *s, size_t n, const int32_t *ids,
                     size_t n_ids);
 void tfm_words_free(tfm_tok_run *r);
@@ -276,8 +303,12 @@ void tfm_special_index(tfm_tokenizer *t);
 /* *text becomes its normalised form, which lives in r until the next call. */
 tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
 bool tfm_is_space(uint32_t cp); /* Unicode White_Space */
+/* May a text be cut in front of this character before NFC, whatever surrounds it, and does NFC leave
+ * it alone? False where that is not certain. */
+bool tfm_nfc_boundary(uint32_t cp);
 
-tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s,
+/* plain: patterns of the plain kind are matched by scan.c, else (for tests) all by PCRE2. */
+tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool plain,
                           tfm_error *err) TFM_MUST_CHECK;
 void tfm_pretok_free(tfm_pretok *p);
 typedef tfm_status (*tfm_piece_fn)(tfm_tok_run *r, const unsigned char *piece, size_t n);

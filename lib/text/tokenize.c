@@ -16,7 +16,7 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
                        tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
     tfm_status st = tfm_runs_new(t, err);
-    if (st == TFM_OK && v->set.n_patterns > 0) st = tfm_pretok_new(&t->pretok, &v->set, err);
+    if (st == TFM_OK && v->set.n_patterns > 0) st = tfm_pretok_new(&t->pretok, &v->set, true, err);
     if (st != TFM_OK) {
         tfm_tokenizer_free(t);
         return st;

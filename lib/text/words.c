@@ -46,25 +46,31 @@ static bool is_word(const tfm_word *w, const unsigned char *s, size_t n) {
     return w->key[0] == s[0] && w->key[n / 2] == s[n / 2] && w->key[n - 1] == s[n - 1];
 }
 
-static tfm_status make(tfm_tok_run *r) {
-    void *p;
-    TFM_TRY(tfm_alloc(&p, SLOTS + 2, sizeof(tfm_word), r->err));
-    r->words_memory = p;
+static void make(tfm_tok_run *r) {
+    r->words_tried = true;
+    if (tfm_alloc(&r->words_memory, SLOTS + 2, sizeof(tfm_word), NULL) != TFM_OK) return;
     /* Two slots, side by side, begin on a cache line. */
-    r->words = (tfm_word *)(((uintptr_t)p + 2 * sizeof(tfm_word) - 1) / (2 * sizeof(tfm_word)) *
-                            (2 * sizeof(tfm_word)));
-    return TFM_OK;
+    r->words = (tfm_word *)(((uintptr_t)r->words_memory + 2 * sizeof(tfm_word) - 1) /
+                            (2 * sizeof(tfm_word)) * (2 * sizeof(tfm_word)));
 }
 
-tfm_status tfm_words_find(tfm_tok_run *r, const unsigned char *s, size_t n, bool *found,
-                          tfm_word **home) {
-    *found = false;
-    *home = NULL;
-    if (n == 0 || n > TFM_WORD_MAX) return TFM_OK;
-    if (r->words == NULL) TFM_TRY(make(r));
+tfm_word *tfm_words_home(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    if (n == 0 || n > TFM_WORD_MAX) return NULL;
+    if (r->words == NULL) {
+        if (!r->words_tried) make(r);
+        if (r->words == NULL) return NULL; /* no memory for it: slower, no less right */
+    }
     tfm_word *w = r->words + ((hash(s, n) >> 20) & (SLOTS / 2 - 1)) * 2;
-    *home = w;
-    if (!is_word(w, s, n) && !is_word(++w, s, n)) return TFM_OK;
+    __builtin_prefetch(w);
+    __builtin_prefetch(w + 1);
+    return w;
+}
+
+tfm_status tfm_words_find(tfm_tok_run *r, const tfm_word *home, const unsigned char *s, size_t n,
+                          bool *found) {
+    const tfm_word *w = home;
+    *found = false;
+    if (w == NULL || (!is_word(w, s, n) && !is_word(++w, s, n))) return TFM_OK;
     *found = true;
     TFM_TRY(tfm_ids_room(r->ids, TFM_WORD_IDS, r->err));
     int32_t *to = r->ids->data + r->ids->len;

@@ -44,6 +44,7 @@ typedef struct group {
     tfm_detok *detok; /* NULL before the first tokens */
     bytes text, source, tail, error;
     bool has_source, failed, ended;
+    bool is_told; /* failed upstream, where somebody said so */
     tfm_end how;
 } group;
 
@@ -62,6 +63,9 @@ typedef struct groups {
     bytes out;           /* what is to be written */
     bytes last_source;   /* source line of sample 0, for samples that carry none */
     uint64_t n_replaced; /* terminators in the text written as spaces */
+    uint64_t n_failed;   /* groups that failed upstream */
+    bytes first_failed;  /* which, and why */
+    uint64_t n_taken;    /* source lines that have a key of the result already */
     uint64_t n_broken;   /* bytes of the text that JSON cannot hold */
 } groups;
 

@@ -27,6 +27,7 @@ void groups_close(groups *g) {
     free(g->open);
     bytes_free(&g->out);
     bytes_free(&g->last_source);
+    bytes_free(&g->first_failed);
 }
 
 /* ---- the open groups ---- */
@@ -127,6 +128,20 @@ static tfm_status write_json(groups *g, group *gr, tfm_error *err) {
     return json_line(g, gr, &g->last_source, err);
 }
 
+/* What failed here is told at once; what failed upstream was told there, and is counted. */
+static tfm_status tell_failed(groups *g, const group *gr, tfm_error *err) {
+    char which[40];
+    if (!gr->is_told) {
+        tfm_cli_warn(g->cli, "record %u: %.*s", gr->number / g->samples, (int)gr->error.len,
+                     gr->error.len ? gr->error.data : "");
+        return TFM_OK;
+    }
+    if (g->n_failed++ > 0) return TFM_OK;
+    snprintf(which, sizeof which, "record %u: ", gr->number / g->samples);
+    TFM_TRY(bytes_str(&g->first_failed, which, err));
+    return bytes_add(&g->first_failed, gr->error.data, gr->error.len, err);
+}
+
 static tfm_status write_group(groups *g, group *gr, tfm_error *err) {
     const char *held;
     size_t n;
@@ -136,8 +151,7 @@ static tfm_status write_group(groups *g, group *gr, tfm_error *err) {
     }
     if (gr->failed) {
         tfm_cli_record_failed(g->cli);
-        tfm_cli_warn(g->cli, "record %u: %.*s", gr->number / g->samples, (int)gr->error.len,
-                     gr->error.len ? gr->error.data : "");
+        TFM_TRY(tell_failed(g, gr, err));
     }
     switch (g->frame) {
     case FRAME_LINE:
@@ -200,6 +214,7 @@ static tfm_status add_tokens(groups *g, group *gr, const tfm_record *rec, const 
 }
 
 static tfm_status add_error(group *gr, const tfm_record *rec, const char *message, tfm_error *err) {
+    gr->is_told = true;
     TFM_TRY(fail_group(gr, rec->name, strlen(rec->name), err));
     TFM_TRY(bytes_str(&gr->error, ": ", err));
     return bytes_add(&gr->error, message, (size_t)rec->bytes, err);

@@ -1,6 +1,6 @@
 /* json.c - the line of a JSONL group: the source line's own bytes, with the result put in before
- * its last brace. It is parsed only to be sure that it is an object: numbers, key order and spacing
- * stay. */
+ * its last brace. It is parsed only to be sure that it is an object that lacks the keys of the result
+ * (a key twice is read by every program as it likes): numbers, key order and spacing stay. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,13 +43,24 @@ static tfm_status add_string(groups *g, const char *s, size_t n, tfm_error *err)
     return bytes_add(out, "\"", 1, err);
 }
 
-/* *brace: where the last brace of the object is; the line's length if it is no JSON object. */
-static tfm_status last_brace(const bytes *line, size_t *brace, bool *is_empty, tfm_error *err) {
+/* Would the result give the object a key twice? */
+static bool has_key(const groups *g, const group *gr, const json_t *object) {
+    if (g->samples > 1 && json_object_get(object, "sample")) return true;
+    if (gr->failed) return json_object_get(object, "error") != NULL;
+    return json_object_get(object, "output") || json_object_get(object, "finish");
+}
+
+/* *brace: where the last brace of the object is; the line's length if it is no JSON object, or has
+ * no room for the result. */
+static tfm_status last_brace(groups *g, const group *gr, const bytes *line, size_t *brace,
+                             bool *is_empty, tfm_error *err) {
     json_t *json;
     *brace = line->len;
     tfm_status st = tfm_cli_json(&json, line->data, line->len, JSON_ALLOW_NUL, NULL, err);
     if (st == TFM_NOMEM) return st;
-    if (json_is_object(json)) {
+    if (json_is_object(json) && has_key(g, gr, json)) {
+        g->n_taken++;
+    } else if (json_is_object(json)) {
         *is_empty = json_object_size(json) == 0;
         while (line->data[--*brace] != '}') continue;
     }
@@ -77,7 +88,7 @@ static tfm_status add_result(groups *g, const group *gr, tfm_error *err) {
 tfm_status json_line(groups *g, const group *gr, const bytes *source, tfm_error *err) {
     bool is_empty = false;
     size_t brace = 0;
-    if (source->len) TFM_TRY(last_brace(source, &brace, &is_empty, err));
+    if (source->len) TFM_TRY(last_brace(g, gr, source, &brace, &is_empty, err));
     if (brace < source->len) {
         TFM_TRY(bytes_add(&g->out, source->data, brace, err));
         if (!is_empty) TFM_TRY(bytes_add(&g->out, ",", 1, err));

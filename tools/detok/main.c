@@ -90,6 +90,14 @@ int main(int argc, char **argv) {
     tfm_status st = tfm_cli_open_output(&c, false, &g.fd, &g.out_name, &err);
     for (int i = 0; i < (n ? n : 1) && st == TFM_OK; i++)
         st = read_file(&c, n ? files[i] : NULL, &v, &g, &err);
+    if (g.n_failed > 0)
+        tfm_cli_warn(&c, "%llu records failed upstream, the first: %.*s",
+                     (unsigned long long)g.n_failed, (int)g.first_failed.len, g.first_failed.data);
+    if (g.n_taken > 0)
+        tfm_cli_warn(&c,
+                     "%llu lines have a key of the result already: theirs are lines of their own, "
+                     "with the line as \"source\"",
+                     (unsigned long long)g.n_taken);
     if (g.n_replaced > 0)
         tfm_cli_warn(&c, "%llu %s inside records written as spaces (--escape keeps them)",
                      (unsigned long long)g.n_replaced, g.frame == FRAME_NUL ? "NULs" : "newlines");
