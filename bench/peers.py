@@ -55,16 +55,25 @@ class Llama:
         self.model = lib.llama_model_load_from_file(a.model.encode(), lib.llama_model_default_params())
         if not self.model:
             raise RuntimeError(f"{a.model}: llama.cpp cannot load it")
+        self.batch = lib.llama_batch_init(max(512, a.batch), 0, 1)
+        self.sequences = 0
+        self.open(1)
+
+    def open(self, sequences):
+        """A context for so many; one for many divides its length among them."""
+        if self.sequences == sequences:
+            return
+        lib, a = self.lib, self.a
+        if self.sequences:
+            lib.llama_free(self.ctx)
         p = lib.llama_context_default_params()
-        self.length = a.context + a.generate
-        p.n_ctx = max(a.prompt, self.length * a.batch)
+        p.n_ctx = max(a.prompt, a.context + a.generate) * sequences
         p.n_batch = p.n_ubatch = 512
-        p.n_seq_max = a.batch
+        p.n_seq_max = sequences
         p.n_threads = p.n_threads_batch = a.threads
         self.ctx = lib.llama_init_from_model(self.model, p)
         self.memory = lib.llama_get_memory(self.ctx)
-        self.batch = lib.llama_batch_init(max(512, a.batch), 0, 1)
-        self.filled = 0
+        self.sequences, self.filled = sequences, 0
 
     def info(self):
         return self.lib.llama_print_system_info().decode().strip()
@@ -94,13 +103,14 @@ class Llama:
 
     def run(self, case):
         a = self.a
+        n = a.batch if case == "batch" else 1
+        self.open(n)
         if case == "prompt":
             self.lib.llama_memory_clear(self.memory, True)
             self.filled = 0
             start = time.perf_counter()
             self.prompt(a.prompt)
             return time.perf_counter() - start
-        n = a.batch if case == "batch" else 1
         self.fill(n)
         start = time.perf_counter()
         for i in range(a.generate):
@@ -111,6 +121,7 @@ class Llama:
         return took
 
     def next(self, n):
+        self.open(1)
         self.lib.llama_memory_clear(self.memory, True)
         self.filled = 0
         self.prompt(n)

@@ -69,7 +69,7 @@ typedef struct tfm_limit_figures {
 
 typedef struct tfm_limits tfm_limits;
 /* device and threads as for an engine ("ref" has the limits of cpu:generic). buffer_bytes: what is
- * read, larger than the caches; 0: four times the last cache, 256 MiB at least, 2 GiB at most. */
+ * read, larger than the caches; 0: four times the last cache, 256 MiB at least, 512 MiB at most. */
 TFM_API tfm_status tfm_limits_new(tfm_limits **out, const char *device, unsigned threads,
                                   uint64_t buffer_bytes, tfm_error *err) TFM_MUST_CHECK;
 /* "generic", "avx2", "avx512". */

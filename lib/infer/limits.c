@@ -15,7 +15,7 @@
 #include "tfm/bench.h"
 
 #define MIN_BUFFER ((uint64_t)256 << 20)
-#define MAX_BUFFER ((uint64_t)2 << 30)
+#define MAX_BUFFER ((uint64_t)512 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 enum {
