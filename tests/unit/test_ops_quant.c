@@ -193,6 +193,7 @@ static void not_finite(void) {
 
 int main(void) {
     CHECK(tfm_cpu_kernels_find(NULL) != NULL);
+    check_kernels("avx2");
     check_kernels("avx512");
     not_finite();
     return unit_done();

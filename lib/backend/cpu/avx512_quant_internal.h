@@ -18,74 +18,11 @@ enum {
     QUANT_FAR_AHEAD = 8192 /* so for a single row, one line a part */
 };
 
-/* ---- activations ---- */
-
-/* tfm_quantize_act_i8 of 32 numbers with the same bits: magnitudes order like their bits, division
- * and conversion round the same way, a zero or subnormal-to-zero scale gives zeros. */
-INLINE void make_line(const float *src, quant_line *to) {
-    const __m512 a = _mm512_loadu_ps(src), b = _mm512_loadu_ps(src + 16);
-    const __m512i size = _mm512_set1_epi32(0x7fffffff);
-    const __m512i top = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), size),
-                                         _mm512_and_si512(_mm512_castps_si512(b), size));
-    const int32_t bits = _mm512_reduce_max_epi32(top);
-    float scale = _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32(bits))) / 127.0f;
-    const bool finite = bits < 0x7f800000;
-    const __mmask16 some = finite && scale > 0.0f ? 0xffff : 0;
-    const __m512 s = _mm512_set1_ps(scale), most = _mm512_set1_ps(127.0f);
-    const __m512 least = _mm512_set1_ps(-127.0f);
-    const __m512 x = _mm512_maskz_div_ps(some, a, s), y = _mm512_maskz_div_ps(some, b, s);
-    const __m512i p = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(x, most), least));
-    const __m512i q = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(y, most), least));
-    _mm_storeu_si128((__m128i_u *)(void *)to->q, _mm512_cvtepi32_epi8(p));
-    _mm_storeu_si128((__m128i_u *)(void *)(to->q + 16), _mm512_cvtepi32_epi8(q));
-    if (!finite) scale = NAN;
-    finish_line(to, scale, _mm512_reduce_add_epi32(p), _mm512_reduce_add_epi32(q));
-}
-
-KERNEL static void prepare_quant(uint32_t k, const float *src, uint8_t *act) {
-    quant_line *to = (quant_line *)(void *)act;
-    for (uint32_t b = 0; b < k / 32; b++, to++, src += 32) make_line(src, to);
-}
-
 /* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; scale and min of its groups. */
 typedef struct quant_part {
     __m512i q[8];
     __m512 scale[2], min[2];
 } quant_part;
-
-INLINE bool is_kquant(const tfm_dtype t) {
-    return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K;
-}
-
-INLINE bool quant_has_min(const tfm_dtype t) {
-    return t == TFM_Q4_1 || t == TFM_Q5_1 || t == TFM_Q2_K || t == TFM_Q4_K || t == TFM_Q5_K;
-}
-
-/* Bytes of 32 columns of a panel (layout.c), for the 32-column types with their f16 scales. */
-INLINE size_t quant_part_bytes(const tfm_dtype t) {
-    switch (t) {
-    case TFM_Q8_0: return 512 + 32;
-    case TFM_Q4_0: return 256 + 32;
-    case TFM_Q4_1: return 256 + 64;
-    case TFM_Q5_0: return 256 + 64 + 32;
-    case TFM_Q5_1: return 256 + 64 + 64;
-    case TFM_Q2_K: return 128;
-    case TFM_Q3_K: return 128 + 64;
-    case TFM_Q4_K: return 256;
-    case TFM_Q5_K: return 256 + 64;
-    default: return 256 + 128;
-    }
-}
-
-/* Bytes after the eight parts of a k-quant block: small scales, then f16 d (and dmin). */
-INLINE size_t quant_tail_bytes(const tfm_dtype t) {
-    switch (t) {
-    case TFM_Q2_K: return 256 + 64;
-    case TFM_Q3_K: return 192 + 32;
-    case TFM_Q6_K: return 256 + 32;
-    default: return 192 + 64;
-    }
-}
 
 /* ---- decoding ---- */
 
@@ -429,21 +366,6 @@ INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8
     UNROLL for (int p = 0; p < panels; p++) _mm512_store_ps(sums + p * TFM_PANEL, acc[p]);
 }
 
-/* Sums [rows][panels][16] to their places, bias added; the last panel may have padding. */
-INLINE void finish_quant(const tfm_cpu_linear *a, uint32_t panel, int panels, uint32_t row,
-                         size_t rows, const float *sums) {
-    for (size_t r = 0; r < rows; r++) {
-        for (int p = 0; p < panels; p++, sums += TFM_PANEL) {
-            const size_t at = ((size_t)panel + (size_t)p) * TFM_PANEL;
-            const size_t left = a->n_out - at;
-            const __mmask16 mask = left < TFM_PANEL ? (__mmask16)((1u << left) - 1u) : 0xffff;
-            __m512 y = _mm512_load_ps(sums);
-            if (a->bias != NULL) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, a->bias + at));
-            _mm512_mask_storeu_ps(a->out + (row + r) * (size_t)a->n_out + at, mask, y);
-        }
-    }
-}
-
 /* Where the results of a block will go lies a page apart for every row: asked for in time. */
 INLINE void ask_results(const tfm_cpu_linear *a, uint32_t panel, int panels, uint32_t row,
                         size_t rows) {
@@ -464,51 +386,7 @@ INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t pan
         memset(sums, 0, rows * (size_t)panels * TFM_PANEL * sizeof *sums);
         quant_panels(t, a, w, lines, rows, false, panels, sums);
     }
-    finish_quant(a, panel, panels, row, rows, sums);
+    finish_panels(a, panel, panel + (uint32_t)panels, sums, (size_t)panels * TFM_PANEL, row, rows);
 }
 
-/* A block of rows passes over all panels before the next one comes: the piece's panels stay in L2,
- * and so do the block's lines. */
-INLINE void quant_piece(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel,
-                        uint32_t panel_end, uint32_t row, uint32_t row_end) {
-    for (; row < row_end; row += QUANT_ROWS) {
-        const size_t rows = row_end - row < QUANT_ROWS ? row_end - row : QUANT_ROWS;
-        uint32_t p = panel;
-        for (; rows > 1 && p + 2 <= panel_end; p += 2) quant_block(t, a, p, 2, row, rows);
-        for (; p < panel_end; p++) quant_block(t, a, p, 1, row, rows);
-    }
-}
-
-/* One function a type, so that every shift and mask above is a constant. */
-#define QUANT_TYPE(name, type)                                                                     \
-    KERNEL static void name(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,           \
-                            uint32_t row, uint32_t row_end) {                                      \
-        quant_piece(type, a, panel, panel_end, row, row_end);                                      \
-    }
-
-QUANT_TYPE(linear_q4_0, TFM_Q4_0)
-QUANT_TYPE(linear_q4_1, TFM_Q4_1)
-QUANT_TYPE(linear_q5_0, TFM_Q5_0)
-QUANT_TYPE(linear_q5_1, TFM_Q5_1)
-QUANT_TYPE(linear_q8_0, TFM_Q8_0)
-QUANT_TYPE(linear_q2_k, TFM_Q2_K)
-QUANT_TYPE(linear_q3_k, TFM_Q3_K)
-QUANT_TYPE(linear_q4_k, TFM_Q4_K)
-QUANT_TYPE(linear_q5_k, TFM_Q5_K)
-QUANT_TYPE(linear_q6_k, TFM_Q6_K)
-
-static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
-                             uint32_t row, uint32_t row_end) {
-    switch (a->type) {
-    case TFM_Q4_0: linear_q4_0(a, panel, panel_end, row, row_end); break;
-    case TFM_Q4_1: linear_q4_1(a, panel, panel_end, row, row_end); break;
-    case TFM_Q5_0: linear_q5_0(a, panel, panel_end, row, row_end); break;
-    case TFM_Q5_1: linear_q5_1(a, panel, panel_end, row, row_end); break;
-    case TFM_Q8_0: linear_q8_0(a, panel, panel_end, row, row_end); break;
-    case TFM_Q2_K: linear_q2_k(a, panel, panel_end, row, row_end); break;
-    case TFM_Q3_K: linear_q3_k(a, panel, panel_end, row, row_end); break;
-    case TFM_Q4_K: linear_q4_k(a, panel, panel_end, row, row_end); break;
-    case TFM_Q5_K: linear_q5_k(a, panel, panel_end, row, row_end); break;
-    default: linear_q6_k(a, panel, panel_end, row, row_end); break;
-    }
-}
+#include "backend/cpu/quant_types_internal.h"

@@ -10,6 +10,7 @@
 #define TO_F16(p, v) _mm_storeu_si128((__m128i_u *)(p), _mm256_cvtps_ph((__m256)(v), 0))
 #define LARGER(s, m) _mm256_max_ps((__m256)(s), (__m256)(m))
 #define ADD_PAIRS(a, b) _mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#define QUANT_KERNELS "backend/cpu/avx2_quant_internal.h"
 #define NUMERICS "avx2"
 #define TABLE tfm_cpu_kernels_avx2
 #include "backend/cpu/body_internal.h"
