@@ -111,7 +111,8 @@ tfm_status tfm_kv_reserve(tfm_kv *kv, uint32_t n_pages, tfm_error *err) {
     const size_t more = n_pages - kv->n_pages;
     TFM_TRY(tfm_grow((void **)&kv->page, &kv->page_cap, n_pages, sizeof *kv->page, err));
     TFM_TRY(tfm_grow((void **)&kv->slab, &kv->slab_cap, kv->n_slabs + 1, sizeof *kv->slab, err));
-    TFM_TRY(tfm_alloc_aligned(&slab, PAGE_ALIGN, more, kv->page_bytes, err));
+    TFM_TRY(tfm_alloc_large(&slab, more, kv->page_bytes, err));
+    memset(slab, 0, more * kv->page_bytes);
     kv->slab[kv->n_slabs++] = slab;
     for (size_t i = 0; i < more; i++) {
         kv->page[kv->n_pages + i] = (unsigned char *)slab + i * kv->page_bytes;

@@ -42,7 +42,7 @@ tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) {
     void *mem;
     if (bytes <= p->scratch_bytes) return TFM_OK;
     const size_t want = (bytes + bytes / 2 + 63) / 64 * 64; /* a sequence grows token by token */
-    TFM_TRY(tfm_alloc_aligned(&mem, 64, threads, want, err));
+    TFM_TRY(tfm_alloc_large(&mem, threads, want, err));
     tfm_free(p->scratch);
     p->scratch = mem;
     p->scratch_bytes = want;
