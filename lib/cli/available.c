@@ -52,8 +52,7 @@ static void apply_groups(const char *root, char *path, uint64_t *left) {
     char dir[560];
 
     for (char *slash; (slash = strrchr(path, '/')) != NULL; *slash = '\0')
-        if (snprintf(dir, sizeof dir, "%s%s", root, path) < (int)sizeof dir)
-            apply_group(dir, left);
+        if (snprintf(dir, sizeof dir, "%s%s", root, path) < (int)sizeof dir) apply_group(dir, left);
     apply_group(root, left);
 }
 

@@ -13,18 +13,11 @@
 #include "run.h"
 #include "tfm/load.h"
 
-#define AHEAD 2u       /* times -b: samples that run or wait, so that no place stays empty */
+#define AHEAD 2u        /* times -b: samples that run or wait, so that no place stays empty */
 #define OPEN_GROUPS 64u /* times -b: groups not yet written, most of which wait for their turn */
 #define MAX_STOPS 64
 
-enum {
-    OPT_ECHO = TFM_LONG,
-    OPT_STOP,
-    OPT_UNORDERED,
-    OPT_IGNORE_END,
-    OPT_SAVE,
-    OPT_LOAD
-};
+enum { OPT_ECHO = TFM_LONG, OPT_STOP, OPT_UNORDERED, OPT_IGNORE_END, OPT_SAVE, OPT_LOAD };
 
 static const tfm_option options[] = {
     TFM_OPT_COMMON,
@@ -148,8 +141,8 @@ typedef struct run_pump {
     tfm_generator *generator;
     run_output *out;
     tfm_writer *w;
-    bool has_ended;  /* there are no more prompts */
-    bool is_turn;    /* the last one was a turn: what follows it in the stream may need its answer */
+    bool has_ended; /* there are no more prompts */
+    bool is_turn;   /* the last one was a turn: what follows it in the stream may need its answer */
     uint64_t n_tokens;
 } run_pump;
 
@@ -234,8 +227,7 @@ static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tf
     if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
     if (st == TFM_OK) st = run_caches_start(o->caches, tfm_prompts_has_turns(prompts), err);
     if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
-    run_pump p = {
-        .cli = c, .opt = o, .prompts = prompts, .generator = g, .out = out, .w = w};
+    run_pump p = {.cli = c, .opt = o, .prompts = prompts, .generator = g, .out = out, .w = w};
     if (st == TFM_OK) st = pump(&p, err);
     if (st == TFM_OK) st = tfm_writer_end(w, err);
     if (st == TFM_OK) st = tfm_cli_taps_end(c, err);
