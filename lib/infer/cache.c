@@ -17,12 +17,10 @@ struct tfm_cache {
     tfm_engine *engine;
     int32_t *ids; /* [seq.len] */
     tfm_seq seq;
-    uint32_t n_held; /* pages that count as kept */
 };
 
 void tfm_cache_free(tfm_cache *c) {
     if (!c) return;
-    tfm_pages_unhold(tfm_engine_pages(c->engine), c->n_held);
     tfm_seq_release(tfm_engine_pages(c->engine), &c->seq);
     tfm_free(c->ids);
     tfm_free(c);
@@ -46,7 +44,6 @@ tfm_status tfm_cache_from_seq(tfm_cache **out, tfm_engine *e, tfm_seq *seq, cons
     c->engine = e;
     c->seq = *seq;
     memset(seq, 0, sizeof *seq);
-    tfm_pages_hold(tfm_engine_pages(e), c->n_held = c->seq.n_pages);
     st = tfm_alloc((void **)&c->ids, c->seq.len, sizeof *ids, err);
     if (st != TFM_OK) {
         tfm_cache_free(c);
@@ -190,7 +187,6 @@ static tfm_status read_ids(tfm_cache *c, tfm_reader *r, uint32_t *group, tfm_err
             return tfm_fail(err, TFM_FORMAT, "the cache has id %d, the vocabulary %u",
                             (int)c->ids[i], n_vocab);
     TFM_TRY(tfm_seq_extend(tfm_engine_pages(c->engine), &c->seq, rec.dims[0], err));
-    tfm_pages_hold(tfm_engine_pages(c->engine), c->n_held = c->seq.n_pages);
     return TFM_OK;
 }
 

@@ -41,10 +41,6 @@ uint64_t tfm_pages_bytes(const tfm_pages *p); /* of one page */
 void tfm_page_ref(tfm_pages *p, uint32_t page);
 void tfm_page_unref(tfm_pages *p, uint32_t page);
 uint32_t tfm_page_refs(const tfm_pages *p, uint32_t page);
-/* Pages that are kept outside of sequences that run: they count against the limit. */
-void tfm_pages_hold(tfm_pages *p, uint32_t n);
-void tfm_pages_unhold(tfm_pages *p, uint32_t n);
-uint32_t tfm_pages_held(const tfm_pages *p);
 
 /* Makes positions [s->len, len) writable: new pages, and a copy of a shared last page. TFM_LIMIT
  * when the budget is spent. */

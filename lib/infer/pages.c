@@ -17,7 +17,6 @@ struct tfm_pages {
     uint32_t n_pages; /* that the backend has */
     uint32_t n_free;
     uint32_t limit;
-    uint32_t held;
     uint32_t peak; /* most that were taken at once */
 };
 
@@ -64,18 +63,6 @@ uint32_t tfm_pages_room(const tfm_pages *p) {
 
 uint64_t tfm_pages_bytes(const tfm_pages *p) {
     return p->kv ? p->be->ops->kv_page_bytes(p->kv) : 0;
-}
-
-void tfm_pages_hold(tfm_pages *p, uint32_t n) {
-    p->held += n;
-}
-
-void tfm_pages_unhold(tfm_pages *p, uint32_t n) {
-    p->held -= n;
-}
-
-uint32_t tfm_pages_held(const tfm_pages *p) {
-    return p->held;
 }
 
 /* Asks the backend for more pages, at least one. */

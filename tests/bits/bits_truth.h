@@ -45,6 +45,7 @@ static inline tfm_engine *bits_engine(tfm_model *model, const bits_truth *t, uns
                                   .kv_type = t->kv_type,
                                   .range = range,
                                   .kv_bytes = bits_kv_bytes,
+                                  .prefix_cache = !bits_probe && threads > 1, /* generators' */
                                   .probe = bits_probe};
     tfm_engine *e;
     tfm_error err;
