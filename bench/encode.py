@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""tokenize.py BUILD [--pairs N] [--mb N] [--work DIR] [--only NAME,...]
+"""encode.py BUILD [--pairs N] [--mb N] [--work DIR] [--only NAME,...]
 
 Encoding speed: the library and tfm-tokenize -t 1 against Hugging Face's `tokenizers` (PyPI) on one thread,
 on mixed text. Interleaved runs: each pair is one run of ours and one of theirs, right after each other,
-the order swapped every time; what counts is the median of the pairs' ratios. Raw times are printed.
+the order swapped every time; what counts is the median of the pairs' ratios. Times are processor time of the
+one thread (user and system), which a busy neighbour changes least; wall time is printed beside it, and all raw.
 
 Needs $TFM_ASSETS, python3 with tokenizers==0.20.3 and transformers==4.46.3 (which turns SentencePiece's
 file into a `tokenizers` one). The text is put together, the same every time, from the assets and from
@@ -12,7 +13,7 @@ this repository; its SHA-256 is printed.
     in process   ours: tfm_tokenize() by ctypes, theirs: Tokenizer.encode() with what it makes (ids,
                  offsets, pieces); the text whole, and line by line (theirs: encode_batch of all lines,
                  encode_batch_fast where there is one)
-    whole        ours: the program, start to exit, from a file to a stream in /dev/null; theirs: their
+    tfm-tokenize  ours: the program, start to exit, from a file to a stream in /dev/null; theirs: their
                  in-process time alone, so the start of Python and the parse of tokenizer.json are a
                  present to them
 """
@@ -196,30 +197,39 @@ def ids_of(ids):
     return list(ctypes.cast(ids.data, ctypes.POINTER(ctypes.c_int32 * ids.len)).contents) if ids.len else []
 
 
-def seconds(f):
-    start = time.perf_counter()
+def cost(f):
+    """Wall time and processor time, that of child processes included, in seconds."""
+    c, start = os.times(), time.perf_counter()
+    before = c.children_user + c.children_system + time.process_time()
     f()
-    return time.perf_counter() - start
+    wall, c = time.perf_counter() - start, os.times()
+    return wall, c.children_user + c.children_system + time.process_time() - before
 
 
 # ---- pairs ----
 
-def compare(title, mb, pairs, ours, theirs):
-    ours(), theirs() # warm: files read, memory had
-    a, b = [], []
+def compare(titles, mb, pairs, ours, theirs):
+    """Each of ours against the one run of theirs beside it."""
+    for f in ours + [theirs]:
+        f() # warm: files read, memory had
+    a, b = [[] for _ in ours], []
     for i in range(pairs):
+        if i % 2:
+            b.append(cost(theirs))
+        for times, f in zip(a, ours):
+            times.append(cost(f))
         if i % 2 == 0:
-            a.append(seconds(ours))
-            b.append(seconds(theirs))
-        else:
-            b.append(seconds(theirs))
-            a.append(seconds(ours))
-    ratio = [y / x for x, y in zip(a, b)]
-    print("%-34s ours %7.1f MB/s  theirs %6.2f MB/s  ratio %6.1f (%.1f-%.1f)" % (
-        title, mb / statistics.median(a), mb / statistics.median(b), statistics.median(ratio),
-        min(ratio), max(ratio)))
-    print("    ours   s: " + " ".join("%.4f" % x for x in a))
-    print("    theirs s: " + " ".join("%.3f" % x for x in b), flush=True)
+            b.append(cost(theirs))
+    for title, times in zip(titles, a):
+        line = "%-34s" % title
+        for name, k in (("cpu", 1), ("wall", 0)):
+            ratio = [y[k] / x[k] for x, y in zip(times, b)]
+            line += "  %s: ours %6.1f MB/s, theirs %5.2f, ratio %5.1f (%.1f-%.1f)" % (
+                name, mb / statistics.median(x[k] for x in times), mb / statistics.median(x[k] for x in b),
+                statistics.median(ratio), min(ratio), max(ratio))
+        print(line)
+        print("    ours   cpu s: " + " ".join("%.3f" % x[1] for x in times))
+    print("    theirs cpu s: " + " ".join("%.3f" % x[1] for x in b), flush=True)
 
 
 def same(title, got, want):
@@ -262,10 +272,9 @@ def bench(name, build, work, data, lines, pairs):
     print("\n%s: %.1f MB, %d lines, tokenizers %s" % (name, mb, len(lines), tokenizers.__version__))
     whole()
     same("ids of the whole text", ids_of(ids), encode().ids)
-    compare("in process, whole text", mb, pairs, whole, encode)
-    compare("in process, line by line", mb, pairs, by_line, encode_lines)
-    compare("tfm-tokenize / their encode()", mb, pairs, program, encode)
-    compare("tfm-tokenize -l / their batch", mb, pairs, lambda: program("-l"), encode_lines)
+    compare(["in process, whole text", "tfm-tokenize, whole text"], mb, pairs, [whole, program], encode)
+    compare(["in process, line by line", "tfm-tokenize -l"], mb, pairs, [by_line, lambda: program("-l")],
+            encode_lines)
 
 
 def main():
@@ -294,4 +303,5 @@ def main():
             bench(name, o.build, work, data, lines, o.pairs)
 
 
-main()
+if __name__ == "__main__":
+    main()

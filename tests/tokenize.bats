@@ -188,6 +188,9 @@ END
     tfm-tokenize -l -t 2 -m "$bytes" lines | same one -
     tfm-tokenize -l -t 5 -m "$bytes" lines | same one -
     tfm-detok one | same - lines
+    tfm-tokenize -l -t 1 -m "$meta" lines >one
+    tfm-tokenize -l -t 3 -m "$meta" lines | same one -
+    tfm-detok one | same - lines
 }
 
 @test "--from-ids" {

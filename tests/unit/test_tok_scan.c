@@ -191,7 +191,7 @@ static void scans_split_as_pcre2_does(void) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tfm_vocab_source src = {0};
         if (!CHECK(tfm_pretokenizer_named(&src, names[i], NULL) == TFM_OK)) continue;
-        bool all = !strcmp(names[i], "gpt-2") || !strcmp(names[i], "gpt-4o");
+        bool all = strcmp(names[i], "gpt-2") == 0 || strcmp(names[i], "gpt-4o") == 0;
         check_patterns(names[i], src.pattern, src.n_patterns, all);
     }
 }
@@ -358,7 +358,8 @@ static void words_give_what_whole_texts_give(void) {
             int n = snprintf(made[k], sizeof made[k], "%s%s", s.piece[l], s.piece[right]);
             if (n < 0 || (size_t)n >= sizeof made[k]) continue;
             bool is_new = true;
-            for (uint32_t i = 256; i < s.src.n; i++) is_new = is_new && strcmp(s.piece[i], made[k]);
+            for (uint32_t i = 256; i < s.src.n; i++)
+                is_new = is_new && strcmp(s.piece[i], made[k]) != 0;
             small_merge(&s, s.piece[l], s.piece[right]);
             if (is_new) small_piece(&s, made[k], -(float)(small_random(&seed) % 20), 0);
         }
