@@ -15,13 +15,22 @@
 #include "tfm/load.h"
 #include "tfm/model.h"
 
+#define TFM_RECIPE_PARTS 4
+
 /* How one canonical tensor is made from one of the checkpoint's; applied in the order of the
  * fields. */
 typedef struct tfm_recipe {
     tfm_tensor out;           /* canonical name ("blk.0.attn_q.weight"), type, dims; data if it can
                                  be used where it lies, else NULL */
     const tfm_tensor *source; /* NULL: out.data was computed here */
-    bool transpose;           /* [in, out] -> [out, in] */
+    uint32_t
+        matrices;   /* the source is so many, one behind the other; what follows is done with each
+                          by itself */
+    bool transpose; /* [in, out] -> [out, in] */
+    uint32_t rows;  /* of a matrix, after that */
+    uint32_t part[TFM_RECIPE_PARTS],
+        n_parts; /* n_parts > 0: the rows are groups, each of consecutive
+                          parts of so many rows; they become all first parts, all second ones, ... */
     uint32_t row_first, row_count, row_every; /* of each row_every rows, row_count from row_first;
                                                  row_count 0: all rows */
     uint32_t rope_heads, rope_rot; /* heads > 0: in each of so many heads the first rope_rot rows go
@@ -31,6 +40,7 @@ typedef struct tfm_recipe {
     uint32_t n_stack;
     bool kept;   /* no step uses it; a GGUF's tensor that is written back only */
     bool to_f32; /* a 16-bit vector (norm, bias) widened, which is exact */
+    float add;   /* with to_f32: added to every element */
 } tfm_recipe;
 
 /* The tensor's bytes in layout rows at dst, which has recipe->out.bytes. Only for recipes whose

@@ -64,6 +64,8 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
         note_use(c, g, s->weight, use);
         note_use(c, g, s->bias, experts ? USE_LINEAR : USE_OTHER);
         note_use(c, g, s->extra, experts ? USE_LINEAR : USE_OTHER);
+        for (int k = 0; experts && k < 3; k++)
+            note_use(c, g, (int)s->u.experts.bias[k] - 1, USE_OTHER);
     }
     tfm_graph_free(g);
     return TFM_OK;

@@ -179,11 +179,36 @@ static tfm_status call_len(parser *e, tfm_val *out) {
     return TFM_OK;
 }
 
+static bool equal(const tfm_val *a, const tfm_val *b) {
+    if (a->kind != b->kind) return false;
+    if (a->kind == TFM_VAL_NUM) return a->num == b->num;
+    if (a->kind == TFM_VAL_STR) return a->len == b->len && memcmp(a->str, b->str, a->len) == 0;
+    return a->kind == TFM_VAL_NONE;
+}
+
+/* in(x, list): is x an element? None has none. */
+static tfm_status call_in(parser *e, tfm_val *out) {
+    tfm_val x, list;
+    bool yes = false;
+    TFM_TRY(parse_or(e, &x));
+    if (!take(e, ",")) return bad(e, "in(value, list) has two parts");
+    TFM_TRY(parse_or(e, &list));
+    if (e->live && list.kind != TFM_VAL_LIST && list.kind != TFM_VAL_NONE)
+        return bad(e, "in() takes a list");
+    for (size_t i = 0; e->live && i < list.n && !yes; i++) yes = equal(&x, &list.item[i]);
+    *out = number(yes);
+    return TFM_OK;
+}
+
 static tfm_status call(parser *e, const char *name, size_t len, tfm_val *out) {
     static const struct {
         const char *name;
         tfm_status (*f)(parser *e, tfm_val *out);
-    } special[] = {{"if", call_if}, {"first", call_first}, {"has", call_has}, {"len", call_len}};
+    } special[] = {{"if", call_if},
+                   {"first", call_first},
+                   {"has", call_has},
+                   {"in", call_in},
+                   {"len", call_len}};
     for (size_t i = 0; i < sizeof special / sizeof special[0]; i++)
         if (strlen(special[i].name) == len && memcmp(special[i].name, name, len) == 0) {
             TFM_TRY(special[i].f(e, out));
@@ -202,7 +227,7 @@ static tfm_status call(parser *e, const char *name, size_t len, tfm_val *out) {
         if (!take(e, ")")) return bad(e, "')' is missing");
         return finite_result(e, f->f(arg), out);
     }
-    return bad(e, "no such function (if first has len sqrt log log2 exp floor ceil pow min max "
+    return bad(e, "no such function (if first has in len sqrt log log2 exp floor ceil pow min max "
                   "clamp)");
 }
 
@@ -335,13 +360,6 @@ static tfm_status parse_sum(parser *e, tfm_val *out) {
         TFM_TRY(need_num(e, &b, &y));
         TFM_TRY(finite_result(e, op == '+' ? x + y : x - y, out));
     }
-}
-
-static bool equal(const tfm_val *a, const tfm_val *b) {
-    if (a->kind != b->kind) return false;
-    if (a->kind == TFM_VAL_NUM) return a->num == b->num;
-    if (a->kind == TFM_VAL_STR) return a->len == b->len && memcmp(a->str, b->str, a->len) == 0;
-    return a->kind == TFM_VAL_NONE;
 }
 
 static tfm_status parse_compare(parser *e, tfm_val *out) {

@@ -200,7 +200,7 @@ static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_
 }
 
 static bool same_rope(const tfm_astep *a, const tfm_astep *b) {
-    for (int i = TFM_N_ROPE_DIM; i <= TFM_N_BETA_SLOW; i++)
+    for (int i = TFM_N_ROPE_DIM; i <= TFM_N_TRUNCATE; i++)
         if (a->num[i] != b->num[i]) return false;
     for (int i = 0; i < TFM_STEP_TENSORS; i++) {
         if ((a->tensor[i] == NULL) != (b->tensor[i] == NULL)) return false;
@@ -308,7 +308,9 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         width[0] = width[1] = st->u.route.used;
         return TFM_OK;
     case TFM_OP_MOE_FFN:
-        st->u.activation = (tfm_activation)(int)s->num[TFM_N_KIND];
+        st->u.experts.kind = (tfm_activation)(int)s->num[TFM_N_KIND];
+        st->u.experts.limit = (float)s->num[TFM_N_LIMIT];
+        st->u.experts.shift = (float)s->num[TFM_N_SHIFT];
         return TFM_OK; /* as wide as its input: the experts of a block keep its width */
     case TFM_OP_CLIP:
         st->u.clip.lo = (float)s->num[TFM_N_LO];
@@ -349,6 +351,11 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
         TFM_TRY(weight_id(c, s, TFM_T_DOWN, layer, &st->extra, &other, err));
     }
     TFM_TRY(put_parameters(c, s, st, weight, width, err));
+    for (int i = 0; s->op == TFM_OP_MOE_FFN && i < 3; i++) {
+        int id;
+        TFM_TRY(weight_id(c, s, TFM_T_GATE_BIAS + i, layer, &id, &other, err));
+        st->u.experts.bias[i] = (uint32_t)(id + 1);
+    }
     for (int i = 0; i < s->n_out; i++)
         TFM_TRY(write_value(c, s, s->out[i], width[i], &st->out[i], err));
     if (s->op == TFM_OP_ATTEND)

@@ -1,12 +1,26 @@
-/* recipe.c - carries out a recipe: transposes, takes rows, reorders rotary rows, widens.
+/* recipe.c - carries out a recipe: transposes, sorts and takes rows, reorders rotary rows, widens.
  *
- * Also puts tensors on top of one another. All but the transpose move whole rows, so block-quantised weights are moved bit for bit.
+ * Also puts tensors on top of one another. All but the transpose move whole rows, so block-quantised
+ * weights are moved bit for bit.
  */
 #include "arch/arch_internal.h"
 
 #include <string.h>
 
-/* Row of the source (after transposing) that becomes row `row` of the result. */
+/* Row of the interleaved groups that becomes row `row` of the sorted parts. */
+static uint64_t group_row(const tfm_recipe *r, uint64_t row) {
+    uint64_t sum = 0, before = 0;
+    uint32_t i = 0;
+    for (uint32_t k = 0; k < r->n_parts; k++) sum += r->part[k];
+    const uint64_t groups = r->rows / sum;
+    for (; i + 1 < r->n_parts && row >= groups * r->part[i]; i++) {
+        row -= groups * r->part[i];
+        before += r->part[i];
+    }
+    return row / r->part[i] * sum + before + row % r->part[i];
+}
+
+/* Row of a source's matrix (after transposing) that becomes row `row` of the result's. */
 static uint64_t source_row(const tfm_recipe *r, uint64_t row, uint64_t n_rows) {
     if (r->rope_heads > 0) {
         uint64_t width = n_rows / r->rope_heads;
@@ -15,7 +29,7 @@ static uint64_t source_row(const tfm_recipe *r, uint64_t row, uint64_t n_rows) {
     }
     if (r->row_count > 0)
         row = row / r->row_count * r->row_every + r->row_first + row % r->row_count;
-    return row;
+    return r->n_parts > 0 ? group_row(r, row) : row;
 }
 
 /* dst: [n] elements of column `row` of src [in, out]. */
@@ -26,11 +40,14 @@ static void column(const char *src, uint64_t row, uint64_t n_out, uint64_t n, si
 
 static tfm_status widen(const tfm_recipe *r, void *dst, tfm_error *err) {
     const tfm_tensor *s = r->source;
-    size_t size = tfm_dtype_block_bytes(s->dtype);
-    uint64_t n = r->out.dims[0];
-    for (uint64_t i = 0; i < n; i++)
-        TFM_TRY(tfm_to_f32(s->dtype, (const char *)s->data + source_row(r, i, n) * size, 1,
-                           (float *)dst + i, err));
+    const size_t size = tfm_dtype_block_bytes(s->dtype);
+    const uint64_t n = r->out.dims[0];
+    float *to = dst;
+    for (uint64_t i = 0; i < n; i++) {
+        TFM_TRY(tfm_to_f32(s->dtype, (const char *)s->data + source_row(r, i, n) * size, 1, to + i,
+                           err));
+        to[i] += r->add;
+    }
     return TFM_OK;
 }
 
@@ -39,23 +56,30 @@ static void stack(const tfm_recipe *r, char *dst) {
     for (uint32_t i = 0; i < r->n_stack; i++) memcpy(dst + i * each, r->stack[i]->data, each);
 }
 
+/* One matrix of n_rows rows at dst. */
+static void make_matrix(const tfm_recipe *r, const char *src, uint64_t n_rows, size_t row_bytes,
+                        char *dst) {
+    const size_t size = tfm_dtype_block_bytes(r->source->dtype);
+    for (uint64_t i = 0; i < n_rows; i++) {
+        const uint64_t from = source_row(r, i, n_rows);
+        if (r->transpose) /* a source of [row_bytes / size, rows] */
+            column(src, from, r->rows, row_bytes / size, size, dst + i * row_bytes);
+        else
+            memcpy(dst + i * row_bytes, src + from * row_bytes, row_bytes);
+    }
+}
+
 tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) {
-    const tfm_tensor *s = r->source;
-    const char *src = s->data;
-    uint64_t n_rows = r->out.dims[0], row_bytes;
     if (r->to_f32) return widen(r, dst, err);
     if (r->stack != NULL) {
         stack(r, dst);
         return TFM_OK;
     }
-    row_bytes = n_rows ? r->out.bytes / n_rows : 0;
-    for (uint64_t i = 0; i < n_rows; i++) {
-        char *to = (char *)dst + i * row_bytes;
-        uint64_t from = source_row(r, i, n_rows);
-        if (r->transpose)
-            column(src, from, s->dims[1], s->dims[0], tfm_dtype_block_bytes(s->dtype), to);
-        else
-            memcpy(to, src + from * row_bytes, (size_t)row_bytes);
-    }
+    const uint64_t n_rows = r->out.rank == 3 ? r->out.dims[1] : r->out.dims[0];
+    const size_t to = (size_t)(r->out.bytes / r->matrices);
+    const size_t from = (size_t)(r->source->bytes / r->matrices);
+    for (uint32_t m = 0; m < r->matrices && n_rows > 0; m++)
+        make_matrix(r, (const char *)r->source->data + m * from, n_rows, to / (size_t)n_rows,
+                    (char *)dst + m * to);
     return TFM_OK;
 }

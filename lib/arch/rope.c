@@ -25,9 +25,13 @@ static double turns_to_dim(double turns, double rot, double base, double origina
 
 /* The share of i that keeps its frequency: 1 for fast dimensions, 0 for slow ones. */
 static double yarn_keep(const tfm_astep *s, uint32_t i, double rot, double base, double original) {
-    double lo = floor(turns_to_dim(s->num[TFM_N_BETA_FAST], rot, base, original));
-    double hi = ceil(turns_to_dim(s->num[TFM_N_BETA_SLOW], rot, base, original));
+    double lo = turns_to_dim(s->num[TFM_N_BETA_FAST], rot, base, original);
+    double hi = turns_to_dim(s->num[TFM_N_BETA_SLOW], rot, base, original);
     double ramp;
+    if (s->num[TFM_N_TRUNCATE] != 0) {
+        lo = floor(lo);
+        hi = ceil(hi);
+    }
     if (lo < 0) lo = 0;
     if (hi > rot - 1) hi = rot - 1;
     if (hi - lo < 1e-3) hi = lo + 1e-3;

@@ -65,6 +65,7 @@ static const tfm_attr rope_attrs[] = {
     NUM("attn_factor", TFM_N_ATTN_FACTOR, 0, 0, 1e3),
     NUM("beta_fast", TFM_N_BETA_FAST, 32, 1e-3, 1e6),
     NUM("beta_slow", TFM_N_BETA_SLOW, 1, 1e-3, 1e6),
+    INT("truncate", TFM_N_TRUNCATE, 1, 0, 1),
     TENSOR("factors", TFM_T_FACTORS, NULL),
     TENSOR("factors_long", TFM_T_FACTORS_LONG, NULL),
     TENSOR("factors_short", TFM_T_FACTORS_SHORT, NULL),
@@ -93,9 +94,16 @@ static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
                                        NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                        TENSOR("bias", TFM_T_BIAS, ".bias"),
                                        ATTR_END};
-static const tfm_attr experts_attrs[] = {
-    NEED_WORD("kind", TFM_N_KIND, activation_words), TENSOR("gate", TFM_T_GATE, NULL),
-    NEED_TENSOR("up", TFM_T_UP, NULL), NEED_TENSOR("down", TFM_T_DOWN, NULL), ATTR_END};
+static const tfm_attr experts_attrs[] = {NEED_WORD("kind", TFM_N_KIND, activation_words),
+                                         TENSOR("gate", TFM_T_GATE, NULL),
+                                         NEED_TENSOR("up", TFM_T_UP, NULL),
+                                         NEED_TENSOR("down", TFM_T_DOWN, NULL),
+                                         TENSOR("gate_bias", TFM_T_GATE_BIAS, NULL),
+                                         TENSOR("up_bias", TFM_T_UP_BIAS, NULL),
+                                         TENSOR("down_bias", TFM_T_DOWN_BIAS, NULL),
+                                         NUM("limit", TFM_N_LIMIT, 0, 0, 1e6),
+                                         NUM("shift", TFM_N_SHIFT, 0, -1e6, 1e6),
+                                         ATTR_END};
 static const tfm_attr no_attrs[] = {ATTR_END};
 
 const tfm_op_info tfm_op_table[TFM_OP_COUNT] = {

@@ -16,8 +16,8 @@
 #define TFM_MAX_LAYERS 1024u
 #define TFM_MAX_BLOCK_STEPS 256u /* of one block, and of embed and head */
 #define TFM_MAX_STEPS 32768u     /* of a whole model */
-#define TFM_STEP_NUMS 12
-#define TFM_STEP_TENSORS 3
+#define TFM_STEP_NUMS 16
+#define TFM_STEP_TENSORS 6
 
 typedef struct tfm_astep {
     const tfm_yaml *where;
@@ -47,7 +47,8 @@ enum {                                        /* rope */
        TFM_N_ORIGINAL,
        TFM_N_ATTN_FACTOR,
        TFM_N_BETA_FAST,
-       TFM_N_BETA_SLOW
+       TFM_N_BETA_SLOW,
+       TFM_N_TRUNCATE
 };
 enum { /* attend */
        TFM_N_HEADS,
@@ -60,9 +61,17 @@ enum { /* attend */
        TFM_N_ALIBI,
        TFM_N_ALIBI_BEFORE
 };
-enum { TFM_N_BY };                                     /* scale: by; softcap: cap */
-enum { TFM_N_LO, TFM_N_HI };                           /* clip */
-enum { TFM_T_GATE = 0, TFM_T_UP = 1, TFM_T_DOWN = 2 }; /* moe-ffn: kind */
+enum { TFM_N_BY };           /* scale: by; softcap: cap */
+enum { TFM_N_LO, TFM_N_HI }; /* clip */
+enum {                       /* moe-ffn: kind */
+       TFM_T_GATE = 0,
+       TFM_T_UP = 1,
+       TFM_T_DOWN = 2,
+       TFM_T_GATE_BIAS,
+       TFM_T_UP_BIAS,
+       TFM_T_DOWN_BIAS
+};
+enum { TFM_N_LIMIT = TFM_N_KIND + 1, TFM_N_SHIFT };
 enum { TFM_N_USED, TFM_N_SOFTMAX, TFM_N_RENORMALISE, TFM_N_ROUTE_SCALE }; /* moe-route */
 
 typedef enum tfm_rope_scaling {

@@ -41,22 +41,65 @@ static tfm_status fit(const tfm_recipe *c, const tfm_yaml *where, tfm_error *err
                          c->out.name, c->out.dims[0]);
 }
 
+/* Rows of one matrix: of three dims the first counts matrices. */
+static uint32_t *rows_of(tfm_recipe *c) {
+    return &c->out.dims[c->out.rank == 3 ? 1 : 0];
+}
+
+/* shape: [dims], slowest first: the same numbers seen otherwise. A module's bias is left alone. */
+static tfm_status take_shape(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
+                             const char *suffix, tfm_error *err) {
+    uint64_t before, after;
+    double v;
+    if (y->kind != TFM_YAML_LIST || y->n < 1 || y->n > 3)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'shape' is a list of one to three dims");
+    if (strcmp(suffix, ".bias") == 0) return TFM_OK;
+    if (!tfm_dims_count(c->out.rank, c->out.dims, &before)) return fit(c, y, err);
+    c->out.rank = (uint8_t)y->n;
+    for (size_t i = 0; i < 4; i++) c->out.dims[i] = 1;
+    for (size_t i = 0; i < y->n; i++) {
+        TFM_TRY(number(r, y->entry[i].value, 1, 4294967295.0, &v, err));
+        c->out.dims[i] = (uint32_t)v;
+    }
+    if (!tfm_dims_count(c->out.rank, c->out.dims, &after) || after != before) return fit(c, y, err);
+    return TFM_OK;
+}
+
+/* groups: [a, b, ...]: rows a, b, ... in turn are sorted into all a, all b, ... */
+static tfm_status take_groups(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
+                              tfm_error *err) {
+    uint64_t sum = 0;
+    double v;
+    if (y->kind != TFM_YAML_LIST || y->n < 2 || y->n > TFM_RECIPE_PARTS)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'groups' is a list of two to %d counts of rows",
+                             TFM_RECIPE_PARTS);
+    for (size_t i = 0; i < y->n; i++) {
+        TFM_TRY(number(r, y->entry[i].value, 1, 4294967295.0, &v, err));
+        c->part[i] = (uint32_t)v;
+        sum += c->part[i];
+    }
+    if (c->out.rank < 1 || *rows_of(c) % sum != 0) return fit(c, y, err);
+    c->n_parts = (uint32_t)y->n;
+    c->rows = *rows_of(c);
+    return TFM_OK;
+}
+
 /* rows: [first, count] or [first, count, every]. */
 static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
                             tfm_error *err) {
-    double v[3] = {0, 0, c->out.dims[0]};
+    uint32_t *rows = rows_of(c);
+    double v[3] = {0, 0, *rows};
     if (y->kind != TFM_YAML_LIST || y->n < 2 || y->n > 3)
         return tfm_yaml_fail(y, err, TFM_FORMAT,
                              "'rows' is [first, count] or [first, count, "
                              "every]");
     for (size_t i = 0; i < y->n; i++)
         TFM_TRY(number(r, y->entry[i].value, i == 0 ? 0 : 1, 4294967295.0, &v[i], err));
-    if (c->out.rank < 1 || v[0] + v[1] > v[2] || fmod(c->out.dims[0], v[2]) != 0)
-        return fit(c, y, err);
+    if (c->out.rank < 1 || v[0] + v[1] > v[2] || fmod(*rows, v[2]) != 0) return fit(c, y, err);
     c->row_first = (uint32_t)v[0];
     c->row_count = (uint32_t)v[1];
     c->row_every = (uint32_t)v[2];
-    c->out.dims[0] = c->out.dims[0] / c->row_every * c->row_count;
+    *rows = *rows / c->row_every * c->row_count;
     return TFM_OK;
 }
 
@@ -64,13 +107,13 @@ static tfm_status take_rows(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe
 static tfm_status take_pairs(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
                              tfm_error *err) {
     bool list = y->kind == TFM_YAML_LIST;
-    double heads, rot, width;
+    double heads, rot, width, rows = *rows_of(c);
     if (list && y->n != 2)
         return tfm_yaml_fail(y, err, TFM_FORMAT, "'rope_pairs' is heads, or [heads, rot]");
     TFM_TRY(number(r, list ? y->entry[0].value : y, 0, 65536, &heads, err));
     if (heads == 0) return TFM_OK;
-    if (c->out.rank < 1 || fmod(c->out.dims[0], heads) != 0) return fit(c, y, err);
-    width = c->out.dims[0] / heads;
+    if (c->out.rank < 1 || fmod(rows, heads) != 0) return fit(c, y, err);
+    width = rows / heads;
     rot = width;
     if (list) TFM_TRY(number(r, y->entry[1].value, 2, width, &rot, err));
     if (fmod(rot, 2) != 0) return fit(c, y, err);
@@ -82,15 +125,31 @@ static tfm_status take_pairs(const tfm_resolver *r, const tfm_yaml *y, tfm_recip
 static tfm_status take_transpose(const tfm_resolver *r, const tfm_yaml *y, tfm_recipe *c,
                                  tfm_error *err) {
     double yes;
-    uint32_t rows = c->out.dims[0];
+    uint32_t *rows = rows_of(c), n = *rows;
     TFM_TRY(number(r, y, 0, 1, &yes, err));
-    if (yes == 0 || c->out.rank != 2) return TFM_OK; /* a bias stays as it is */
+    if (yes == 0 || c->out.rank < 2) return TFM_OK; /* a bias stays as it is */
     if (tfm_dtype_block(c->out.dtype) != 1)
         return tfm_yaml_fail(y, err, TFM_UNSUPPORTED, "tensor '%s' is %s and cannot be transposed",
                              c->out.name, tfm_dtype_name(c->out.dtype));
     c->transpose = true;
-    c->out.dims[0] = c->out.dims[1];
-    c->out.dims[1] = rows;
+    rows[0] = rows[1];
+    rows[1] = n;
+    return TFM_OK;
+}
+
+/* add: a number that every element of a vector is increased by. */
+static tfm_status take_add(const tfm_resolver *r, const mapping *m, const tfm_yaml *y,
+                           tfm_recipe *c, tfm_error *err) {
+    tfm_val v;
+    if (y->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "expected a number or an expression");
+    TFM_TRY(tfm_expr_eval(y, y->text, &r->scope, &v, err));
+    if (v.kind != TFM_VAL_NUM) return tfm_yaml_fail(y, err, TFM_FORMAT, "'add' takes a number");
+    if (v.num == 0 || strcmp(m->suffix, ".bias") == 0) return TFM_OK;
+    if (c->out.rank != 1 || tfm_dtype_block(c->out.dtype) != 1) return fit(c, y, err);
+    c->to_f32 = true;
+    c->add = (float)v.num;
+    c->out.dtype = TFM_F32;
     return TFM_OK;
 }
 
@@ -107,15 +166,21 @@ static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *e
 static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c,
                              tfm_error *err) {
     const tfm_yaml *y;
+    if ((y = tfm_yaml_get(m->spec, "shape")) != NULL) TFM_TRY(take_shape(r, y, c, m->suffix, err));
     bool vector = c->out.rank == 1 && (c->out.dtype == TFM_F16 || c->out.dtype == TFM_BF16);
+    c->matrices = c->out.rank == 3 ? c->out.dims[0] : 1;
     if ((y = tfm_yaml_get(m->spec, "transpose")) != NULL) TFM_TRY(take_transpose(r, y, c, err));
+    c->rows = c->out.rank > 0 ? *rows_of(c) : 0;
+    if ((y = tfm_yaml_get(m->spec, "groups")) != NULL) TFM_TRY(take_groups(r, y, c, err));
     if ((y = tfm_yaml_get(m->spec, "rows")) != NULL) TFM_TRY(take_rows(r, y, c, err));
     if ((y = tfm_yaml_get(m->spec, "rope_pairs")) != NULL) TFM_TRY(take_pairs(r, y, c, err));
     if (vector && strcmp(r->format, "gguf") != 0) {
         c->to_f32 = true;
         c->out.dtype = TFM_F32;
     }
-    if (c->transpose || c->row_count > 0 || c->rope_heads > 0 || c->to_f32) c->out.data = NULL;
+    if ((y = tfm_yaml_get(m->spec, "add")) != NULL) TFM_TRY(take_add(r, m, y, c, err));
+    if (c->transpose || c->n_parts > 0 || c->row_count > 0 || c->rope_heads > 0 || c->to_f32)
+        c->out.data = NULL;
     return tfm_layout_bytes(c->out.dtype, TFM_LAYOUT_ROWS, c->out.rank, c->out.dims, &c->out.bytes,
                             err);
 }
@@ -222,14 +287,16 @@ static tfm_status lost(const tfm_resolver *r, const mapping *m, const char *trie
 
 /* Nothing else can be done with tensors that are stacked. */
 static tfm_status stack_alone(const mapping *m, tfm_error *err) {
-    static const char *const other[] = {"transpose", "rows", "rope_pairs"};
+    static const char *const other[] = {"shape", "transpose",  "groups",
+                                        "rows",  "rope_pairs", "add"};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         if (tfm_yaml_get(m->spec, other[i]) != NULL)
             return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'stack' cannot go with '%s'", other[i]);
     return TFM_OK;
 }
 
-/* `stack`: matrices of one shape, E = 0 and up, as one tensor [n, rows, columns]. */
+/* `stack`: matrices of one shape, E = 0 and up, as one tensor [n, rows, columns]; vectors as a
+ * matrix. */
 static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical, const char *name,
                         tfm_error *err) {
     const tfm_yaml *count = tfm_yaml_get(m->spec, "stack");
@@ -250,8 +317,8 @@ static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical
         if (t == NULL && one.expert == 0 && m->optional) return TFM_OK;
         if (t == NULL) return lost(r, &one, tried, err);
         const tfm_tensor *first = one.expert > 0 ? list[0] : t;
-        if (t->rank != 2 || t->dtype != first->dtype || t->dims[0] != first->dims[0] ||
-            t->dims[1] != first->dims[1])
+        if (t->rank < 1 || t->rank > 2 || t->rank != first->rank || t->dtype != first->dtype ||
+            t->dims[0] != first->dims[0] || t->dims[1] != first->dims[1])
             return tfm_yaml_fail(m->where, err, TFM_MISMATCH,
                                  "tensor '%.100s' does not have the shape and type of those it is "
                                  "stacked with",
@@ -265,11 +332,12 @@ static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical
     c.out = *list[0];
     c.out.name = name;
     c.out.data = NULL;
-    c.out.rank = 3;
+    c.out.rank++;
     c.out.dims[2] = c.out.dims[1];
     c.out.dims[1] = c.out.dims[0];
     c.out.dims[0] = c.n_stack;
-    TFM_TRY(tfm_layout_bytes(c.out.dtype, TFM_LAYOUT_ROWS, 3, c.out.dims, &c.out.bytes, err));
+    TFM_TRY(
+        tfm_layout_bytes(c.out.dtype, TFM_LAYOUT_ROWS, c.out.rank, c.out.dims, &c.out.bytes, err));
     return add_recipe(r, &c, err);
 }
 
@@ -315,8 +383,9 @@ static bool has_layer(const char *name) {
 static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
                                tfm_error *err) {
     static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
-    static const char *const per_format[] = {"name",  "transpose", "rows",  "rope_pairs", "fill",
-                                             "count", "if",        "stack", NULL};
+    static const char *const per_format[] = {"name",  "transpose", "rows", "rope_pairs",
+                                             "fill",  "count",     "if",   "stack",
+                                             "shape", "groups",    "add",  NULL};
     const tfm_yaml *y, *when;
     bool yes = true;
     TFM_TRY(tfm_arch_keys(spec, known, err));

@@ -38,7 +38,7 @@ typedef enum tfm_op {
     TFM_OP_ATTEND,     /* out = softmax(scale q k^T (softcap, alibi, mask)) v per head; ref_attend.c
                           has the formula */
     TFM_OP_ACTIVATION, /* out = f(in) */
-    TFM_OP_MULTIPLY,   /* out = a * b */
+    TFM_OP_MULTIPLY,   /* out = a * b; b is as wide as a, or one number a row */
     TFM_OP_ADD,        /* out = a + b */
     TFM_OP_SCALE,      /* out = in * factor */
     TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
@@ -138,7 +138,13 @@ typedef struct tfm_step {
             uint32_t keep_pattern; /* the probabilities go to kept[keep_pattern - 1]; 0: nowhere */
         } attend;                  /* in: q [heads*k_dim], k [kv_heads*k_dim], v [kv_heads*v_dim];
                      out: [heads*v_dim] */
-        tfm_activation activation; /* also MOE_FFN. in: x, ids [used], weights [used] */
+        tfm_activation activation;
+        struct {
+            tfm_activation kind;
+            float limit;      /* 0: none; else gate <= limit and -limit <= up <= limit */
+            float shift;      /* added to up after that */
+            uint32_t bias[3]; /* of gate, up, down: weight id + 1, [experts, out]; 0: none */
+        } experts;            /* MOE_FFN. in: x, ids [used], weights [used] */
         struct {
             uint32_t used;      /* experts of a row, the slots */
             bool softmax_after; /* over the chosen; else over all experts */

@@ -88,6 +88,14 @@ static tfm_status elementwise(const check *c, int n_in) {
     return TFM_OK;
 }
 
+/* a [rows, width] times b of the same width, or of one column. */
+static tfm_status check_multiply(const check *c) {
+    TFM_TRY(arity(c, 2, 1));
+    const uint32_t w = width(c, c->s->in[0]), b = width(c, c->s->in[1]);
+    if (w != width(c, c->s->out[0]) || (b != w && b != 1)) return bad(c, "widths differ");
+    return b != w && c->s->in[1] == c->s->out[0] ? bad(c, "cannot work in place") : TFM_OK;
+}
+
 static tfm_status check_gather(const check *c) {
     TFM_TRY(arity(c, 0, 1));
     if (c->s->weight == TFM_NONE) return bad(c, "needs a table");
@@ -251,6 +259,20 @@ static tfm_status experts(const check *c, int id, uint32_t n, uint32_t out, uint
     return bad(c, "the weights are not [experts, out, in], in rows");
 }
 
+/* Biases of the experts: [experts, out] each. */
+static tfm_status expert_biases(const check *c, uint32_t n, uint32_t ffn) {
+    for (int i = 0; i < 3; i++) {
+        const uint32_t id = c->s->u.experts.bias[i];
+        const uint64_t each = i == 2 ? width(c, c->s->out[0]) : ffn;
+        if (id == 0) continue;
+        if (id > c->g->n_weights) return bad(c, "no such weight");
+        TFM_TRY(weight_in(c, (int)id - 1));
+        TFM_TRY(vector(c, (int)id - 1, n * each, 0, "the bias does not fit the experts"));
+        if (i == 0 && c->s->weight == TFM_NONE) return bad(c, "a bias of no gate");
+    }
+    return TFM_OK;
+}
+
 static tfm_status check_experts(const check *c) {
     TFM_TRY(arity(c, 3, 1));
     const tfm_step *s = c->s;
@@ -266,10 +288,14 @@ static tfm_status check_experts(const check *c) {
     for (int i = 0; i < 3; i++) {
         if (s->in[i] == s->out[0]) return bad(c, "cannot work in place");
     }
-    if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_SIGMOID) {
+    if (s->u.experts.kind < TFM_ACT_SILU || s->u.experts.kind > TFM_ACT_SIGMOID) {
         return bad(c, "unknown activation");
     }
-    return TFM_OK;
+    if (!(s->u.experts.limit >= 0.0f) || !isfinite(s->u.experts.limit) ||
+        !isfinite(s->u.experts.shift)) {
+        return bad(c, "limits");
+    }
+    return expert_biases(c, n, ffn);
 }
 
 static tfm_status check_step(const check *c) {
@@ -292,7 +318,7 @@ static tfm_status check_step(const check *c) {
             return bad(c, "unknown activation");
         }
         return elementwise(c, 1);
-    case TFM_OP_MULTIPLY:
+    case TFM_OP_MULTIPLY: return check_multiply(c);
     case TFM_OP_ADD: return elementwise(c, 2);
     case TFM_OP_SCALE:
         if (!isfinite(s->u.scale)) return bad(c, "factor");

@@ -47,7 +47,7 @@ static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, boo
     s->bias = expert_weight(c, t, ffn, width);
     s->extra = expert_weight(c, t, width, ffn);
     if (gate) s->weight = expert_weight(c, t, ffn, width);
-    s->u.activation = gate ? TFM_ACT_SILU : TFM_ACT_GELU;
+    s->u.experts.kind = gate ? TFM_ACT_SILU : TFM_ACT_GELU;
     ops_sequence(c, 0, 41);
     ops_sequence(c, 9, 1);
     ops_sequence(c, 3, 6);
@@ -102,7 +102,7 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e) {
     step[n++] = plain_step(TFM_OP_LINEAR, 0, TFM_NONE, 2, 0);
     const int from = s->weight != TFM_NONE ? 1 : 2;
     step[n] = plain_step(TFM_OP_ACTIVATION, from, TFM_NONE, 1, TFM_NONE);
-    step[n++].u.activation = s->u.activation;
+    step[n++].u.activation = s->u.experts.kind;
     if (s->weight != TFM_NONE) step[n++] = plain_step(TFM_OP_MULTIPLY, 1, 2, 1, TFM_NONE);
     step[n++] = plain_step(TFM_OP_LINEAR, 1, TFM_NONE, 3, 1);
     d.block_start[1] = n;

@@ -142,6 +142,7 @@ typedef struct expert_job {
     uint8_t *act;     /* [pairs] of act_stride */
     /* the linear that runs */
     const cpu_expert_matrix *w;
+    const float *bias; /* [experts, n_out] or NULL */
     tfm_cpu_linear args;
     const float *src; /* [rows or pairs, k] */
     bool by_row;      /* src has a row for each row of the batch, else for each pair */
@@ -171,6 +172,7 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
     const cpu_plan *p = j->run->plan;
     tfm_cpu_linear a = j->args;
     a.w = j->w->panels + (size_t)e * j->w->n_panels * j->w->panel_bytes;
+    if (j->bias != NULL) a.bias = j->bias + (size_t)e * a.n_out;
     kernels(j->run)->linear(&a, first, first + (left < PANELS_EACH ? left : PANELS_EACH),
                             j->first[e], j->first[e + 1], p->scratch + worker * p->scratch_bytes);
 }
@@ -188,6 +190,7 @@ static tfm_status expert_linear(expert_job *j, int part, int id, const float *sr
     const tfm_tensor *t = j->run->plan->base.range.graph->weight[id].tensor;
     tfm_pool *pool = j->run->plan->be->pool;
     j->w = &cpu_step_weights(j->run->plan, j->step)->expert[part];
+    j->bias = cpu_step_weights(j->run->plan, j->step)->expert_bias[part];
     j->src = src;
     j->by_row = by_row;
     j->args = (tfm_cpu_linear){.type = t->dtype,
@@ -204,14 +207,26 @@ static tfm_status expert_linear(expert_job *j, int part, int id, const float *sr
     return TFM_OK;
 }
 
+/* With a limit: gate <= limit, -limit <= up <= limit, and then up + shift. */
+static void clamp(const tfm_step *s, size_t n, float *gate, float *up) {
+    const float limit = s->u.experts.limit, shift = s->u.experts.shift;
+    for (size_t i = 0; limit > 0.0f && i < n; i++) {
+        if (gate[i] > limit) gate[i] = limit;
+        up[i] = up[i] < -limit ? -limit : up[i] > limit ? limit : up[i];
+    }
+    if (s->weight == TFM_NONE || shift == 0.0f) return; /* -0 + 0 is another number */
+    for (size_t i = 0; i < n; i++) up[i] = up[i] + shift;
+}
+
 static void activate_piece(void *arg, size_t piece, unsigned worker) {
     const expert_job *j = arg;
-    const tfm_step f = {.op = TFM_OP_ACTIVATION, .u = {.activation = j->step->u.activation}};
+    const tfm_step f = {.op = TFM_OP_ACTIVATION, .u = {.activation = j->step->u.experts.kind}};
     const tfm_step times = {.op = TFM_OP_MULTIPLY};
     const size_t from = piece * PAIRS_EACH, left = j->n_pairs - from;
     const size_t n = (left < PAIRS_EACH ? left : PAIRS_EACH) * j->ffn, at = from * j->ffn;
     float *gate = j->gate + at, *up = j->up + at;
     (void)worker;
+    clamp(j->step, n, gate, up);
     if (j->step->weight == TFM_NONE) {
         kernels(j->run)->elementwise(&f, n, up, NULL, gate);
         return;

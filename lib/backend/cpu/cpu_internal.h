@@ -33,6 +33,7 @@ typedef struct cpu_weights {
     void *memory;                 /* owned p16 copy, NULL when the tensor is p16 already */
     int rope_table;               /* index into the plan's tables */
     cpu_expert_matrix *expert;    /* [3] gate, up, down: owned, or NULL */
+    float *expert_bias[3];        /* theirs, [experts, out]: owned, or NULL */
 } cpu_weights;
 
 /* cos and sin of a batch for one set of frequencies; steps with equal frequencies share it. */

@@ -91,6 +91,14 @@ static void row_piece(void *arg, size_t piece, unsigned worker) {
         }
         return;
     }
+    if (s->n_in > 1 && cpu_width(p, s->in[1]) != width) { /* MULTIPLY by one number a row */
+        tfm_step by = {.op = TFM_OP_SCALE};
+        for (size_t r = 0; r < n; r++) {
+            by.u.scale = p->value[s->in[1]][row + r];
+            kernels(j->run)->elementwise(&by, width, a + r * width, NULL, out + r * width);
+        }
+        return;
+    }
     const float *b = s->n_in > 1 ? p->value[s->in[1]] + at : NULL;
     kernels(j->run)->elementwise(s, n * width, a, b, out);
 }

@@ -89,6 +89,7 @@ static tfm_status prepare_all_experts(cpu_plan *p, const tfm_step *s, cpu_weight
     for (int i = 0; i < 3; i++) {
         if (id[i] == TFM_NONE) continue;
         TFM_TRY(prepare_experts(p, g->weight[id[i]].tensor, &w->expert[i], err));
+        TFM_TRY(tfm_weight_f32(g, (int)s->u.experts.bias[i] - 1, &w->expert_bias[i], err));
     }
     return TFM_OK;
 }
@@ -135,6 +136,7 @@ tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *
 
 void tfm_cpu_weights_free(cpu_weights *w) {
     for (int i = 0; w->expert != NULL && i < 3; i++) tfm_free(w->expert[i].memory);
+    for (int i = 0; i < 3; i++) tfm_free(w->expert_bias[i]);
     tfm_free(w->expert);
     tfm_free(w->memory);
     tfm_free(w->weight);

@@ -13,6 +13,7 @@ static void free_weights(ref_weights *w) {
     tfm_free(w->weight);
     tfm_free(w->bias);
     tfm_free(w->extra);
+    for (int i = 0; i < 3; i++) tfm_free(w->expert[i]);
 }
 
 static void plan_free(tfm_plan *base) {
@@ -53,6 +54,9 @@ static tfm_status prepare_step(ref_weights *w, const tfm_graph *g, const tfm_ste
         TFM_TRY(tfm_weight_f32(g, s->bias, &w->bias, err));
     }
     if (s->op == TFM_OP_ATTEND) TFM_TRY(tfm_weight_f32(g, s->extra, &w->extra, err));
+    for (int i = 0; s->op == TFM_OP_MOE_FFN && i < 3; i++) {
+        TFM_TRY(tfm_weight_f32(g, (int)s->u.experts.bias[i] - 1, &w->expert[i], err));
+    }
     return TFM_OK;
 }
 

@@ -4,7 +4,8 @@
  *            p = softmax over all experts, or over the chosen ones
  *            weight[s] = scale p[s] (/ sum of the chosen p)
  *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x), e = id[s];
- *            without a gate f(up_e x)
+ *            without a gate f(up_e x); each of the three with its bias, if it has one; with a limit
+ *            f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
  *
  * Slots stand by falling logit. The router is never rounded below f32. */
 #include <math.h>
@@ -71,11 +72,12 @@ tfm_status tfm_ref_route(const ref_call *c) {
     return st;
 }
 
-/* y = W_e x: matrix e of a tensor [experts, out, in], one row. */
-static tfm_status expert_linear(const ref_call *c, int weight, uint32_t e, const float *x,
-                                float *y) {
+/* y = W_e x (+ b_e): matrix e of a tensor [experts, out, in], one row. bias: [experts, out] or NULL. */
+static tfm_status expert_linear(const ref_call *c, int weight, float *bias, uint32_t e,
+                                const float *x, float *y) {
     const tfm_tensor *t = c->plan->base.range.graph->weight[weight].tensor;
     ref_weights w = {.matrix = *t};
+    if (bias != NULL) w.bias = bias + (size_t)e * t->dims[1];
     w.matrix.rank = 2;
     w.matrix.dims[0] = t->dims[1];
     w.matrix.dims[1] = t->dims[2];
@@ -96,15 +98,21 @@ static tfm_status expert_linear(const ref_call *c, int weight, uint32_t e, const
 static tfm_status run_expert(const ref_call *c, uint32_t e, const float *x, float *inner,
                              uint32_t ffn, float *y) {
     const tfm_step *s = c->step;
+    const bool gated = s->weight != TFM_NONE;
+    const float limit = s->u.experts.limit;
     float *gate = inner, *up = inner + ffn;
-    TFM_TRY(expert_linear(c, s->bias, e, x, up));
-    if (s->weight != TFM_NONE) TFM_TRY(expert_linear(c, s->weight, e, x, gate));
+    TFM_TRY(expert_linear(c, s->bias, c->w->expert[1], e, x, up));
+    if (gated) TFM_TRY(expert_linear(c, s->weight, c->w->expert[0], e, x, gate));
     for (uint32_t i = 0; i < ffn; i++) {
-        const double a =
-            tfm_ref_activation(s->u.activation, s->weight != TFM_NONE ? gate[i] : up[i]);
-        gate[i] = s->weight != TFM_NONE ? (float)a * up[i] : (float)a;
+        if (limit > 0.0f) {
+            if (gated && gate[i] > limit) gate[i] = limit;
+            up[i] = up[i] < -limit ? -limit : up[i] > limit ? limit : up[i];
+        }
+        const double a = tfm_ref_activation(s->u.experts.kind, gated ? gate[i] : up[i]);
+        if (s->u.experts.shift != 0.0f) up[i] += s->u.experts.shift;
+        gate[i] = gated ? (float)a * up[i] : (float)a;
     }
-    return expert_linear(c, s->extra, e, gate, y);
+    return expert_linear(c, s->extra, c->w->expert[2], e, gate, y);
 }
 
 tfm_status tfm_ref_experts(const ref_call *c) {

@@ -14,6 +14,7 @@ typedef struct ref_weights {
     float *weight;       /* norm, router */
     float *bias;         /* norm, linear, router */
     float *extra;        /* attention sinks */
+    float *expert[3];    /* biases of gate, up, down, [experts, out], or NULL */
 } ref_weights;
 
 typedef struct ref_plan {

@@ -139,5 +139,9 @@ static double elementwise(const tfm_step *s, double a, double b) {
 void tfm_ref_elementwise(const ref_call *c) {
     const size_t n = (size_t)c->n_rows * ref_width_out(c, 0);
     const float *b = c->step->n_in > 1 ? c->in[1] : c->in[0];
-    for (size_t i = 0; i < n; i++) c->out[0][i] = (float)elementwise(c->step, c->in[0][i], b[i]);
+    /* One number a row: MULTIPLY only. */
+    const uint32_t each = c->step->n_in > 1 ? ref_width_out(c, 0) / ref_width_in(c, 1) : 1;
+    for (size_t i = 0; i < n; i++) {
+        c->out[0][i] = (float)elementwise(c->step, c->in[0][i], b[i / each]);
+    }
 }
