@@ -5,8 +5,8 @@
 
 Engines from PyPI (bench/requirements.txt); one that is not installed is left out, and named:
     llama   llama-cpp-python, its low-level interface (llama_batch, llama_decode), the same GGUF
-    ct2     ctranslate2, int8 beside q8_0, f32 beside f32, the same random shape converted
-    torch   torch and transformers, f32 and bf16, the same random shape
+    ct2     ctranslate2, int8 beside q8_0, f32 beside f32, the same weights, converted by it
+    torch   torch and transformers, f32 and bf16, the same weights
     tokenizers  one text with the vocabulary of a tokenizer.json (--tokenizer FILE --text FILE), one thread
 
 Cases: prompt (512 tokens, the logits of the last), generate (64 tokens behind 128, one sequence), batch
@@ -18,7 +18,8 @@ each time, at least nine; the ratio of a pair is ours / theirs in tokens a secon
 A peer keeps its model open and has run the case before; tfm-bench is started for each run, runs the case
 once unmeasured, and measures the machine's limits before and after. All processes have the same
 processors (--cpus) and the same number of threads; none binds threads further. Every run goes to --log.
-Files that DIR lacks are made there (llama-SHAPE-TYPE.gguf and .tfms, llama-SHAPE-hf, llama-SHAPE-ct2-TYPE).
+Files that DIR lacks are made there (llama-SHAPE-TYPE.gguf and .tfms, llama-SHAPE-hf,
+llama-SHAPE-hf-TYPE.tfms, llama-SHAPE-ct2-TYPE).
 """
 import argparse
 import importlib.metadata
@@ -137,7 +138,7 @@ class Torch:
         self.torch, self.a = torch, a
         self.cache_of = transformers.DynamicCache
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
-            a.model, torch_dtype=getattr(torch, a.type)).eval()
+            a.model, dtype=getattr(torch, a.type)).eval()
         self.filled, self.cache = 0, None
 
     def info(self):
@@ -150,7 +151,7 @@ class Torch:
     def forward(self, rows, cache):
         with self.torch.inference_mode():
             return self.model(self.torch.tensor(rows), past_key_values=cache, use_cache=True,
-                              num_logits_to_keep=1).logits
+                              logits_to_keep=1).logits
 
     def run(self, case):
         a = self.a
@@ -305,14 +306,28 @@ def ct2_folder(a, kind):
         return folder
     import tokenizers
     import transformers
-    source = hf_folder(a)
+    source = folder + "-source"
+    os.makedirs(source, exist_ok=True)
+    for name in ("config.json", "model.safetensors"):
+        if not os.path.lexists(os.path.join(source, name)):
+            os.symlink(os.path.abspath(os.path.join(hf_folder(a), name)), os.path.join(source, name))
     words = {f"t{i}": i for i in range(VOCAB)}
     plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="t0"))
     transformers.PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="t1", eos_token="t2",
                                          unk_token="t0").save_pretrained(source)
     make([sys.executable, "-m", "ctranslate2.converters.transformers", "--model", source, "--output_dir",
-          folder, "--quantization", kind, "--low_cpu_mem_usage"])
+          folder, "--quantization", kind])
     return folder
+
+
+def our_file_for(a, peer, kind):
+    """llama.cpp reads our GGUF; for the others their folder is converted, so the weights are the same."""
+    if peer == "llama":
+        return our_file(a, kind) + ".tfms"
+    path = os.path.join(a.work, f"llama-{a.shape}-hf-{kind}.tfms")
+    if not os.path.exists(path):
+        make([tool(a, "tfm-convert"), hf_folder(a), "--type", kind, "-o", path])
+    return path
 
 
 def peer_file(a, peer, kind):
@@ -340,12 +355,17 @@ def bench(a, model, case):
 
 
 def our_next(a, model, n):
-    text = " ".join(map(str, ids(n))) + "\n"
-    command = ('"$0" -l --no-special --from-ids -m "$2" | "$1" -m "$2" -n 1 -t "$4" -d "$5" --ignore-end | '
-               '"$3" --ids')
-    out = subprocess.run(["bash", "-c", command, tool(a, "tfm-tokenize"), tool(a, "tfm-run"), model,
-                          tool(a, "tfm-show"), str(a.threads), a.device], check=True, input=text,
-                         capture_output=True, text=True).stdout
+    """The most likely id behind n; the stream is made by hand, since a model may have no vocabulary."""
+    lines = [{"type": "header", "kind": "tokens", "header": [["frame", "line"]]},
+             {"type": "tensor", "name": "tokens", "group": 0, "position": 0, "flags": ["last"],
+              "dtype": "i32", "shape": [n], "data": ids(n)},
+             {"type": "group-end", "group": 0, "position": n, "status": "open"},
+             {"type": "end", "records": 2, "groups": 1}]
+    command = 'set -o pipefail; "$0" | "$1" -m "$2" -n 1 -t "$4" -d "$5" --ignore-end | "$3" --ids'
+    out = subprocess.run(["bash", "-c", command, tool(a, "tfm-import"), tool(a, "tfm-run"), model,
+                          tool(a, "tfm-show"), str(a.threads), a.device], check=True,
+                         input="".join(json.dumps(line) + "\n" for line in lines), capture_output=True,
+                         text=True).stdout
     return int(out.split()[-1])
 
 
@@ -385,18 +405,18 @@ def report(key, amount, unit, x, y, ratio, last=""):
 
 
 def run_type(a, log, kind, peers):
-    model = our_file(a, kind) + ".tfms"
     amount = {"prompt": a.prompt, "generate": a.generate, "batch": a.generate * a.batch}
     cases = [c for c in a.cases if c in amount]
     for peer in [p for p in peers if p != "tokenizers"]:
         types = PEER_TYPES[peer]
         if types is not None and kind not in types:
             continue
+        model = our_file_for(a, peer, kind)
         worker = Worker(peer, peer_file(a, peer, kind), types and types[kind], a)
         same = "" if a.skip_next else worker.ask("next") == our_next(a, model, 64)
         for case in cases:
             key = {"case": case, "type": kind, "peer": peer, "shape": a.shape, "threads": a.threads}
-            x, y, ratio = pairs(a, log, key, lambda c=case: bench(a, model, c),
+            x, y, ratio = pairs(a, log, key, lambda c=case, m=model: bench(a, m, c),
                                 lambda c=case, w=worker: w.ask(c))
             word = {True: "same next token", False: "another next token"}.get(same, "")
             report(key, amount[case], "tokens/s", x, y, ratio, word)
@@ -404,6 +424,9 @@ def run_type(a, log, kind, peers):
 
 
 def run_tokenizer(a, log):
+    if not a.tokenizer_model:
+        a.tokenizer_model = a.log + ".vocabulary.tfms"
+        make([tool(a, "tfm-convert"), "-q", a.tokenizer, "-o", a.tokenizer_model])
     worker = Worker("tokenizers", a.tokenizer, None, a)
     key = {"case": "tokenizer", "type": "-", "peer": "tokenizers", "threads": 1}
     x, y, ratio = pairs(a, log, key, lambda: {"seconds": [encode(a)]}, lambda: worker.ask("encode"))
@@ -453,7 +476,7 @@ def parse():
     p.add_argument("--context", type=int, default=128)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--tokenizer", help="tokenizer.json; case tokenizer")
-    p.add_argument("--tokenizer-model", help="the same for tfm-tokenize -m (default: its folder)")
+    p.add_argument("--tokenizer-model", help="the same for tfm-tokenize -m (default: converted)")
     p.add_argument("--text", help="UTF-8 file; case tokenizer")
     p.add_argument("--skip-next", action="store_true", help="do not compare the next token first")
     p.add_argument("--worker", choices=list(PEERS), help=argparse.SUPPRESS)
@@ -469,7 +492,6 @@ def parse():
         p.error("the case tokenizer needs --tokenizer and --text")
     if set(a.cases) != {"tokenizer"} and not a.work:
         p.error("--work DIR is needed")
-    a.tokenizer_model = a.tokenizer_model or os.path.dirname(a.tokenizer or "")
     return a
 
 
