@@ -379,24 +379,60 @@ KERNEL static void attend_finish(const tfm_cpu_attend *a, size_t n_chunks, const
 
 /* ---- writing to the cache ---- */
 
-KERNEL static void attend_store(tfm_dtype type, size_t n, const float *src, void *dst,
-                                size_t stride) {
-    if (type == TFM_F32) {
-        float *f = dst;
-        for (size_t i = 0; i < n; i++) f[i * stride] = src[i];
-        return;
+/* 32 numbers to codes at every step-th byte, as tfm_kv_round_q8_0; returns their scale as f16. */
+INLINE uint16_t round_codes(const float *x, int8_t *code, size_t step) {
+    enum { VECTORS = SCALED / LANES };
+    vu top = {0}; /* magnitudes order like their bits, NaN above all */
+    UNROLL for (int i = 0; i < VECTORS; i++) {
+        const vu mag = load_u(x + i * LANES) & 0x7fffffffu;
+        top = (vu)pick((vi)mag > (vi)top, (vf)mag, (vf)top);
     }
-    uint16_t *h = dst;
+    uint32_t amax = 0;
+    for (int l = 0; l < LANES; l++) amax = top[l] > amax ? top[l] : amax;
+    const float d = tfm_bits_to_f32(amax) / 127.0f;
+    const uint16_t scale = tfm_inline_f32_to_f16(d);
+    if (scale == 0 || (scale & 0x7c00u) == 0x7c00u) {
+        for (size_t i = 0; i < SCALED; i++) code[i * step] = 0;
+        return scale == 0 ? 0 : 0x7e00u;
+    }
+    const float r = 1.0f / d;
+    for (int i = 0; i < VECTORS; i++, code += LANES * step) {
+        const vf v = load(x + i * LANES) * r;
+        const vi whole = __builtin_convertvector(v, vi);
+        const vf rest = v - __builtin_convertvector(whole, vf);
+        const vi q = whole - (rest >= 0.5f) + (rest <= -0.5f); /* a true lane is -1 */
+        for (size_t l = 0; l < LANES; l++) code[l * step] = (int8_t)q[l];
+    }
+    return scale;
+}
+
+INLINE void store_halves(const float *src, size_t n, uint16_t *to, size_t step) {
     size_t i = 0;
 #if defined(TO_F16)
     for (; i + LANES <= n; i += LANES) {
         uint16_t some[LANES];
         TO_F16(some, load(src + i));
-        if (stride == 1)
-            memcpy(h + i, some, sizeof some);
-        else
-            for (size_t j = 0; j < LANES; j++) h[(i + j) * stride] = some[j];
+        if (step == 1) memcpy(to + i, some, sizeof some);
+        for (size_t l = 0; step != 1 && l < LANES; l++) to[(i + l) * step] = some[l];
     }
 #endif
-    for (; i < n; i++) h[i * stride] = tfm_inline_f32_to_f16(src[i]);
+    for (; i < n; i++) to[i * step] = tfm_inline_f32_to_f16(src[i]);
+}
+
+KERNEL static void attend_store(tfm_dtype type, size_t n, const float *src, void *head, size_t slot,
+                                size_t panel) {
+    const size_t lane = slot % panel, first = slot / panel * panel, at = first * n + lane;
+    if (type == TFM_F32) {
+        float *to = (float *)head + at;
+        for (size_t i = 0; i < n; i++) to[i * panel] = src[i];
+    } else if (type == TFM_F16) {
+        store_halves(src, n, (uint16_t *)head + at, panel);
+    } else {
+        int8_t *code = (int8_t *)head + at;
+        uint16_t *scale = (uint16_t *)(void *)((int8_t *)head + TFM_KV_PAGE * n);
+        scale += first * (n / SCALED) + lane;
+        for (size_t i = 0; i < n; i += SCALED) {
+            scale[i / SCALED * panel] = round_codes(src + i, code + i * panel, panel);
+        }
+    }
 }

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
-#include "tensor/float16_internal.h"
 
 enum {
     WRITE_WORK = 8192,     /* numbers that one piece writes to the cache */
@@ -48,27 +47,6 @@ typedef struct attend_call {
     float *out;   /* [chunks][n][v_dim] */
 } attend_call;
 
-/* One head of one position, n numbers, to where `head` has it in panels of `panel` positions (1: row
- * after row). */
-static void store_head(tfm_dtype t, unsigned char *head, size_t slot, size_t panel,
-                       const float *from, size_t n) {
-    const size_t lane = slot % panel, first = slot / panel * panel, at = first * n + lane;
-    if (t == TFM_F32) {
-        float *f = (float *)(void *)head + at;
-        for (size_t i = 0; i < n; i++) f[i * panel] = from[i];
-    } else if (t == TFM_F16) {
-        uint16_t *h = (uint16_t *)(void *)head + at;
-        for (size_t i = 0; i < n; i++) h[i * panel] = tfm_inline_f32_to_f16(from[i]);
-    } else {
-        int8_t *code = (int8_t *)head + at, q[TFM_KV_BLOCK];
-        uint16_t *scale = (uint16_t *)(void *)(head + TFM_KV_PAGE * n) + first * (n / 32) + lane;
-        for (size_t b = 0; b < n / TFM_KV_BLOCK; b++) {
-            scale[b * panel] = tfm_kv_round_q8_0(from + b * TFM_KV_BLOCK, q);
-            for (size_t i = 0; i < TFM_KV_BLOCK; i++) code[(b * TFM_KV_BLOCK + i) * panel] = q[i];
-        }
-    }
-}
-
 static void write_row(const attend_job *j, uint32_t row) {
     const cpu_plan *p = j->run->plan;
     const tfm_batch *b = j->run->batch;
@@ -81,11 +59,12 @@ static void write_row(const attend_job *j, uint32_t row) {
     unsigned char *v = page + kv->v_at[s->u.attend.kv_layer];
     const float *k_in = p->value[s->in[1]] + (size_t)row * s->u.attend.kv_heads * k_dim;
     const float *v_in = p->value[s->in[2]] + (size_t)row * s->u.attend.kv_heads * v_dim;
+    const size_t k_bytes = tfm_kv_head_bytes(kv->type, s->u.attend.k_dim);
+    const size_t v_bytes = tfm_kv_head_bytes(kv->type, s->u.attend.v_dim);
     for (size_t h = 0; h < s->u.attend.kv_heads; h++) {
-        store_head(kv->type, k + h * tfm_kv_head_bytes(kv->type, s->u.attend.k_dim), slot,
-                   TFM_PANEL, k_in + h * k_dim, k_dim);
-        store_head(kv->type, v + h * tfm_kv_head_bytes(kv->type, s->u.attend.v_dim), slot, 1,
-                   v_in + h * v_dim, v_dim);
+        p->be->kernels->attend_store(kv->type, k_dim, k_in + h * k_dim, k + h * k_bytes, slot,
+                                     TFM_PANEL);
+        p->be->kernels->attend_store(kv->type, v_dim, v_in + h * v_dim, v + h * v_bytes, slot, 1);
     }
 }
 

@@ -108,9 +108,10 @@ typedef struct tfm_cpu_kernels {
      * weights were divided by. */
     void (*attend_finish)(const tfm_cpu_attend *a, size_t n_chunks, const float *sum,
                           const float *out, const float *max, float *total);
-    /* n numbers to where a cache has one head of one position: as `type` (f32, f16) at every
-     * stride-th element. */
-    void (*attend_store)(tfm_dtype type, size_t n, const float *src, void *dst, size_t stride);
+    /* One head of one position, n numbers, to slot `slot` of the page where `head` has it, in panels
+     * of `panel` positions: 16 for K, 1 for V. q8_0: as tfm_kv_round_q8_0. */
+    void (*attend_store)(tfm_dtype type, size_t n, const float *src, void *head, size_t slot,
+                         size_t panel);
     void (*norm)(const tfm_cpu_norm *a, const float *x, float *out); /* one row */
     /* n numbers; out may be an input. b is for MULTIPLY and ADD. */
     void (*elementwise)(const tfm_step *s, size_t n, const float *a, const float *b, float *out);
