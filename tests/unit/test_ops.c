@@ -412,6 +412,10 @@ static void ropes(void) {
     check_rope(TFM_ROPE_INTERLEAVED, 3, 16, 16, 1.0f);
     check_rope(TFM_ROPE_NEOX, 2, 20, 10, 1.19f);
     check_rope(TFM_ROPE_INTERLEAVED, 1, 7, 2, 1.0f);
+    check_rope(TFM_ROPE_NEOX, 2, 128, 128, 1.0f);
+    check_rope(TFM_ROPE_INTERLEAVED, 2, 128, 128, 1.0f);
+    check_rope(TFM_ROPE_NEOX, 3, 96, 78, 1.0f); /* vectors and a rest */
+    check_rope(TFM_ROPE_INTERLEAVED, 3, 96, 78, 1.0f);
 }
 
 /* ---- attention ---- */

@@ -1,4 +1,5 @@
-/* test_ops_math.c - the vector exp, tanh and erf of every CPU table against long double libm.
+/* test_ops_math.c - what every CPU table computes of single numbers: exp, tanh and erf against long
+ * double libm, rounding to a cache's type against the functions for one number.
  *
  * Errors are in units of u = 2^-24, the relative roundoff of f32; the bounds are those that
  * body_math.h states. tanh is seen through ACT_TANH, erf through
@@ -6,6 +7,7 @@
 #include <math.h>
 
 #include "backend/cpu/kernel_internal.h"
+#include "backend/plan_internal.h"
 #include "unit.h"
 
 enum { N = 1 << 20 };
@@ -114,11 +116,62 @@ static void both_widths(void) {
 #endif
 }
 
+/* ---- the cache ---- */
+
+enum { DIM = 96, PANEL = 16 };
+static unsigned char head[2][TFM_KV_PAGE * DIM * 4];
+
+/* Number i of a row that is hard to round: ties, far apart magnitudes, and in some what q8_0 or f16 have
+ * no room for. */
+static float hard(unsigned row, unsigned i) {
+    const float sizes[] = {1.0f, 127.0f, 1e-3f, 3e4f, 6e-8f, 1e-9f, 1e9f, 254.0f};
+    const float v = (float)((int)((row * 131 + i * 37) % 509) - 254) / 2.0f * sizes[row % 8];
+    if (row == 17 && i == 5) return NAN;
+    if (row == 18 && i == 70) return -INFINITY;
+    return row == 19 ? 0.0f : v / 127.0f;
+}
+
+/* Rows of a page in panels of `panel` positions, by the kernel and number by number. */
+static void stored_as(const tfm_cpu_kernels *k, tfm_dtype t, size_t panel) {
+    float row[DIM];
+    memset(head, 0x55, sizeof head);
+    for (unsigned slot = 0; slot < TFM_KV_PAGE; slot++) {
+        const size_t lane = slot % panel, first = slot / panel * panel;
+        for (unsigned i = 0; i < DIM; i++) row[i] = hard(slot, i);
+        k->attend_store(t, DIM, row, head[0], slot, panel);
+        for (unsigned b = 0; t == TFM_Q8_0 && b < DIM / TFM_KV_BLOCK; b++) {
+            int8_t q[TFM_KV_BLOCK];
+            const uint16_t scale = tfm_kv_round_q8_0(row + b * TFM_KV_BLOCK, q);
+            const size_t at = first * (DIM / TFM_KV_BLOCK) + b * panel + lane;
+            memcpy(head[1] + TFM_KV_PAGE * DIM + 2 * at, &scale, 2);
+            for (unsigned i = 0; i < TFM_KV_BLOCK; i++) {
+                head[1][first * DIM + (b * TFM_KV_BLOCK + i) * panel + lane] = (unsigned char)q[i];
+            }
+        }
+        for (unsigned i = 0; t == TFM_F16 && i < DIM; i++) {
+            const uint16_t h = tfm_f32_to_f16(row[i]);
+            memcpy(head[1] + 2 * (first * DIM + i * panel + lane), &h, 2);
+        }
+    }
+    CHECK(memcmp(head[0], head[1], sizeof head[0]) == 0);
+}
+
+static void rounding_to_the_cache(void) {
+    for (int i = 0; i < n_tables; i++) {
+        for (int p = 0; p < 2; p++) {
+            stored_as(tables[i], TFM_F16, p ? PANEL : 1);
+            stored_as(tables[i], TFM_Q8_0, p ? PANEL : 1);
+        }
+    }
+    stored_as(&tfm_cpu_kernels_generic, TFM_Q8_0, PANEL);
+}
+
 int main(void) {
     find_tables();
     UNIT_RUN(exponential);
     UNIT_RUN(hyperbolic_tangent);
     UNIT_RUN(error_function);
     UNIT_RUN(both_widths);
+    UNIT_RUN(rounding_to_the_cache);
     return unit_done();
 }

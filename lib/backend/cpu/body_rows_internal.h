@@ -107,18 +107,72 @@ KERNEL static void norm(const tfm_cpu_norm *a, const float *x, float *out) {
     }
 }
 
-/* (a, b) -> (a cos - b sin, a sin + b cos) */
-KERNEL static void rope(const tfm_step *s, const float *cos_sin, const float *x, float *out) {
-    const uint32_t half = s->u.rope.rot / 2;
-    const bool neox = s->u.rope.mode == TFM_ROPE_NEOX;
-    for (uint32_t i = 0; i < half; i++) {
-        const uint32_t i0 = neox ? i : 2 * i, i1 = neox ? i + half : 2 * i + 1;
-        const float a = x[i0], b = x[i1], c = cos_sin[2 * i], d = cos_sin[2 * i + 1];
-        out[i0] = madd_one(a, c, -(b * d));
-        out[i1] = madd_one(a, d, b * c);
+/* (a, b) -> (a cos - b sin, a sin + b cos), one number each. */
+INLINE void turn(vf *a, vf *b, vf cosine, vf sine) {
+    const vf x = *a;
+    *a = madd(x, cosine, -(*b * sine));
+    *b = madd(x, sine, *b * cosine);
+}
+
+/* The same for pair i of a head. */
+INLINE void turn_one(float *out, const float *x, size_t at, size_t other, float cosine,
+                     float sine) {
+    const float a = x[at], b = x[other];
+    out[at] = madd_one(a, cosine, -(b * sine));
+    out[other] = madd_one(a, sine, b * cosine);
+}
+
+INLINE void turn_halves(const float *cosine, const float *sine, size_t half, const float *x,
+                        float *out) {
+    size_t i = 0;
+    for (; i + LANES <= half; i += LANES) {
+        vf a = load(x + i), b = load(x + half + i);
+        turn(&a, &b, load(cosine + i), load(sine + i));
+        store(out + i, a);
+        store(out + half + i, b);
     }
-    if (out != x) {
-        const size_t rest = s->u.rope.head_dim - 2 * half;
-        memcpy(out + 2 * half, x + 2 * half, rest * sizeof *x);
+    for (; i < half; i++) turn_one(out, x, i, half + i, cosine[i], sine[i]);
+}
+
+#if LANES == 4
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#elif LANES == 8
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+INLINE void turn_neighbours(const float *cosine, const float *sine, size_t half, const float *x,
+                            float *out) {
+    size_t i = 0;
+    for (; i + LANES <= half; i += LANES) {
+        const vf low = load(x + 2 * i), high = load(x + 2 * i + LANES);
+        vf a = __builtin_shufflevector(low, high, EVEN);
+        vf b = __builtin_shufflevector(low, high, ODD);
+        turn(&a, &b, load(cosine + i), load(sine + i));
+        store(out + 2 * i, __builtin_shufflevector(a, b, ZIP_LOW));
+        store(out + 2 * i + LANES, __builtin_shufflevector(a, b, ZIP_HIGH));
+    }
+    for (; i < half; i++) turn_one(out, x, 2 * i, 2 * i + 1, cosine[i], sine[i]);
+}
+
+KERNEL static void rope(const tfm_step *s, const float *cos_sin, const float *x, float *out) {
+    const size_t half = s->u.rope.rot / 2, dim = s->u.rope.head_dim;
+    const float *sine = cos_sin + half;
+    for (uint32_t h = 0; h < s->u.rope.heads; h++, x += dim, out += dim) {
+        if (s->u.rope.mode == TFM_ROPE_NEOX)
+            turn_halves(cos_sin, sine, half, x, out);
+        else
+            turn_neighbours(cos_sin, sine, half, x, out);
+        if (out != x) memcpy(out + 2 * half, x + 2 * half, (dim - 2 * half) * sizeof *x);
     }
 }

@@ -39,7 +39,7 @@ typedef struct cpu_weights {
 /* cos and sin of a batch for one set of frequencies; steps with equal frequencies share it. */
 typedef struct cpu_rope_table {
     const tfm_step *step; /* the first that uses it */
-    float *cos_sin;       /* [rows][rot / 2][2] */
+    float *cos_sin;       /* [rows][2][rot / 2]: cos, then sin */
     bool ready;           /* filled for the present rows */
 } cpu_rope_table;
 
@@ -104,10 +104,12 @@ tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) 
 /* At least `bytes` of p->scratch for each thread; what was in it is void. */
 tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) TFM_MUST_CHECK;
 
-/* cpu_jobs.c: one step, or for linear n_steps consecutive ones that read the same value. */
+/* cpu_rows.c: n_steps consecutive row-wise steps (at most CPU_CHAIN_STEPS) as one job. */
+enum { CPU_CHAIN_STEPS = 8 };
+bool tfm_cpu_is_rowwise(tfm_op op); /* norm, rope, split, concat, element-wise */
+void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps);
 tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
-void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s); /* norm, split, concat, elementwise */
-tfm_status tfm_cpu_rope(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
+/* cpu_jobs.c: n_steps consecutive linears that read the same value. */
 tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s,
                                 size_t n_steps) TFM_MUST_CHECK;
 /* cpu_attend.c */

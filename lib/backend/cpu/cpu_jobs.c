@@ -1,15 +1,14 @@
-/* cpu_jobs.c - steps cut into pieces for the thread pool.
+/* cpu_jobs.c - linears cut into pieces for the thread pool.
  *
- * Pieces are rows, panels of 16 outputs and blocks of numbers; their sizes depend on the work and
- * never on the number of threads, and no result depends on them at all (kernel_internal.h). A step
- * too small to share runs where it is. */
+ * Pieces are panels of 16 outputs, and rows of activations to be prepared; their sizes depend on the
+ * work and never on the number of threads, and no result depends on them at all (kernel_internal.h). A
+ * step too small to share runs where it is. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
-#include "backend/math_internal.h"
 
 enum {
-    ROW_WORK = 16384,       /* numbers of one piece of a row-wise step */
+    PREPARE_WORK = 4096,    /* numbers of one piece of activations to prepare */
     LINEAR_WORK = 1 << 17,  /* multiplications of one piece of a linear */
     LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
     FEW_ROWS = 32,          /* up to here a piece is sized by its work, above by its bytes */
@@ -26,149 +25,6 @@ static const tfm_cpu_kernels *kernels(const cpu_run *run) {
 
 static tfm_pool *pool(const cpu_run *run) {
     return run->plan->be->pool;
-}
-
-/* ---- gather ---- */
-
-tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) {
-    const tfm_tensor *table = run->plan->base.range.graph->weight[s->weight].tensor;
-    const uint32_t width = cpu_width(run->plan, s->out[0]);
-    float *out = run->plan->value[s->out[0]];
-    for (uint32_t r = 0; r < run->n_rows; r++) {
-        const uint32_t row = cpu_batch_row(run, r);
-        const uint32_t index = s->u.gather.index == TFM_INDEX_TOKEN
-                                   ? (uint32_t)run->batch->token[row]
-                                   : run->batch->position[row] + s->u.gather.offset;
-        TFM_TRY(tfm_tensor_row_f32(table, index, out + (size_t)r * width, run->err));
-    }
-    return TFM_OK;
-}
-
-/* ---- row-wise steps ---- */
-
-typedef struct row_job {
-    const cpu_run *run;
-    const tfm_step *step;
-    tfm_cpu_norm norm;
-    size_t rows_each; /* rows of one piece */
-} row_job;
-
-/* Copies columns between one wide value and the parts of it. */
-static void copy_parts(const row_job *j, uint32_t row, uint32_t end) {
-    const cpu_plan *p = j->run->plan;
-    const bool split = j->step->op == TFM_OP_SPLIT;
-    const int wide = split ? j->step->in[0] : j->step->out[0];
-    const int n = split ? j->step->n_out : j->step->n_in;
-    const int *part = split ? j->step->out : j->step->in;
-    for (; row < end; row++) {
-        float *whole = p->value[wide] + (size_t)row * cpu_width(p, wide);
-        for (int i = 0; i < n; i++) {
-            const size_t width = cpu_width(p, part[i]);
-            float *piece = p->value[part[i]] + row * width;
-            memcpy(split ? piece : whole, split ? whole : piece, width * sizeof *whole);
-            whole += width;
-        }
-    }
-}
-
-static void row_piece(void *arg, size_t piece, unsigned worker) {
-    const row_job *j = arg;
-    const cpu_plan *p = j->run->plan;
-    const tfm_step *s = j->step;
-    const uint32_t row = (uint32_t)(piece * j->rows_each);
-    const size_t left = j->run->n_rows - row, n = left < j->rows_each ? left : j->rows_each;
-    (void)worker;
-    if (s->op == TFM_OP_SPLIT || s->op == TFM_OP_CONCAT) {
-        copy_parts(j, row, row + (uint32_t)n);
-        return;
-    }
-    const size_t width = cpu_width(p, s->out[0]), at = row * width;
-    const float *a = p->value[s->in[0]] + at;
-    float *out = p->value[s->out[0]] + at;
-    if (s->op == TFM_OP_NORM) {
-        for (size_t r = 0; r < n; r++) {
-            kernels(j->run)->norm(&j->norm, a + r * width, out + r * width);
-        }
-        return;
-    }
-    if (s->n_in > 1 && cpu_width(p, s->in[1]) != width) { /* MULTIPLY by one number a row */
-        tfm_step by = {.op = TFM_OP_SCALE};
-        for (size_t r = 0; r < n; r++) {
-            by.u.scale = p->value[s->in[1]][row + r];
-            kernels(j->run)->elementwise(&by, width, a + r * width, NULL, out + r * width);
-        }
-        return;
-    }
-    const float *b = s->n_in > 1 ? p->value[s->in[1]] + at : NULL;
-    kernels(j->run)->elementwise(s, n * width, a, b, out);
-}
-
-static tfm_cpu_norm norm_args(const cpu_plan *p, const tfm_step *s) {
-    const tfm_graph *g = p->base.range.graph;
-    const cpu_weights *w = cpu_step_weights(p, s);
-    const uint32_t width = cpu_width(p, s->in[0]), n = width / s->u.norm.groups;
-    tfm_cpu_norm a = {.kind = s->u.norm.kind, .eps = s->u.norm.eps, .n = n};
-    a.groups = s->u.norm.groups;
-    a.w = w->weight;
-    a.b = w->bias;
-    if (a.w != NULL && tfm_weight_count(g->weight[s->weight].tensor) == width) a.w_step = n;
-    if (a.b != NULL && tfm_weight_count(g->weight[s->bias].tensor) == width) a.b_step = n;
-    return a;
-}
-
-void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s) {
-    row_job j = {.run = run, .step = s};
-    const size_t width = cpu_width(run->plan, s->op == TFM_OP_SPLIT ? s->in[0] : s->out[0]);
-    if (s->op == TFM_OP_NORM) j.norm = norm_args(run->plan, s);
-    j.rows_each = width < ROW_WORK ? ROW_WORK / width : 1;
-    tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), row_piece, &j);
-}
-
-/* ---- rope ---- */
-
-static void table_piece(void *arg, size_t piece, unsigned worker) {
-    const row_job *j = arg;
-    const tfm_step *s = j->step;
-    const int table = cpu_step_weights(j->run->plan, s)->rope_table;
-    const uint32_t half = s->u.rope.rot / 2;
-    const size_t first = piece * j->rows_each, end = first + j->rows_each;
-    (void)worker;
-    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
-        float *to = j->run->plan->rope[table].cos_sin + r * s->u.rope.rot;
-        const double position = j->run->batch->position[cpu_batch_row(j->run, (uint32_t)r)];
-        for (uint32_t i = 0; i < half; i++) {
-            double sine, cosine;
-            tfm_sincos(position * (double)s->u.rope.inv_freq[i], &sine, &cosine);
-            to[2 * i] = (float)(cosine * (double)s->u.rope.magnitude);
-            to[2 * i + 1] = (float)(sine * (double)s->u.rope.magnitude);
-        }
-    }
-}
-
-static void rope_piece(void *arg, size_t piece, unsigned worker) {
-    const row_job *j = arg;
-    const cpu_plan *p = j->run->plan;
-    const tfm_step *s = j->step;
-    const cpu_rope_table *t = &p->rope[cpu_step_weights(p, s)->rope_table];
-    const size_t first = piece * j->rows_each, end = first + j->rows_each;
-    (void)worker;
-    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
-        for (uint32_t h = 0; h < s->u.rope.heads; h++) {
-            const size_t at = (r * s->u.rope.heads + h) * s->u.rope.head_dim;
-            kernels(j->run)->rope(s, t->cos_sin + r * s->u.rope.rot, p->value[s->in[0]] + at,
-                                  p->value[s->out[0]] + at);
-        }
-    }
-}
-
-tfm_status tfm_cpu_rope(const cpu_run *run, const tfm_step *s) {
-    cpu_rope_table *t = &run->plan->rope[cpu_step_weights(run->plan, s)->rope_table];
-    const size_t width = cpu_width(run->plan, s->in[0]);
-    row_job j = {.run = run, .step = s, .rows_each = width < ROW_WORK ? ROW_WORK / width : 1};
-    if (!t->ready) tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), table_piece, &j);
-    t->ready = true;
-    tfm_pool_run(pool(run), pieces(run->n_rows, j.rows_each), rope_piece, &j);
-    return TFM_OK;
 }
 
 /* ---- linear ---- */
@@ -231,7 +87,7 @@ static tfm_status prepare_activations(linear_job *j, int value) {
     if (p->act_value == value && same_act(p->act_type, a->type)) return TFM_OK;
     j->src = p->value[value];
     j->act = p->act;
-    j->rows_each = a->k < ROW_WORK / 4 ? ROW_WORK / 4 / a->k : 1;
+    j->rows_each = a->k < PREPARE_WORK ? PREPARE_WORK / a->k : 1;
     tfm_pool_run(pool(j->run), pieces(j->run->n_rows, j->rows_each), prepare_piece, j);
     p->act_value = value;
     p->act_type = a->type;

@@ -2,7 +2,8 @@
  *
  * Owns the order of steps, the growth of buffers, and what is known about prepared activations.
  * Consecutive linears that read the same value (q, k, v; gate, up) are one job: the activations are
- * prepared once and the threads meet once. */
+ * prepared once and the threads meet once. So are consecutive steps that work on single rows (add,
+ * norm; activation, multiply): a row goes through all of them while it is in the cache. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -65,7 +66,6 @@ static size_t linear_run(const tfm_graph *g, size_t i, size_t to) {
 static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
     switch (s->op) {
     case TFM_OP_GATHER: return tfm_cpu_gather(run, s);
-    case TFM_OP_ROPE: return tfm_cpu_rope(run, s);
     case TFM_OP_ATTEND: return tfm_cpu_attend_step(run, s);
     case TFM_OP_MOE_ROUTE: return tfm_cpu_route(run, s);
     case TFM_OP_MOE_FFN: return tfm_cpu_experts(run, s);
@@ -79,8 +79,14 @@ static tfm_status run_step(const cpu_run *run, const tfm_step *s) {
     case TFM_OP_KEEP:
         tfm_keep_run(s, run->batch, cpu_width(run->plan, s->in[0]), run->plan->value[s->in[0]]);
         return TFM_OK;
-    default: tfm_cpu_rowwise(run, s); return TFM_OK;
+    default: return tfm_fail(run->err, TFM_UNSUPPORTED, "cpu has no step %d", (int)s->op);
     }
+}
+
+static size_t row_chain(const tfm_graph *g, size_t i, size_t to) {
+    size_t n = 0;
+    while (i + n < to && n < CPU_CHAIN_STEPS && tfm_cpu_is_rowwise(g->step[i + n].op)) n++;
+    return n;
 }
 
 static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
@@ -88,11 +94,16 @@ static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
     const tfm_graph *g = p->base.range.graph;
     for (size_t i = from; i < to;) {
         const tfm_step *s = &g->step[i];
-        const size_t n = s->op == TFM_OP_LINEAR ? linear_run(g, i, to) : 1;
-        if (s->op == TFM_OP_LINEAR)
+        size_t n = row_chain(g, i, to);
+        if (n > 0) {
+            tfm_cpu_rowwise(run, s, n);
+        } else if (s->op == TFM_OP_LINEAR) {
+            n = linear_run(g, i, to);
             TFM_TRY(tfm_cpu_linear_group(run, s, n));
-        else
+        } else {
+            n = 1;
             TFM_TRY(run_step(run, s));
+        }
         for (; n > 0 && s < &g->step[i + n]; s++) {
             for (int j = 0; j < s->n_out; j++) {
                 if (s->out[j] == p->act_value) p->act_value = -1;

@@ -115,7 +115,7 @@ typedef struct tfm_cpu_kernels {
     void (*norm)(const tfm_cpu_norm *a, const float *x, float *out); /* one row */
     /* n numbers; out may be an input. b is for MULTIPLY and ADD. */
     void (*elementwise)(const tfm_step *s, size_t n, const float *a, const float *b, float *out);
-    /* One head: pairs turned by cos_sin [rot/2][2]. out may be x. */
+    /* The heads of one row: pairs turned by cos_sin [2][rot/2], cos first. out may be x. */
     void (*rope)(const tfm_step *s, const float *cos_sin, const float *x, float *out);
     void (*exp)(size_t n, const float *x, float *out);
 } tfm_cpu_kernels;
