@@ -9,7 +9,8 @@
 
 enum {
     PREPARE_WORK = 4096,    /* numbers of one piece of activations to prepare */
-    LINEAR_WORK = 1 << 17,  /* multiplications of one piece of a linear */
+    LINEAR_WORK = 1 << 18,  /* multiplications of one piece of a linear */
+    LEAST_WORK = 1 << 15,   /* below this a piece is not worth sharing */
     LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
     FEW_ROWS = 32,          /* up to here a piece is sized by its work, above by its bytes */
     GROUP_STEPS = 8         /* linears that share a job, at most */
@@ -111,12 +112,15 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
 /* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Two or
  * more where rows are many: kernels take them in pairs. */
 static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
-    const size_t work = (size_t)k * TFM_PANEL * n_rows;
-    size_t n = pieces(LINEAR_WORK, work > 0 ? work : 1);
+    const size_t work = (size_t)k * TFM_PANEL * n_rows > 0 ? (size_t)k * TFM_PANEL * n_rows : 1;
+    size_t n = pieces(LINEAR_WORK, work), shared = w->n_panels / 8;
     if (n_rows > FEW_ROWS) {
         const size_t fit = LINEAR_BYTES / (w->panel_bytes > 0 ? w->panel_bytes : 1);
-        const size_t shared = w->n_panels / 16; /* some dozen pieces for up to as many threads */
+        shared = w->n_panels / 16; /* some dozen pieces for up to as many threads */
         n = fit < shared ? fit : shared;
+    } else if (n > shared) {
+        const size_t least = pieces(LEAST_WORK, work);
+        n = shared > least ? shared : least;
     }
     if (n_rows > 1) n = n < 2 ? 2 : n / 2 * 2;
     return n < 1 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
