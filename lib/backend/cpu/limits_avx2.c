@@ -10,7 +10,7 @@
 
 TARGET static void f32(uint64_t rounds, void *sink) {
     const __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1.0f);
-#define START(i) __m256 x##i = _mm256_set1_ps((float)i);
+#define START(i) __m256 x##i = _mm256_set1_ps((float)(i));
 #define STEP(i) x##i = _mm256_fmadd_ps(x##i, a, b);
 #define FOLD(i) x0 = _mm256_add_ps(x0, x##i);
     TFM_LIMIT_EACH(START)
@@ -45,8 +45,8 @@ TARGET static void read_all(const void *p, size_t n, void *sink) {
     const __m256i *v = p;
 #define START(j) __m256i x##j = _mm256_setzero_si256(), y##j = x##j;
 #define ADD(j)                                                                                     \
-    x##j = _mm256_add_epi64(x##j, v[j * part + i]);                                                \
-    y##j = _mm256_add_epi64(y##j, v[j * part + i + 1]);
+    x##j = _mm256_add_epi64(x##j, v[(j)*part + i]);                                                \
+    y##j = _mm256_add_epi64(y##j, v[(j)*part + i + 1]);
 #define FOLD(j) x0 = _mm256_add_epi64(x0, _mm256_add_epi64(x##j, y##j));
     TFM_LIMIT_EACH_READ(START)
     for (size_t i = 0; i < part; i += 2) {

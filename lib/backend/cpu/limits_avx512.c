@@ -9,7 +9,7 @@
 
 TARGET static void f32(uint64_t rounds, void *sink) {
     const __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(1.0f);
-#define START(i) __m512 x##i = _mm512_set1_ps((float)i);
+#define START(i) __m512 x##i = _mm512_set1_ps((float)(i));
 #define STEP(i) x##i = _mm512_fmadd_ps(x##i, a, b);
 #define FOLD(i) x0 = _mm512_add_ps(x0, x##i);
     TFM_LIMIT_EACH(START)
@@ -25,7 +25,7 @@ TARGET static void f32(uint64_t rounds, void *sink) {
 
 TARGET static void bf16(uint64_t rounds, void *sink) {
     const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f));
-#define START(i) __m512 x##i = _mm512_set1_ps((float)i);
+#define START(i) __m512 x##i = _mm512_set1_ps((float)(i));
 #define STEP(i) x##i = _mm512_dpbf16_ps(x##i, a, a);
 #define FOLD(i) x0 = _mm512_add_ps(x0, x##i);
     TFM_LIMIT_EACH(START)
@@ -60,8 +60,8 @@ TARGET static void read_all(const void *p, size_t n, void *sink) {
     const __m512i *v = p;
 #define START(j) __m512i x##j = _mm512_setzero_si512(), y##j = x##j;
 #define ADD(j)                                                                                     \
-    x##j = _mm512_add_epi64(x##j, v[j * part + i]);                                                \
-    y##j = _mm512_add_epi64(y##j, v[j * part + i + 1]);
+    x##j = _mm512_add_epi64(x##j, v[(j)*part + i]);                                                \
+    y##j = _mm512_add_epi64(y##j, v[(j)*part + i + 1]);
 #define FOLD(j) x0 = _mm512_add_epi64(x0, _mm512_add_epi64(x##j, y##j));
     TFM_LIMIT_EACH_READ(START)
     for (size_t i = 0; i < part; i += 2) {

@@ -12,7 +12,7 @@ typedef uint64_t vq __attribute__((vector_size(16)));
 /* x = x m + c, in two roundings: stays near 1. */
 static void f32(uint64_t rounds, void *sink) {
     const vf m = {0.5f, 0.5f, 0.5f, 0.5f}, c = m;
-#define START(i) vf x##i = c * (float)i;
+#define START(i) vf x##i = c * (float)(i);
 #define STEP(i) x##i = x##i * m + c;
 #define FOLD(i) x0 = x0 + x##i;
     TFM_LIMIT_EACH(START)
@@ -28,7 +28,7 @@ static void f32(uint64_t rounds, void *sink) {
 
 static void int8(uint64_t rounds, void *sink) {
     const vh m = {3, 5, 7, 9, 11, 13, 15, 17}, c = m;
-#define START(i) vh x##i = c + (uint16_t)i;
+#define START(i) vh x##i = c + (uint16_t)(i);
 #define STEP(i) x##i = x##i * m + c;
 #define FOLD(i) x0 = x0 + x##i;
     TFM_LIMIT_EACH(START)
@@ -47,8 +47,8 @@ static void read_all(const void *p, size_t n, void *sink) {
     const vq *v = p;
 #define START(j) vq x##j = {0}, y##j = x##j;
 #define ADD(j)                                                                                     \
-    x##j = x##j + v[j * part + i];                                                                 \
-    y##j = y##j + v[j * part + i + 1];
+    x##j = x##j + v[(j)*part + i];                                                                 \
+    y##j = y##j + v[(j)*part + i + 1];
 #define FOLD(j) x0 = x0 + x##j + y##j;
     TFM_LIMIT_EACH_READ(START)
     for (size_t i = 0; i < part; i += 2) {
