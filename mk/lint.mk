@@ -11,6 +11,7 @@ fmt: ## format the C files in place
 
 check-layers: all ## a layer includes only earlier ones; the library's symbols and calls are clean
 	@bash scripts/check-layers $(BUILD)
+	@bash scripts/check-names
 
 check-man: tools ## pages: mandoc is content, options and pages agree, examples run as printed
 	@bash scripts/check-man $(BUILD)

@@ -27,7 +27,7 @@ typedef struct tfm_recipe {
         matrices;   /* the source is so many, one behind the other; what follows is done with each
                           by itself */
     bool transpose; /* [in, out] -> [out, in] */
-    uint32_t rows;  /* of a matrix, after that */
+    uint32_t rows, out_rows; /* of a matrix, after that; of one that is made */
     uint32_t part[TFM_RECIPE_PARTS],
         n_parts; /* n_parts > 0: the rows are groups, each of consecutive
                           parts of so many rows; they become all first parts, all second ones, ... */

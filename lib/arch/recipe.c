@@ -75,7 +75,7 @@ tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) {
         stack(r, dst);
         return TFM_OK;
     }
-    const uint64_t n_rows = r->out.rank == 3 ? r->out.dims[1] : r->out.dims[0];
+    const uint64_t n_rows = r->out_rows;
     const size_t to = (size_t)(r->out.bytes / r->matrices);
     const size_t from = (size_t)(r->source->bytes / r->matrices);
     for (uint32_t m = 0; m < r->matrices && n_rows > 0; m++)

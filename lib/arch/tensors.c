@@ -179,6 +179,8 @@ static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe
         c->out.dtype = TFM_F32;
     }
     if ((y = tfm_yaml_get(m->spec, "add")) != NULL) TFM_TRY(take_add(r, m, y, c, err));
+    c->out_rows = c->out.rank > 0 ? *rows_of(c) : 0;
+    if (c->out.rank == 3 && c->out.dims[2] == 1) c->out.rank = 2; /* biases, seen as columns */
     if (c->transpose || c->n_parts > 0 || c->row_count > 0 || c->rope_heads > 0 || c->to_f32)
         c->out.data = NULL;
     return tfm_layout_bytes(c->out.dtype, TFM_LAYOUT_ROWS, c->out.rank, c->out.dims, &c->out.bytes,

@@ -1,7 +1,7 @@
 /* gguf_section.c - a description's `gguf:` section as GGUF metadata.
  *
- *     general.architecture: {str: "llama"}
- *     llama.rope.freq_base: {f32: 10000}
+ *     general.architecture: {str: "NAME"}
+ *     NAME.rope.freq_base: {f32: 10000}
  *     some.array: {u32: [1, 2, 3]}
  *
  * The section is YAML of this one shape, read by libyaml's events; anything else is refused, so

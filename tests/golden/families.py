@@ -1,6 +1,6 @@
 """The tiny models of make_families.py. `off`: options which, set to that value, must change the
 logits; `idle`: tensors that cannot change them; `ctx`: the context that the logits are computed for;
-`gguf`: False where GGUF has no such architecture or cannot express the options."""
+`attention`: not eager; `single`: not computed in double; `gguf`: False where GGUF has no such architecture or cannot express the options."""
 
 SMALL = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256)
@@ -24,3 +24,102 @@ case("gemma3", "gemma3_text", dict(SMALL, num_hidden_layers=7, head_dim=12,
      rope_scaling={"rope_type": "linear", "factor": 4.0}), scaled=True,
      off={"layer_types": ["full_attention"] * 7, "rope_theta": 10000.0,
           "rope_scaling": None})
+case("gpt_neox", "gpt_neox", dict(SMALL, rotary_pct=0.5, rotary_emb_base=500, hidden_act="gelu"),
+     off={"use_parallel_residual": False, "rotary_pct": 1.0, "rotary_emb_base": 10000})
+case("gpt_neox-serial", "gpt_neox", dict(SMALL, rotary_pct=0.25, use_parallel_residual=False),
+     off={"use_parallel_residual": True})
+case("gptj", "gptj", dict(GPT, rotary_dim=4, tie_word_embeddings=False), gguf=False,
+     off={"rotary_dim": 8, "activation_function": "relu"})
+OPT = dict(hidden_size=32, ffn_dim=40, num_hidden_layers=2, num_attention_heads=4,
+           max_position_embeddings=64, word_embed_proj_dim=32, init_std=0.02)
+case("opt", "opt", OPT, gguf=False, off={"activation_function": "gelu"}, idle=["k_proj.bias"])
+case("opt-350m", "opt", dict(OPT, do_layer_norm_before=False, word_embed_proj_dim=24),
+     gguf=False, off={"do_layer_norm_before": True}, idle=["k_proj.bias"])
+BLOOM = dict(hidden_size=30, n_layer=2, n_head=5)
+case("bloom", "bloom", BLOOM, off={"n_head": 3})
+case("bloom-from-norm", "bloom", dict(BLOOM, apply_residual_connection_post_layernorm=True),
+     gguf=False, off={"apply_residual_connection_post_layernorm": False})
+FALCON = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_hidden_size=40,
+              max_position_embeddings=256, bias=False, rope_theta=1000.0)
+case("falcon-7b", "falcon", FALCON, off={"rope_theta": 10000.0})
+case("falcon-40b", "falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2))
+case("falcon-11b", "falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2,
+     num_ln_in_parallel_attn=1, tie_word_embeddings=False))
+case("falcon-rw", "falcon", dict(FALCON, alibi=True, multi_query=False, parallel_attn=False,
+     bias=True), gguf=False, off={"alibi": False, "parallel_attn": True}, attention="sdpa")  # eager adds alibi twice
+MPT = dict(d_model=30, n_layers=2, n_heads=5, max_seq_len=64)
+case("mpt", "mpt", dict(MPT, attn_config={"clip_qkv": 0.9}),
+     single=True, off={"attn_config": {"clip_qkv": None}})
+case("mpt-scale", "mpt", dict(MPT, attn_config={"softmax_scale": 0.7}), gguf=False,
+     single=True, off={"attn_config": {"softmax_scale": None}})
+LLAMA = dict(SMALL, rope_theta=1000.0)
+case("llama-dynamic", "llama", dict(LLAMA, max_position_embeddings=16,
+     rope_scaling={"rope_type": "dynamic", "factor": 3.0}), ctx=40, off={"rope_scaling": None})
+case("llama-yarn", "llama", dict(LLAMA, rope_scaling={"rope_type": "yarn", "factor": 8.0,
+     "original_max_position_embeddings": 32, "beta_fast": 4.0, "beta_slow": 1.0}),
+     off={"rope_scaling": None})
+case("llama-yarn-mscale", "llama", dict(LLAMA, rope_scaling={"rope_type": "yarn", "factor": 8.0,
+     "original_max_position_embeddings": 32, "mscale": 2.0, "mscale_all_dim": 0.5}),
+     off={"rope_scaling": None})
+LONG = {"rope_type": "longrope", "long_factor": [1.5, 2.0, 3.0, 4.0],
+        "short_factor": [1.0, 1.1, 1.3, 1.7]}
+case("llama-longrope", "llama", dict(LLAMA, original_max_position_embeddings=32,
+     rope_scaling=LONG), off={"rope_scaling": None})
+case("llama-shortrope", "llama", dict(LLAMA, original_max_position_embeddings=64,
+     rope_scaling=LONG), ctx=40, off={"rope_scaling": None})
+LONG3 = {"type" if k == "rope_type" else k: v for k, v in LONG.items()}
+MOE = dict(SMALL, moe_intermediate_size=24, num_experts=5, num_experts_per_tok=2)
+case("qwen2_moe", "qwen2_moe", dict(MOE, shared_expert_intermediate_size=28),
+     off={"norm_topk_prob": True, "num_experts_per_tok": 1})
+case("qwen2_moe-mixed", "qwen2_moe", dict(MOE, num_hidden_layers=4, decoder_sparse_step=2,
+     mlp_only_layers=[1], shared_expert_intermediate_size=28, norm_topk_prob=True), gguf=False)
+case("qwen3", "qwen3", dict(SMALL, head_dim=12, tie_word_embeddings=False))
+case("qwen3-window", "qwen3", dict(SMALL, head_dim=12, attention_bias=True, num_hidden_layers=3,
+     use_sliding_window=True, sliding_window=9, max_window_layers=1), gguf=False,
+     off={"layer_types": ["full_attention"] * 3})
+case("qwen3_moe", "qwen3_moe", dict(MOE, head_dim=12, norm_topk_prob=True),
+     off={"norm_topk_prob": False})
+case("qwen3_moe-mixed", "qwen3_moe", dict(MOE, head_dim=12, num_hidden_layers=3,
+     mlp_only_layers=[1]), gguf=False, off={"norm_topk_prob": True})
+PHI = {k: v for k, v in SMALL.items()}
+case("phi", "phi", dict(PHI, partial_rotary_factor=0.5, hidden_act="gelu_new"),
+     off={"partial_rotary_factor": 1.0})
+case("phi-norms", "phi", dict(PHI, qk_layernorm=True, partial_rotary_factor=0.5), gguf=False,
+     off={"qk_layernorm": False})
+case("phi3", "phi3", dict(SMALL, original_max_position_embeddings=32, sliding_window=None,
+     rope_scaling=LONG3), off={"rope_scaling": None})
+case("phi3-part", "phi3", dict(SMALL, num_attention_heads=2, partial_rotary_factor=0.5,
+     original_max_position_embeddings=64, sliding_window=9, num_key_value_heads=1,
+     rope_scaling=LONG3), ctx=40,
+     off={"rope_scaling": None, "sliding_window": None})
+case("starcoder2", "starcoder2", dict(SMALL, use_bias=True))
+case("starcoder2-window", "starcoder2", dict(SMALL, sliding_window=9, use_bias=False),
+     gguf=False, off={"sliding_window": None})
+case("stablelm", "stablelm", dict(SMALL, use_qkv_bias=True, partial_rotary_factor=0.5),
+     off={"use_parallel_residual": True, "partial_rotary_factor": 1.0})
+case("stablelm-norms", "stablelm", dict(SMALL, qk_layernorm=True, use_parallel_residual=True),
+     off={"qk_layernorm": False})
+case("olmo2", "olmo2", SMALL)
+case("granite", "granite", dict(SMALL, embedding_multiplier=2.0, residual_multiplier=0.6,
+     attention_multiplier=0.2, logits_scaling=3.0, attention_bias=True, mlp_bias=True),
+     off={"embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.35,
+          "logits_scaling": 1.0})
+case("cohere", "cohere", dict(SMALL, logit_scale=0.3, use_qk_norm=True),
+     off={"logit_scale": 1.0, "use_qk_norm": False})
+case("cohere-bias", "cohere", dict(SMALL, attention_bias=True))
+case("cohere2", "cohere2", dict(SMALL, num_hidden_layers=4, sliding_window=9, logit_scale=0.3,
+     head_dim=12), off={"sliding_window": 64, "layer_types": ["full_attention"] * 4})
+case("smollm3", "smollm3", dict(SMALL, num_hidden_layers=4, rope_theta=1000.0),
+     off={"no_rope_layers": [1, 1, 1, 1]})
+case("smollm3-window", "smollm3", dict(SMALL, num_hidden_layers=3, no_rope_layers=[1, 0, 1],
+     use_sliding_window=True, sliding_window=9, layer_types=None), gguf=False,
+     off={"layer_types": ["full_attention"] * 3})
+case("gpt_oss", "gpt_oss", dict(SMALL, head_dim=12, num_local_experts=5, num_experts_per_tok=2,
+     sliding_window=9, rope_scaling={"rope_type": "yarn", "factor": 8.0, "truncate": False,
+     "original_max_position_embeddings": 32, "beta_fast": 4.0, "beta_slow": 1.0}),
+     turned=["gate_up_proj", "down_proj"],
+     off={"rope_scaling": None, "num_experts_per_tok": 1, "layer_types": ["full_attention"] * 2})
+case("gpt2-inverse", "gpt2", dict(GPT, scale_attn_by_inverse_layer_idx=True), gguf=False,
+     off={"scale_attn_by_inverse_layer_idx": False})
+case("gpt2-unscaled", "gpt2", dict(GPT, scale_attn_weights=False), gguf=False,
+     off={"scale_attn_weights": True})
