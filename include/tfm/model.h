@@ -94,7 +94,7 @@ TFM_API tfm_status tfm_model_write(tfm_writer *w, const tfm_header *h, const cha
 
 typedef enum tfm_source_format {
     TFM_SOURCE_GGUF,   /* v2, v3 */
-    TFM_SOURCE_HF,     /* a folder with config.json and *.safetensors */
+    TFM_SOURCE_HF,     /* a folder with config.json and *.safetensors or *.bin */
     TFM_SOURCE_LLAMA2C /* .bin, version 0 and 1 headers */
 } tfm_source_format;
 
@@ -125,8 +125,8 @@ typedef struct tfm_meta {
 
 typedef struct tfm_source tfm_source;
 
-/* What lies at `path` decides: a GGUF file (magic); a folder, or a .safetensors file in it (HF); a
- * llama2.c checkpoint (either header, size checked). A tokenizer alone is a source without tensors:
+/* What lies at `path` decides: a GGUF file (magic); a folder, or a .safetensors or PyTorch file in it
+ * (HF; PyTorch's are read as data, nothing in them is run); a llama2.c checkpoint (either header, size checked). A tokenizer alone is a source without tensors:
  * tokenizer.json, tokenizer.model (SentencePiece), vocab.json, llama2.c's tokenizer.bin, a GGUF
  * without tensors, a folder with tokenizer files only.
  * tokenizer_path (may be NULL): such a file or folder that is used instead of what lies beside the

@@ -4,15 +4,17 @@
  *     arrays.c  joins records to arrays    plain.c   arrays without a manifest
  *     json_write.c, json_read.c            a record as a line of JSON
  *     npy.c                                the header of an array
- *     zip_write.c, zip_read.c              npz
+ *     zip_write.c                          npz (read by model/zip_internal.h)
  *
  * The layer knows of streams and of foreign containers, not of models; it stands above the layer
- * `model` because it uses that one's reader of safetensors and of JSON under a memory bound. */
+ * `model` because it uses that one's readers of safetensors, of zip archives and of JSON under a
+ * memory bound. */
 #ifndef TFM_EXCHANGE_INTERNAL_H
 #define TFM_EXCHANGE_INTERNAL_H
 
 #include "base/base_internal.h"
 #include "model/names_internal.h"
+#include "model/zip_internal.h"
 #include "tfm/exchange.h"
 
 /* The manifest's member in an npz, and its key in the metadata of a safetensors file. */
@@ -109,27 +111,6 @@ typedef struct tfm_zip_writer {
 tfm_status tfm_zip_add(tfm_zip_writer *z, const char *name, const void *head, size_t n_head,
                        const void *body, size_t n_body, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_zip_finish(tfm_zip_writer *z, tfm_error *err) TFM_MUST_CHECK;
-
-typedef struct tfm_zip_member {
-    char *name;
-    uint64_t packed, size, from; /* bytes in the file, inflated, offset of the first of them */
-    uint32_t crc;
-    bool is_deflated;
-    const unsigned char *data; /* [size] once tfm_zip_data was called */
-    void *map;                 /* of an inflated member's temporary file */
-} tfm_zip_member;
-typedef struct tfm_zip {
-    const unsigned char *p; /* borrowed */
-    uint64_t n;
-    tfm_zip_member *member;
-    size_t n_members;
-} tfm_zip;
-/* Lists the members of p[0..n). Refuses what overlaps, is encrypted, split, or packed otherwise. */
-tfm_status tfm_zip_open(tfm_zip *z, const unsigned char *p, uint64_t n,
-                        tfm_error *err) TFM_MUST_CHECK;
-/* The member's bytes, their CRC checked; one that is deflated goes to a temporary file, mapped. */
-tfm_status tfm_zip_data(tfm_zip *z, size_t i, tfm_error *err) TFM_MUST_CHECK;
-void tfm_zip_close(tfm_zip *z);
 
 /* ---- plain.c: arrays without a manifest ---- */
 

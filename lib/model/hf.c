@@ -1,8 +1,8 @@
-/* hf.c - a Hugging Face folder: its configurations and its shards of safetensors.
+/* hf.c - a Hugging Face folder: its configurations and its shards of safetensors or of PyTorch's
+ * own format (pytorch.c), whichever is there; safetensors if both are.
  *
- * The tokenizer files of the folder are read later, when the vocabulary is asked for. Weights in
- * PyTorch's own format are refused with the cure; a folder with a tokenizer and no weights is a
- * source without tensors. */
+ * The tokenizer files of the folder are read later, when the vocabulary is asked for. A folder with a
+ * tokenizer and no weights is a source without tensors. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +62,11 @@ static tfm_status check_map(const tfm_source *s, json_t *map, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status read_shards(tfm_source *s, bool is_dir, json_t *index, tfm_error *err) {
+/* Adds the tensors of one file, of either format. */
+typedef tfm_status (*file_reader)(tfm_source *s, const char *path, tfm_error *err);
+
+static tfm_status read_shards(tfm_source *s, bool is_dir, json_t *index, file_reader read,
+                              tfm_error *err) {
     json_t *map = json_object_get(index, "weight_map");
     size_t n;
     void *p;
@@ -77,56 +81,67 @@ static tfm_status read_shards(tfm_source *s, bool is_dir, json_t *index, tfm_err
         st = tfm_source_beside(s, s->path, is_dir, names[i], &path, err);
         if (st == TFM_OK && !tfm_path_is_file(path))
             st = tfm_fail(err, TFM_NOTFOUND, "shard %s is not there", names[i]);
-        if (st == TFM_OK) st = tfm_safetensors_read(s, path, err);
+        if (st == TFM_OK) st = read(s, path, err);
     }
     tfm_free(p);
     return st == TFM_OK ? check_map(s, map, err) : st;
 }
 
-static tfm_status read_index(tfm_source *s, bool is_dir, const char *path, tfm_error *err) {
+static tfm_status read_index(tfm_source *s, bool is_dir, const char *path, file_reader read,
+                             tfm_error *err) {
     tfm_source_file *f;
     json_t *index;
     TFM_TRY(tfm_source_map(s, path, &f, err));
     TFM_TRY(tfm_json_parse(&index, f->map.data, f->map.size, path, err));
-    tfm_status st = read_shards(s, is_dir, index, err);
+    tfm_status st = read_shards(s, is_dir, index, read, err);
     json_decref(index);
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", path);
 }
 
-static tfm_status read_weights(tfm_source *s, bool is_dir, bool *found, tfm_error *err) {
-    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json",
-                                          "model.pt"};
+/* In a folder: the first of these that is there. */
+static const struct {
+    const char *name;
+    bool is_index;
+    file_reader read;
+} weights[] = {{"model.safetensors", false, tfm_safetensors_read},
+               {"model.safetensors.index.json", true, tfm_safetensors_read},
+               {"pytorch_model.bin", false, tfm_pytorch_read},
+               {"pytorch_model.bin.index.json", true, tfm_pytorch_read},
+               {"model.pt", false, tfm_pytorch_read},
+               {"model.pth", false, tfm_pytorch_read}};
+
+static tfm_status read_folder(tfm_source *s, bool *found, tfm_error *err) {
     const char *path;
-    *found = true;
-    TFM_TRY(tfm_source_beside(s, s->path, is_dir, "model.safetensors", &path, err));
-    if (!is_dir) return tfm_safetensors_read(s, s->path, err);
-    if (tfm_path_is_file(path)) return tfm_safetensors_read(s, path, err);
-    TFM_TRY(tfm_source_beside(s, s->path, is_dir, "model.safetensors.index.json", &path, err));
-    if (tfm_path_is_file(path)) return read_index(s, is_dir, path, err);
-    *found = false;
-    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++) {
-        TFM_TRY(tfm_source_beside(s, s->path, is_dir, pickles[i], &path, err));
-        if (tfm_path_is_file(path))
-            return tfm_fail(err, TFM_UNSUPPORTED,
-                            "%s: weights in PyTorch's format; save them as safetensors", path);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        TFM_TRY(tfm_source_beside(s, s->path, true, weights[i].name, &path, err));
+        if (!tfm_path_is_file(path)) continue;
+        *found = true;
+        if (weights[i].is_index) return read_index(s, true, path, weights[i].read, err);
+        return weights[i].read(s, path, err);
     }
+    *found = false;
     return TFM_OK;
 }
 
-tfm_status tfm_hf_read(tfm_source *s, tfm_error *err) {
-    bool is_dir = tfm_path_is_dir(s->path), has_config, has_weights, other;
+tfm_status tfm_hf_read(tfm_source *s, bool is_pytorch, tfm_error *err) {
+    bool is_dir = tfm_path_is_dir(s->path), has_config, has_weights = true, other;
     const char *path;
     TFM_TRY(read_config(s, is_dir, "config.json", "", &has_config, err));
     TFM_TRY(read_config(s, is_dir, "generation_config.json", "generation.", &other, err));
     TFM_TRY(read_config(s, is_dir, "tokenizer_config.json", "tokenizer_config.", &other, err));
-    TFM_TRY(read_weights(s, is_dir, &has_weights, err));
+    if (is_dir)
+        TFM_TRY(read_folder(s, &has_weights, err));
+    else
+        TFM_TRY((is_pytorch ? tfm_pytorch_read : tfm_safetensors_read)(s, s->path, err));
     if (has_weights && !has_config)
         return tfm_fail(err, TFM_NOTFOUND, "%s: weights, but no config.json beside them", s->path);
     if (has_weights || s->tokenizer_path) return TFM_OK;
     TFM_TRY(tfm_tokenizer_in(s, s->path, &path, err));
     if (!path)
-        return tfm_fail(err, TFM_NOTFOUND,
-                        "%s: neither model.safetensors (or its index) nor a tokenizer in it",
-                        s->path);
+        return tfm_fail(
+            err, TFM_NOTFOUND,
+            "%s: neither model.safetensors nor pytorch_model.bin (or their index) nor a "
+            "tokenizer in it",
+            s->path);
     return TFM_OK;
 }

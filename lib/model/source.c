@@ -152,7 +152,12 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
     if (is_safetensors(p, m->size)) {
         s->format = TFM_SOURCE_HF;
         tfm_map_close(&s->file[--s->n_files].map); /* its reader maps it, after config.json */
-        return tfm_hf_read(s, err);
+        return tfm_hf_read(s, false, err);
+    }
+    if (tfm_pytorch_matches(p, m->size)) {
+        s->format = TFM_SOURCE_HF;
+        tfm_map_close(&s->file[--s->n_files].map);
+        return tfm_hf_read(s, true, err);
     }
     if (tfm_llama2c_matches(p, m->size)) {
         s->format = TFM_SOURCE_LLAMA2C;
@@ -164,8 +169,8 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
         s->format = TFM_SOURCE_LLAMA2C;
     } else {
         return tfm_fail(err, m->size ? TFM_FORMAT : TFM_TRUNCATED, "%s",
-                        m->size ? "no checkpoint that is known here (GGUF, safetensors, llama2.c), "
-                                  "and no tokenizer"
+                        m->size ? "no checkpoint that is known here (GGUF, safetensors, PyTorch, "
+                                  "llama2.c), and no tokenizer"
                                 : "the file is empty");
     }
     if (!s->tokenizer_path) s->tokenizer_path = s->path;
@@ -176,7 +181,7 @@ static tfm_status open_path(tfm_source *s, tfm_error *err) {
     tfm_source_file *f;
     if (tfm_path_is_dir(s->path)) {
         s->format = TFM_SOURCE_HF;
-        return tfm_hf_read(s, err);
+        return tfm_hf_read(s, false, err);
     }
     TFM_TRY(tfm_source_map(s, s->path, &f, err));
     tfm_status st = open_file(s, err);

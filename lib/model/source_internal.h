@@ -72,7 +72,12 @@ const char *tfm_source_text(const tfm_source *s, const char *key);
 
 tfm_status tfm_gguf_read(tfm_source *s, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_llama2c_read(tfm_source *s, tfm_error *err) TFM_MUST_CHECK;
-tfm_status tfm_hf_read(tfm_source *s, tfm_error *err) TFM_MUST_CHECK;
+/* s->path is a folder, or one file of weights: safetensors, or is_pytorch. */
+tfm_status tfm_hf_read(tfm_source *s, bool is_pytorch, tfm_error *err) TFM_MUST_CHECK;
+/* Adds the tensors of a file that torch.save wrote (pytorch.c). */
+tfm_status tfm_pytorch_read(tfm_source *s, const char *path, tfm_error *err) TFM_MUST_CHECK;
+/* The bytes are in a format of PyTorch: a zip archive, or one from before 1.6. */
+bool tfm_pytorch_matches(const unsigned char *p, uint64_t n);
 /* Do the bytes have the form of a llama2.c checkpoint (either header), size included? */
 bool tfm_llama2c_matches(const unsigned char *p, uint64_t n);
 bool tfm_llama2c_tokenizer_matches(const unsigned char *p, uint64_t n);

@@ -102,9 +102,6 @@ static void reads_shards(void) {
     remove_file("m1.safetensors");
     remove_file("m2.safetensors");
     remove_file("model.safetensors.index.json");
-    put_text("pytorch_model.bin", "x");
-    CHECK_INT(try_source("", &err), TFM_UNSUPPORTED);
-    remove_file("pytorch_model.bin");
 }
 
 static void flattens_configurations(void) {

@@ -1,6 +1,6 @@
 /* tfm-convert - any checkpoint to model.bin, another type or layout, or back to GGUF.
  *
- *     GGUF file, Hugging Face folder, llama2.c checkpoint, model.bin -> model stream | GGUF
+ *     GGUF, Hugging Face folder, PyTorch file, llama2.c, model.bin -> model stream | GGUF
  *
  * The output is written in one pass and may be a pipe. */
 #include <string.h>

@@ -1,4 +1,4 @@
-/* zip_read.c - the members of an npz, stored or deflated.
+/* zip_read.c - the members of a zip archive, stored or deflated.
  *
  * The directory at the end is what counts; local headers only tell where data begins. Nothing is
  * believed: members must not overlap each other or the directory (archives whose members share one
@@ -14,12 +14,16 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "exchange/exchange_internal.h"
+#include "model/zip_internal.h"
 
 enum { END_SIZE = 22, ENTRY_SIZE = 46, LOCAL_SIZE = 30, MAX_MEMBERS = 1 << 20 };
 /* Deflate can grow data 1032 times; arrays that do more than this beyond FREE_SIZE are refused. */
 enum { MAX_RATIO = 200 };
 #define FREE_SIZE ((uint64_t)64 << 20)
+
+bool tfm_zip_matches(const unsigned char *p, uint64_t n) {
+    return n >= LOCAL_SIZE && memcmp(p, "PK\3\4", 4) == 0;
+}
 
 /* The end record: the last "PK\5\6" whose comment ends with the file. */
 static const unsigned char *find_end(const tfm_zip *z) {
