@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""encode.py BUILD [--pairs N] [--mb N] [--work DIR] [--only NAME,...]
+"""encode.py BUILD [--pairs N] [--mb N] [--work DIR] [--only NAME,...] [--how both|whole|lines]
 
 Encoding speed: the library and tfm-tokenize -t 1 against Hugging Face's `tokenizers` (PyPI) on one thread,
 on mixed text. Interleaved runs: each pair is one run of ours and one of theirs, right after each other,
@@ -242,7 +242,7 @@ def same(title, got, want):
         title, len(got), len(want), n, got[n:n + 8], want[n:n + 8]))
 
 
-def bench(name, build, work, data, lines, pairs):
+def bench(name, build, work, data, lines, pairs, how):
     import tokenizers
     model = os.path.join(work, name + ".tfms")
     subprocess.run([build + "/bin/tfm-convert", "-q", os.path.join(os.environ["TFM_ASSETS"], SOURCES[name]),
@@ -272,9 +272,11 @@ def bench(name, build, work, data, lines, pairs):
     print("\n%s: %.1f MB, %d lines, tokenizers %s" % (name, mb, len(lines), tokenizers.__version__))
     whole()
     same("ids of the whole text", ids_of(ids), encode().ids)
-    compare(["in process, whole text", "tfm-tokenize, whole text"], mb, pairs, [whole, program], encode)
-    compare(["in process, line by line", "tfm-tokenize -l"], mb, pairs, [by_line, lambda: program("-l")],
-            encode_lines)
+    if how != "lines":
+        compare(["in process, whole text", "tfm-tokenize, whole text"], mb, pairs, [whole, program], encode)
+    if how != "whole":
+        compare(["in process, line by line", "tfm-tokenize -l"], mb, pairs, [by_line, lambda: program("-l")],
+                encode_lines)
 
 
 def main():
@@ -284,6 +286,7 @@ def main():
     p.add_argument("--mb", type=float, default=10)
     p.add_argument("--work")
     p.add_argument("--only", default=",".join(SOURCES))
+    p.add_argument("--how", choices=("both", "whole", "lines"), default="both")
     p.add_argument("--text-only", action="store_true", help="write WORK/text and stop")
     o = p.parse_args()
     o.build = os.path.abspath(o.build)
@@ -300,7 +303,7 @@ def main():
             return
         lines = data.split(b"\n")[:-1]
         for name in o.only.split(","):
-            bench(name, o.build, work, data, lines, o.pairs)
+            bench(name, o.build, work, data, lines, o.pairs, o.how)
 
 
 if __name__ == "__main__":
