@@ -302,9 +302,17 @@ INLINE void multiply_some(const tfm_dtype t, const quant_part *w, const uint8_t 
     UNROLL for (int i = 0; i < n; i++) _mm512_store_ps(sums + i * TFM_PANEL, acc[i]);
 }
 
+/* All rows of a block; each asks for one more line of the weights to come, `ahead` of each panel: all
+ * at once they would keep lines of activations waiting. */
 INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
-                          size_t stride, size_t rows, const int panels, float *sums) {
+                          size_t stride, size_t rows, const int panels, const uint8_t *ahead,
+                          size_t panel_bytes, float *sums) {
+    const uint8_t *last = ahead + quant_part_bytes(t);
     for (; rows >= QUANT_LINES; rows -= QUANT_LINES) {
+        UNROLL for (int p = 0; p < panels; p++) {
+            _mm_prefetch(ahead + (size_t)p * panel_bytes, _MM_HINT_T0);
+        }
+        ahead = ahead + 64 < last ? ahead + 64 : last;
         multiply_some(t, w, lines, stride, QUANT_LINES, panels, sums);
         lines += QUANT_LINES * stride;
         sums += QUANT_LINES * panels * TFM_PANEL;
@@ -312,10 +320,6 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
     for (; rows > 0; rows--, lines += stride, sums += panels * TFM_PANEL) {
         multiply_some(t, w, lines, stride, 1, panels, sums);
     }
-}
-
-INLINE void ask_ahead(const uint8_t *at, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(at + QUANT_AHEAD + i, _MM_HINT_T0);
 }
 
 /* Part i of a block of `panels` panels meets all rows. one: a single row, whose sums are in acc. */
@@ -328,12 +332,12 @@ INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t
         decode_part(t, part + at, packed + at, i, &w[p]);
         /* A single row of most types is best left to the processor's own prefetching. */
         if (one && t == TFM_Q8_0) _mm_prefetch(part + at + QUANT_FAR_AHEAD, _MM_HINT_T1);
-        if (!one) ask_ahead(part + at, quant_part_bytes(t));
     }
     if (one)
         multiply_lines(t, w, lines, 0, 1, panels, acc);
     else
-        multiply_rows(t, w, lines, a->act_stride, rows, panels, sums);
+        multiply_rows(t, w, lines, a->act_stride, rows, panels, part + QUANT_AHEAD, a->panel_bytes,
+                      sums);
 }
 
 /* All columns of `panels` panels. sums: [rows][panels][16] */
