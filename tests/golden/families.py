@@ -54,7 +54,7 @@ case("mpt-scale", "mpt", dict(MPT, attn_config={"softmax_scale": 0.7}), gguf=Fal
      single=True, off={"attn_config": {"softmax_scale": None}})
 LLAMA = dict(SMALL, rope_theta=1000.0)
 case("llama-dynamic", "llama", dict(LLAMA, max_position_embeddings=16,
-     rope_scaling={"rope_type": "dynamic", "factor": 3.0}), ctx=40, off={"rope_scaling": None})
+     rope_scaling={"rope_type": "dynamic", "factor": 3.0}), ctx=40, gguf=False, off={"rope_scaling": None})
 case("llama-yarn", "llama", dict(LLAMA, rope_scaling={"rope_type": "yarn", "factor": 8.0,
      "original_max_position_embeddings": 32, "beta_fast": 4.0, "beta_slow": 1.0}),
      off={"rope_scaling": None})
@@ -104,11 +104,13 @@ case("granite", "granite", dict(SMALL, embedding_multiplier=2.0, residual_multip
      attention_multiplier=0.2, logits_scaling=3.0, attention_bias=True, mlp_bias=True),
      off={"embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.35,
           "logits_scaling": 1.0})
-case("cohere", "cohere", dict(SMALL, logit_scale=0.3, use_qk_norm=True),
+case("cohere", "cohere", dict(SMALL, logit_scale=0.3, use_qk_norm=True), gguf=False,
      off={"logit_scale": 1.0, "use_qk_norm": False})
-case("cohere-bias", "cohere", dict(SMALL, attention_bias=True))
-case("cohere2", "cohere2", dict(SMALL, num_hidden_layers=4, sliding_window=9, logit_scale=0.3,
-     head_dim=12), off={"sliding_window": 64, "layer_types": ["full_attention"] * 4})
+case("cohere-bias", "cohere", dict(SMALL, attention_bias=True), gguf=False)
+case("cohere-plain", "cohere", SMALL)
+case("cohere2-wide", "cohere2", dict(SMALL, head_dim=12), gguf=False)
+case("cohere2", "cohere2", dict(SMALL, num_hidden_layers=4, sliding_window=9, logit_scale=0.3),
+     off={"sliding_window": 64, "layer_types": ["full_attention"] * 4})
 case("smollm3", "smollm3", dict(SMALL, num_hidden_layers=4, rope_theta=1000.0),
      off={"no_rope_layers": [1, 1, 1, 1]})
 case("smollm3-window", "smollm3", dict(SMALL, num_hidden_layers=3, no_rope_layers=[1, 0, 1],
@@ -123,3 +125,13 @@ case("gpt2-inverse", "gpt2", dict(GPT, scale_attn_by_inverse_layer_idx=True), gg
      off={"scale_attn_by_inverse_layer_idx": False})
 case("gpt2-unscaled", "gpt2", dict(GPT, scale_attn_weights=False), gguf=False,
      off={"scale_attn_weights": True})
+# Three that were drawn by lot, written from tfm-arch(5).
+case("glm4", "glm4", dict(SMALL, head_dim=12, partial_rotary_factor=0.5, rope_theta=500.0,
+     attention_bias=True), off={"partial_rotary_factor": 1.0, "rope_theta": 10000.0})
+case("olmoe", "olmoe", dict(SMALL, num_key_value_heads=4, num_experts=5, num_experts_per_tok=2, clip_qkv=1.1),
+     gguf=False, off={"clip_qkv": None, "norm_topk_prob": True})
+case("olmoe-plain", "olmoe", dict(SMALL, num_key_value_heads=4, num_experts=5,
+     num_experts_per_tok=2))
+case("seed_oss", "seed_oss", dict(SMALL, head_dim=12, attention_bias=True,
+     attention_out_bias=True, mlp_bias=True, rope_scaling={"rope_type": "yarn", "factor": 8.0,
+     "original_max_position_embeddings": 32}), gguf=False, off={"rope_scaling": None})

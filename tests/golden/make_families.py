@@ -76,7 +76,9 @@ def logits(model, ids, double=False):
 def fresh(config, case):
     with no_init_weights():  # some models cannot initialise what they have
         kind = case.get("attention", "eager")
-        return AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval()
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval()
+    model.tie_weights()
+    return model
 
 
 def row_error(a, b):
