@@ -16,6 +16,7 @@ setup_file() {
     fi
     head -c 5000 /dev/zero | tr '\0' '\377' >garbage
     : >empty
+    printf '[{"role": "user", "content": "%s"}]' "$(tr '\n' ' ' <lines.txt)" >chat.json
     TOOLS=$(make -s -C "$top" print-tools)
     export TOOLS
 }
@@ -29,7 +30,7 @@ setup() {
 # use_of TOOL: sets how it is called so that it works and writes something.
 #   args     with stdin from `from`
 #   takes    what stdin is: stream (garbage and nothing are exit 3), text (any bytes are good), answer
-#            (the verdict is the status: 1), file (an operand), model (nothing but what -m names)
+#            (the verdict is the status: 1), json (garbage and nothing are exit 3), file (an operand), model (nothing but what -m names)
 #   writes   stream (binary), text, figures (text that is another each time), or nothing
 use_of() {
     from=tokens.tfms takes=stream writes=stream
@@ -49,6 +50,7 @@ use_of() {
     tfm-head) args=(-g 1500) ;;
     tfm-import) args=() from=tokens.jsonl ;;
     tfm-pool) args=() from=hidden.tfms ;;
+    tfm-prompt) args=(-m m.tfms --template chatml) from=chat.json takes=json ;;
     tfm-run) args=(-m m.tfms -n 3) ;;
     tfm-sample) args=() from=logits.tfms ;;
     tfm-score) args=(-m m.tfms) writes=text ;;
@@ -185,7 +187,7 @@ one_message() {
 @test "garbage input: exit 3 and one line" {
     garbage() {
         case $takes in
-        stream) from=garbage && call 3 "${args[@]}" && one_message ;;
+        stream | json) from=garbage && call 3 "${args[@]}" && one_message ;;
         file) call 3 garbage && one_message ;;
         model) call 3 -m garbage && one_message ;;
         answer) from=garbage && call 1 "${args[@]}" && [ ! -s "$err" ] && one_line "$out" ;;
@@ -198,7 +200,7 @@ one_message() {
 @test "input of no bytes: exit 3 and one line" {
     nothing() {
         case $takes in
-        stream) from=empty && call 3 "${args[@]}" && one_message ;;
+        stream | json) from=empty && call 3 "${args[@]}" && one_message ;;
         file) call 3 empty && one_message ;;
         model) call 3 -m empty && one_message ;;
         answer) from=empty && call 1 "${args[@]}" && one_line "$out" ;;
@@ -278,7 +280,7 @@ one_message() {
     fails() {
         rm -rf o && mkdir o && echo old >o/file
         case $takes in
-        stream) from=garbage && call 3 "${args[@]}" -o o/file ;;
+        stream | json) from=garbage && call 3 "${args[@]}" -o o/file ;;
         file) call 3 garbage -o o/file ;;
         model) call 3 -m garbage -o o/file ;;
         answer) return 0 ;;

@@ -151,7 +151,7 @@ TFM_API const tfm_tensor *tfm_source_tensor_at(const tfm_source *s, size_t i);
 TFM_API tfm_status tfm_source_vocab(tfm_source *s, const tfm_vocab_tables **out,
                                     tfm_error *err) TFM_MUST_CHECK;
 /* Raw metadata kept in the model as u8 tensors "source.NAME": gguf header bytes, config.json,
- * tokenizer_config.json, generation_config.json. Borrowed. */
+ * tokenizer_config.json, generation_config.json, chat_template.jinja. Borrowed. */
 TFM_API size_t tfm_source_n_blobs(const tfm_source *s);
 TFM_API const tfm_tensor *tfm_source_blob_at(const tfm_source *s, size_t i);
 /* SHA-256 over the checkpoint's files (names do not matter; the vocabulary has its own id). full:
@@ -159,6 +159,21 @@ TFM_API const tfm_tensor *tfm_source_blob_at(const tfm_source *s, size_t i);
  * read the weights). */
 TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65],
                                      tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- chat templates ---- */
+
+/* The chat templates that came with a model's source (GGUF's metadata, tokenizer_config.json,
+ * chat_template.jinja), and the special tokens that templates name. See tfm/template.h. */
+typedef struct tfm_chat tfm_chat;
+/* Opens the vocabulary. A model without templates is good: there are none. Copies what it needs. */
+TFM_API tfm_status tfm_chat_open(tfm_chat **out, tfm_model *m, tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_chat_free(tfm_chat *c);
+TFM_API size_t tfm_chat_n_templates(const tfm_chat *c);
+/* Template i: its text of *n bytes; a source with one calls it "default". Borrowed. */
+TFM_API const char *tfm_chat_template(const tfm_chat *c, size_t i, const char **name, size_t *n);
+TFM_API size_t tfm_chat_n_tokens(const tfm_chat *c);
+/* Variable i (bos_token, eos_token, ...): its value as JSON text. Borrowed. */
+TFM_API const char *tfm_chat_token(const tfm_chat *c, size_t i, const char **name, size_t *n);
 
 /* ---- GGUF out ---- */
 

@@ -146,6 +146,14 @@ typedef struct tfm_ids {
  * can spell bytes, else TFM_RECORD with the offset of the first. */
 TFM_API tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
                                 tfm_ids *ids, uint64_t *unknown, tfm_error *err) TFM_MUST_CHECK;
+/* The same for a text of which only some parts may hold control tokens: marks[i] is not 0 where the
+ * byte text[i] may belong to one; a token counts where all of its bytes may. TFM_TOK_PARSE_SPECIAL
+ * is not looked at; marks NULL: exactly tfm_tokenize. All else is as in one text: what is no control
+ * token runs across the marks. */
+TFM_API tfm_status tfm_tokenize_marked(const tfm_tokenizer *t, const char *text,
+                                       const unsigned char *marks, size_t n, unsigned flags,
+                                       tfm_ids *ids, uint64_t *unknown,
+                                       tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_ids_push(tfm_ids *ids, int32_t id, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_ids_free(tfm_ids *ids);
 /* Bytes of valid UTF-8 at the start of text[0..n). */

@@ -50,10 +50,9 @@ static tfm_status from_model(tfm_assembly *a, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status list_parts(tfm_assembly *a, const tfm_vocab_tables *vocab, bool blobs,
-                             tfm_error *err) {
+static tfm_status list_parts(tfm_assembly *a, const tfm_vocab_tables *vocab, tfm_error *err) {
     size_t n_vocab = vocab ? vocab->n_tensors : 0, n_recipes = a->resolved.n_recipes;
-    size_t n_blobs = blobs ? tfm_source_n_blobs(a->source) : 0, at = 0;
+    size_t n_blobs = tfm_source_n_blobs(a->source), at = 0;
     TFM_TRY(parts_new(a, n_vocab + n_recipes + n_blobs, err));
     for (size_t i = 0; i < n_vocab; i++) a->part[at++].t = vocab->tensor[i];
     for (size_t i = 0; i < n_recipes; i++) {
@@ -85,7 +84,7 @@ static tfm_status from_source(tfm_assembly *a, const char *path, const tfm_load_
         a->description_len = a->vocab_only.len;
     }
     a->vocab_id = vocab ? vocab->id : "";
-    return list_parts(a, vocab, !vocab_only, err);
+    return list_parts(a, vocab, err);
 }
 
 tfm_status tfm_assemble(tfm_assembly *out, const char *path, const tfm_load_options *o,

@@ -31,6 +31,18 @@ static tfm_status read_config(tfm_source *s, bool is_dir, const char *name, cons
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", path);
 }
 
+/* A newer folder's chat template, kept as a blob. */
+static tfm_status read_template(tfm_source *s, bool is_dir, tfm_error *err) {
+    tfm_source_file *f;
+    const char *path;
+    TFM_TRY(tfm_source_beside(s, s->path, is_dir, "chat_template.jinja", &path, err));
+    if (!tfm_path_is_file(path)) return TFM_OK;
+    TFM_TRY(tfm_source_map(s, path, &f, err));
+    if (f->map.size > CONFIG_MAX)
+        return tfm_fail(err, TFM_LIMIT, "%s: longer than %d bytes", path, CONFIG_MAX);
+    return tfm_source_add_blob(s, "chat_template.jinja", f->map.data, f->map.size, err);
+}
+
 static int by_text(const void *x, const void *y) {
     return strcmp(*(const char *const *)x, *(const char *const *)y);
 }
@@ -129,6 +141,7 @@ tfm_status tfm_hf_read(tfm_source *s, bool is_pytorch, tfm_error *err) {
     TFM_TRY(read_config(s, is_dir, "config.json", "", &has_config, err));
     TFM_TRY(read_config(s, is_dir, "generation_config.json", "generation.", &other, err));
     TFM_TRY(read_config(s, is_dir, "tokenizer_config.json", "tokenizer_config.", &other, err));
+    TFM_TRY(read_template(s, is_dir, err));
     if (is_dir)
         TFM_TRY(read_folder(s, &has_weights, err));
     else

@@ -1,6 +1,6 @@
 /* special.c - added and control tokens in a text: leftmost, then longest, as Hugging Face's
- * tokenizers match them. Control tokens only when the caller asks (TFM_TOK_PARSE_SPECIAL): what
- * people write must not turn into control by itself.
+ * tokenizers match them. Control tokens only where the caller asks (TFM_TOK_PARSE_SPECIAL, or the
+ * marks of tfm_tokenize_marked): what people write must not turn into control by itself.
  *
  * The table is sorted by text, so all tokens that share the bytes seen so far are one range, which
  * each further byte narrows by binary search; no automaton has to be built at start. */
@@ -45,22 +45,22 @@ static uint32_t lower(const tfm_vocab *v, uint32_t lo, uint32_t hi, size_t depth
     return lo;
 }
 
-static bool is_allowed(const tfm_vocab *v, int32_t id, unsigned flags) {
+static bool is_allowed(const tfm_vocab *v, int32_t id, bool control) {
     if (id < 0 || (uint32_t)id >= v->set.n) return false;
     unsigned f = v->flags[id];
-    if (f & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)) return (flags & TFM_TOK_PARSE_SPECIAL) != 0;
+    if (f & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)) return control;
     return (f & TFM_TOKEN_ADDED) != 0;
 }
 
 int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
-                       unsigned flags, size_t *best_len) {
+                       size_t control_n, size_t *best_len) {
     const tfm_vocab *v = t->v;
     uint32_t lo = t->special_from[text[i]], hi = t->special_from[text[i] + 1u];
     int32_t best = -1;
     for (size_t depth = 1; lo < hi; depth++) {
         size_t len;
         for (; lo < hi && (special_bytes(v, lo, &len), len <= depth); lo++) {
-            if (len != depth || !is_allowed(v, v->special_ids[lo], flags)) continue;
+            if (len != depth || !is_allowed(v, v->special_ids[lo], depth <= control_n)) continue;
             if (best < 0 || *best_len < depth) best = v->special_ids[lo];
             *best_len = depth;
         }

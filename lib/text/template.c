@@ -154,9 +154,10 @@ static tfm_status cut_behind(tfm_rendered *r, const json_t *text, tfm_error *err
     s = tfm_tp_strip(&s, NULL, TP_LEFT | TP_RIGHT);
     size_t at = tfm_tp_rfind(&all, &s);
     if (at == SIZE_MAX)
-        return tfm_fail(err, TFM_RECORD,
-                        "the final message does not stand in the prompt as it was given, so that it "
-                        "cannot be continued");
+        return tfm_fail(
+            err, TFM_RECORD,
+            "the final message does not stand in the prompt as it was given, so that it "
+            "cannot be continued");
     all.n = at + s.n;
     r->n = tfm_tp_strip(&all, NULL, TP_RIGHT).n;
     r->text[r->n] = '\0';

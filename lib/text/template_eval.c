@@ -20,7 +20,8 @@ static tfm_status power(tp_run *r, int64_t a, int64_t b, int64_t *out) {
     *out = 1;
     for (; b > 0; b--) {
         TFM_TRY(tfm_tp_work(r, 1));
-        if (__builtin_mul_overflow(*out, a, out)) return tfm_tp_fail(r, "a number that is too large");
+        if (__builtin_mul_overflow(*out, a, out))
+            return tfm_tp_fail(r, "a number that is too large");
     }
     return TFM_OK;
 }
@@ -95,10 +96,42 @@ static tfm_status join_lists(tp_run *r, const tp_list *a, const tp_list *b, tp_v
     return TFM_OK;
 }
 
+/* s with &<>'" as HTML has them, unless it is marked safe: what adding to a value marked safe does. */
+static tfm_status escaped(tp_run *r, const tp_str *s, tp_val *out) {
+    static const char from[] = "&<>'\"";
+    static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    tp_text t = {0};
+    if (s->is_markup) return tfm_tp_str(r, *s, out);
+    for (size_t i = 0; i < s->n; i++) {
+        const char *c = s->p[i] ? strchr(from, s->p[i]) : NULL;
+        if (c)
+            TFM_TRY(
+                tfm_tp_text_bytes(r, &t, to[c - from], strlen(to[c - from]), tfm_tp_own_at(s, i)));
+        else
+            TFM_TRY(tfm_tp_text_part(r, &t, s, i, i + 1));
+    }
+    return tfm_tp_text_done(r, &t, out);
+}
+
+static tfm_status add_markup(tp_run *r, const tp_str *a, const tp_str *b, tp_val *out) {
+    tp_val x, y, sum;
+    TFM_TRY(tfm_tp_work(r, a->n + b->n));
+    TFM_TRY(escaped(r, a, &x));
+    TFM_TRY(escaped(r, b, &y));
+    TFM_TRY(tfm_tp_concat(r, x.u.s, y.u.s, &sum));
+    tp_str s = *sum.u.s;
+    s.is_markup = true;
+    return tfm_tp_str(r, s, out);
+}
+
 tfm_status tfm_tp_binary(tp_run *r, tp_op op, const tp_val *a, const tp_val *b, tp_val *out) {
     static const char *const names[] = {"+", "-", "*", "/", "//", "%", "**"};
     if (tfm_tp_is_number(a) && tfm_tp_is_number(b)) return numbers(r, op, a, b, out);
-    if ((a->kind == TP_STR && a->u.s->is_markup) || (b->kind == TP_STR && b->u.s->is_markup))
+    bool markup =
+        (a->kind == TP_STR && a->u.s->is_markup) || (b->kind == TP_STR && b->u.s->is_markup);
+    if (markup && op == TP_OP_ADD && a->kind == TP_STR && b->kind == TP_STR)
+        return add_markup(r, a->u.s, b->u.s, out);
+    if (markup)
         return tfm_tp_fail(r, "%s on a value that is marked safe is not supported", names[op]);
     if (op == TP_OP_ADD && a->kind == TP_STR && b->kind == TP_STR)
         return tfm_tp_concat(r, a->u.s, b->u.s, out);
@@ -126,9 +159,10 @@ tfm_status tfm_tp_compare(tp_run *r, tp_op op, const tp_val *a, const tp_val *b,
         if (a->kind == TP_UNDEFINED || b->kind == TP_UNDEFINED)
             return bad_operands(r, names[op - TP_OP_LT], a, b);
         TFM_TRY(tfm_tp_order(r, a, b, &order));
-        *out = op == TP_OP_LT ? order < 0 : op == TP_OP_LE ? order <= 0
-                                        : op == TP_OP_GT   ? order > 0
-                                                           : order >= 0;
+        *out = op == TP_OP_LT   ? order < 0
+               : op == TP_OP_LE ? order <= 0
+               : op == TP_OP_GT ? order > 0
+                                : order >= 0;
         return TFM_OK;
     }
     *out = !*out;
@@ -162,7 +196,8 @@ tfm_status tfm_tp_lookup(tp_run *r, const char *name, tp_val *out) {
         }
     }
     int function = tfm_tp_function(name);
-    *out = function < 0 ? tfm_tp_undefined(name) : (tp_val){.kind = TP_FUNCTION, .u.function = function};
+    *out = function < 0 ? tfm_tp_undefined(name)
+                        : (tp_val){.kind = TP_FUNCTION, .u.function = function};
     return TFM_OK;
 }
 
@@ -211,7 +246,8 @@ tfm_status tfm_tp_bind(tp_run *r, const char *what, const tp_args *args, const c
     if (args->n_pos > n) return tfm_tp_fail(r, "%s: too many arguments", what);
     for (size_t k = 0; k < args->n_key; k++) {
         size_t i = 0;
-        while (i < n && !(strlen(args->key[k]) == len[i] && memcmp(args->key[k], name[i], len[i]) == 0))
+        while (i < n &&
+               !(strlen(args->key[k]) == len[i] && memcmp(args->key[k], name[i], len[i]) == 0))
             i++;
         if (i == n || given[i])
             return tfm_tp_fail(r, "%s: unexpected argument %s", what, args->key[k]);
@@ -232,7 +268,8 @@ static tfm_status call(tp_run *r, const tp_node *n, tp_val *out) {
     case TP_MACRO: return tfm_tp_call_macro(r, f.u.macro, &args, out);
     case TP_METHOD: return tfm_tp_call_method(r, f.u.method, &args, out);
     case TP_UNDEFINED:
-        return tfm_tp_fail(r, "'%s' is undefined and cannot be called", f.u.name ? f.u.name : "value");
+        return tfm_tp_fail(r, "'%s' is undefined and cannot be called",
+                           f.u.name ? f.u.name : "value");
     default: return tfm_tp_fail(r, "%s cannot be called", tfm_tp_kind(&f));
     }
 }
@@ -314,7 +351,8 @@ static tfm_status two(tp_run *r, const tp_node *n, tp_val *out) {
     TFM_TRY(tfm_tp_eval(r, n->a, &a));
     TFM_TRY(tfm_tp_eval(r, n->b, &b));
     r->line = n->line;
-    return n->kind == TP_N_ITEM ? tfm_tp_item(r, &a, &b, out) : tfm_tp_binary(r, n->op, &a, &b, out);
+    return n->kind == TP_N_ITEM ? tfm_tp_item(r, &a, &b, out)
+                                : tfm_tp_binary(r, n->op, &a, &b, out);
 }
 
 static tfm_status eval(tp_run *r, const tp_node *n, tp_val *out) {
@@ -333,9 +371,7 @@ static tfm_status eval(tp_run *r, const tp_node *n, tp_val *out) {
     case TP_N_CALL: return call(r, n, out);
     case TP_N_FILTER:
     case TP_N_TEST: return filter_or_test(r, n, out);
-    case TP_N_UNARY:
-        TFM_TRY(tfm_tp_eval(r, n->a, &a));
-        return unary(r, n->op, &a, out);
+    case TP_N_UNARY: TFM_TRY(tfm_tp_eval(r, n->a, &a)); return unary(r, n->op, &a, out);
     case TP_N_COMPARE: return compare_chain(r, n, out);
     case TP_N_CONCAT: return concat(r, n, out);
     case TP_N_AND:

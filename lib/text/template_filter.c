@@ -41,9 +41,10 @@ static tfm_status length(call *c, tp_val *out) {
 
 static tfm_status letter_case(call *c, tp_val *out) {
     const tp_str *s;
-    tp_case how = c->name[0] == 'u' ? TP_UPPER : c->name[0] == 'l' ? TP_LOWER
-                                             : c->name[0] == 't'   ? TP_WORDS
-                                                                   : TP_CAPITALIZE;
+    tp_case how = c->name[0] == 'u'   ? TP_UPPER
+                  : c->name[0] == 'l' ? TP_LOWER
+                  : c->name[0] == 't' ? TP_WORDS
+                                      : TP_CAPITALIZE;
     TFM_TRY(bind(c, ""));
     TFM_TRY(as_str(c, &s));
     return tfm_tp_case(c->r, s, how, out);
@@ -94,7 +95,8 @@ static tfm_status replace(call *c, tp_val *out) {
     TFM_TRY(as_str(c, &s));
     TFM_TRY(tfm_tp_to_str(c->r, &c->v[0], &old));
     TFM_TRY(tfm_tp_to_str(c->r, &c->v[1], &with));
-    if (s->is_markup) return tfm_tp_fail(c->r, "replace in a value that is marked safe is not supported");
+    if (s->is_markup)
+        return tfm_tp_fail(c->r, "replace in a value that is marked safe is not supported");
     if (c->given[2] && c->v[2].kind == TP_INT) most = c->v[2].u.i;
     TFM_TRY(tfm_tp_work(c->r, s->n / 32));
     return tfm_tp_replace(c->r, s, old, with, most, out);
@@ -212,7 +214,8 @@ static tfm_status json_indent(call *c, const tp_val *v, tp_str *room, const tp_s
         *out = v->u.s;
         return TFM_OK;
     }
-    if (v->kind != TP_INT || v->u.i > 64) return tfm_tp_fail(c->r, "tojson: indent is no small number");
+    if (v->kind != TP_INT || v->u.i > 64)
+        return tfm_tp_fail(c->r, "tojson: indent is no small number");
     static const char spaces[] = "                                                                ";
     *room = (tp_str){.p = spaces, .n = v->u.i < 0 ? 0 : (size_t)v->u.i};
     *out = room;
@@ -283,7 +286,8 @@ tfm_status tfm_tp_format(tp_run *r, const tp_str *format, const tp_val *value, t
             if (used == n) return tfm_tp_fail(r, "%%: not enough values for the format");
             const tp_val *v = many ? &value->u.list->item[used] : value;
             used++;
-            if (kind == 'd' && v->kind != TP_INT) return tfm_tp_fail(r, "%%d of %s", tfm_tp_kind(v));
+            if (kind == 'd' && v->kind != TP_INT)
+                return tfm_tp_fail(r, "%%d of %s", tfm_tp_kind(v));
             TFM_TRY(tfm_tp_to_str(r, v, &s));
             TFM_TRY(tfm_tp_text_str(r, &t, s));
         } else {
@@ -313,12 +317,29 @@ static const struct {
     const char *name;
     tfm_status (*run)(call *c, tp_val *out);
 } table[] = {
-    {"trim", trim},           {"length", length},     {"count", length},     {"upper", letter_case},
-    {"lower", letter_case},   {"title", letter_case}, {"capitalize", letter_case},
-    {"string", string},       {"safe", safe},         {"default", fallback}, {"d", fallback},
-    {"first", first_last},    {"last", first_last},   {"replace", replace},  {"list", to_list},
-    {"items", items},         {"reverse", reversed},  {"int", to_number},    {"float", to_number},
-    {"abs", absolute},        {"tojson", to_json},    {"indent", indent},    {"format", format},
+    {"trim", trim},
+    {"length", length},
+    {"count", length},
+    {"upper", letter_case},
+    {"lower", letter_case},
+    {"title", letter_case},
+    {"capitalize", letter_case},
+    {"string", string},
+    {"safe", safe},
+    {"default", fallback},
+    {"d", fallback},
+    {"first", first_last},
+    {"last", first_last},
+    {"replace", replace},
+    {"list", to_list},
+    {"items", items},
+    {"reverse", reversed},
+    {"int", to_number},
+    {"float", to_number},
+    {"abs", absolute},
+    {"tojson", to_json},
+    {"indent", indent},
+    {"format", format},
 };
 
 tfm_status tfm_tp_filter(tp_run *r, const char *name, const tp_val *v, const tp_args *args,

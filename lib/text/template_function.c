@@ -138,7 +138,8 @@ static tfm_status strftime_now(tp_run *r, const tp_args *args, tp_val *out) {
         bool plain = i + 1 < s->n && s->p[i + 1] == '-'; /* no zero in front */
         i += 1 + plain;
         convert(now, i < s->n ? s->p[i] : '\0', text);
-        if (text[0] == '\0') return tfm_tp_fail(r, "strftime_now: a conversion that is not supported");
+        if (text[0] == '\0')
+            return tfm_tp_fail(r, "strftime_now: a conversion that is not supported");
         const char *p = text;
         while (plain && (*p == '0' || *p == ' ') && p[1]) p++;
         TFM_TRY(tfm_tp_text_bytes(r, &t, p, strlen(p), false));

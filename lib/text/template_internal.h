@@ -78,7 +78,13 @@ struct tp_val {
     } u;
 };
 
-typedef enum tp_form { TP_FORM_LIST, TP_FORM_TUPLE, TP_FORM_RANGE, TP_FORM_VIEW, TP_FORM_GENERATOR } tp_form;
+typedef enum tp_form {
+    TP_FORM_LIST,
+    TP_FORM_TUPLE,
+    TP_FORM_RANGE,
+    TP_FORM_VIEW,
+    TP_FORM_GENERATOR
+} tp_form;
 struct tp_list {
     tp_val *item; /* [n] */
     size_t n, cap;
@@ -125,19 +131,19 @@ typedef enum tp_node_kind {
     TP_N_COMPARE, /* a, then first...: TP_N_BINARY with op and b only */
     TP_N_AND,
     TP_N_OR,
-    TP_N_CONCAT, /* first... */
+    TP_N_CONCAT,  /* first... */
     TP_N_IF_ELSE, /* a if b else c (c may be NULL) */
     /* statements */
-    TP_N_DATA,      /* value: a string */
-    TP_N_OUTPUT,    /* a */
-    TP_N_IF,        /* a, body first; c: else (a TP_N_IF for elif, or TP_N_BLOCK) */
-    TP_N_BLOCK,     /* first... in the scope around */
-    TP_N_SCOPE,     /* first... in a scope of its own: with (assignments in a...), generation */
-    TP_N_FOR,       /* a: target, b: iterable, c: filter, first: body, d: else block */
-    TP_N_SET,       /* a: target, b: value */
-    TP_N_SET_BLOCK, /* a: target, first: body, b: filters or NULL */
+    TP_N_DATA,         /* value: a string */
+    TP_N_OUTPUT,       /* a */
+    TP_N_IF,           /* a, body first; c: else (a TP_N_IF for elif, or TP_N_BLOCK) */
+    TP_N_BLOCK,        /* first... in the scope around */
+    TP_N_SCOPE,        /* first... in a scope of its own: with (assignments in a...), generation */
+    TP_N_FOR,          /* a: target, b: iterable, c: filter, first: body, d: else block */
+    TP_N_SET,          /* a: target, b: value */
+    TP_N_SET_BLOCK,    /* a: target, first: body, b: filters or NULL */
     TP_N_FILTER_BLOCK, /* b: filters, first: body */
-    TP_N_MACRO,     /* text; a: parameters (TP_N_KEYWORD, a: default or NULL), first: body */
+    TP_N_MACRO,        /* text; a: parameters (TP_N_KEYWORD, a: default or NULL), first: body */
     TP_N_BREAK,
     TP_N_CONTINUE
 } tp_node_kind;
@@ -300,7 +306,8 @@ typedef struct tp_text {
     unsigned char *mask;
     size_t n, cap;
 } tp_text;
-tfm_status tfm_tp_text_bytes(tp_run *r, tp_text *t, const char *p, size_t n, bool own) TFM_MUST_CHECK;
+tfm_status tfm_tp_text_bytes(tp_run *r, tp_text *t, const char *p, size_t n,
+                             bool own) TFM_MUST_CHECK;
 tfm_status tfm_tp_text_str(tp_run *r, tp_text *t, const tp_str *s) TFM_MUST_CHECK;
 /* The part s[from..to). */
 tfm_status tfm_tp_text_part(tp_run *r, tp_text *t, const tp_str *s, size_t from,
@@ -360,7 +367,8 @@ tfm_status tfm_tp_dict_set(tp_run *r, tp_dict *d, tp_val key, tp_val value) TFM_
 /* NULL in *out: not there. */
 tfm_status tfm_tp_dict_get(tp_run *r, const tp_dict *d, const tp_val *key,
                            tp_val **out) TFM_MUST_CHECK;
-tfm_status tfm_tp_dict_find(tp_run *r, const tp_dict *d, const char *key, tp_val **out) TFM_MUST_CHECK;
+tfm_status tfm_tp_dict_find(tp_run *r, const tp_dict *d, const char *key,
+                            tp_val **out) TFM_MUST_CHECK;
 /* What a for loop would give, as a list that must not be changed. */
 tfm_status tfm_tp_items(tp_run *r, const tp_val *v, tp_list **out) TFM_MUST_CHECK;
 tfm_status tfm_tp_len(tp_run *r, const tp_val *v, int64_t *out) TFM_MUST_CHECK;
@@ -371,7 +379,8 @@ tfm_status tfm_tp_repr(tp_run *r, const tp_val *v, tp_text *t) TFM_MUST_CHECK;
 enum { TP_FLOAT_TEXT = 64 };
 void tfm_tp_float_text(double f, char *out);
 /* a.name and a[key], with Jinja's rules for what is not there. */
-tfm_status tfm_tp_attribute(tp_run *r, const tp_val *a, const char *name, tp_val *out) TFM_MUST_CHECK;
+tfm_status tfm_tp_attribute(tp_run *r, const tp_val *a, const char *name,
+                            tp_val *out) TFM_MUST_CHECK;
 tfm_status tfm_tp_item(tp_run *r, const tp_val *a, const tp_val *key, tp_val *out) TFM_MUST_CHECK;
 tfm_status tfm_tp_slice(tp_run *r, const tp_val *a, const tp_val *from, const tp_val *to,
                         const tp_val *step, tp_val *out) TFM_MUST_CHECK;
@@ -383,7 +392,7 @@ tfm_status tfm_tp_from_json(tp_run *r, const char *text, size_t n, const char *w
                             tp_val *out) TFM_MUST_CHECK;
 typedef struct tp_json_style {
     bool ascii, sort;
-    const tp_str *indent; /* NULL: all in one line */
+    const tp_str *indent;     /* NULL: all in one line */
     const tp_str *item, *key; /* separators */
 } tp_json_style;
 tfm_status tfm_tp_to_json(tp_run *r, const tp_val *v, const tp_json_style *style,

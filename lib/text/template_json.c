@@ -11,9 +11,9 @@
 /* Words for the author of a message. No template has a control token of one of them alone, so that
  * even where one is made of "<|" + role + "|>", it is the one that the template means. */
 static bool is_usual_role(const tp_str *s) {
-    static const char *const usual[] = {"system",   "user",     "assistant", "tool",    "developer",
-                                        "function", "ipython",  "model",     "context", "observation",
-                                        "bot",      "document", "documents", "tools"};
+    static const char *const usual[] = {
+        "system", "user",    "assistant",   "tool", "developer", "function",  "ipython",
+        "model",  "context", "observation", "bot",  "document",  "documents", "tools"};
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         if (tfm_tp_str_is(s, usual[i])) return true;
     return false;
@@ -31,7 +31,8 @@ static tfm_status read_value(const reading *in, const json_t *j, unsigned depth,
 static tfm_status read_object(const reading *in, const json_t *j, unsigned depth, tp_val *out) {
     tp_run *r = in->r;
     TFM_TRY(tfm_tp_dict_new(r, json_object_size(j), out));
-    for (void *at = json_object_iter((json_t *)j); at; at = json_object_iter_next((json_t *)j, at)) {
+    for (void *at = json_object_iter((json_t *)j); at;
+         at = json_object_iter_next((json_t *)j, at)) {
         const char *name = json_object_iter_key(at);
         const json_t *value = json_object_iter_value(at);
         reading inner = *in;
@@ -61,7 +62,8 @@ static tfm_status read_value(const reading *in, const json_t *j, unsigned depth,
             TFM_TRY(tfm_tp_list_push(r, out->u.list, v));
         }
         return TFM_OK;
-    case JSON_STRING: return tfm_tp_bytes(r, json_string_value(j), json_string_length(j), in->own, out);
+    case JSON_STRING:
+        return tfm_tp_bytes(r, json_string_value(j), json_string_length(j), in->own, out);
     case JSON_INTEGER: *out = tfm_tp_int(json_integer_value(j), in->own); return TFM_OK;
     case JSON_REAL: *out = tfm_tp_float(json_real_value(j), in->own); return TFM_OK;
     case JSON_NULL: *out = tfm_tp_none(); return TFM_OK;
@@ -133,8 +135,7 @@ static tfm_status put_string(writing *w, const tp_str *s) {
 static tfm_status new_line(writing *w) {
     if (w->style->indent == NULL) return TFM_OK;
     TFM_TRY(put(w, "\n"));
-    for (unsigned i = 0; i < w->depth; i++)
-        TFM_TRY(tfm_tp_text_str(w->r, &w->t, w->style->indent));
+    for (unsigned i = 0; i < w->depth; i++) TFM_TRY(tfm_tp_text_str(w->r, &w->t, w->style->indent));
     return TFM_OK;
 }
 
@@ -214,9 +215,7 @@ static tfm_status put_value(writing *w, const tp_val *v) {
     case TP_NONE: return put(w, "null");
     case TP_BOOL: return put(w, v->u.b ? "true" : "false");
     case TP_STR: return put_string(w, v->u.s);
-    case TP_INT:
-        TFM_TRY(tfm_tp_to_str(w->r, v, &s));
-        return tfm_tp_text_str(w->r, &w->t, s);
+    case TP_INT: TFM_TRY(tfm_tp_to_str(w->r, v, &s)); return tfm_tp_text_str(w->r, &w->t, s);
     case TP_FLOAT:
         tfm_tp_float_text(v->u.f, text);
         if (text[0] == 'n') return put(w, "NaN");

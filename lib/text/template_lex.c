@@ -226,7 +226,8 @@ static tfm_status operator(lexer *x) {
         if (starts(x, x->at, two[i])) n = 2;
     if (n == 1 && (c == '\0' || !strchr("+-/*%~[](){}<>=.:|,;", c))) {
         if ((unsigned char)c >= 0x80) return bad(x, "a name that is not ASCII");
-        return tfm_fail(x->p->err, TFM_FORMAT, "%s:%u: unexpected character %c", x->p->name, x->line, c);
+        return tfm_fail(x->p->err, TFM_FORMAT, "%s:%u: unexpected character %c", x->p->name,
+                        x->line, c);
     }
     TFM_TRY(push(x, TP_T_OP, x->s + x->at, n));
     advance(x, x->at + n);

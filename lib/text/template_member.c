@@ -14,8 +14,9 @@ static tfm_status loop_member(tp_run *r, const tp_loop *l, const char *name, tp_
     const struct {
         const char *name;
         int64_t value;
-    } numbers[] = {{"index", at + 1}, {"index0", at},   {"revindex", n - at}, {"revindex0", n - at - 1},
-                   {"length", n},     {"depth", 1}, {"depth0", 0}};
+    } numbers[] = {
+        {"index", at + 1}, {"index0", at}, {"revindex", n - at}, {"revindex0", n - at - 1},
+        {"length", n},     {"depth", 1},   {"depth0", 0}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (strcmp(name, numbers[i].name) == 0) {
             *out = tfm_tp_int(numbers[i].value, true);
@@ -45,7 +46,8 @@ static tfm_status method(tp_run *r, const tp_val *a, const char *name, bool *fou
     *found = known != NULL;
     if (elsewhere)
         return tfm_tp_fail(r, "the method %s of %s is not supported", name, tfm_tp_kind(a));
-    if (name[0] == '_' && name[1] == '_') return tfm_tp_fail(r, "the attribute %s is not allowed", name);
+    if (name[0] == '_' && name[1] == '_')
+        return tfm_tp_fail(r, "the attribute %s is not allowed", name);
     if (!*found) return TFM_OK;
     TFM_TRY(tfm_tp_alloc(r, &p, sizeof(tp_method)));
     *(tp_method *)p = (tp_method){*a, known};
@@ -53,7 +55,8 @@ static tfm_status method(tp_run *r, const tp_val *a, const char *name, bool *fou
     return TFM_OK;
 }
 
-static tfm_status in_dict(tp_run *r, const tp_dict *d, const tp_val *key, bool *found, tp_val *out) {
+static tfm_status in_dict(tp_run *r, const tp_dict *d, const tp_val *key, bool *found,
+                          tp_val *out) {
     tp_val *there;
     TFM_TRY(tfm_tp_dict_get(r, d, key, &there));
     *found = there != NULL;

@@ -4,22 +4,26 @@
 
 /* Methods that Python has and this has not; a name that neither has is a key, or undefined. */
 static const char *const str_elsewhere[] = {
-    "casefold", "center", "encode", "expandtabs", "format", "format_map", "isalnum", "isalpha", "isascii",
-    "isdecimal", "isidentifier", "islower", "isnumeric", "isprintable", "istitle", "isupper", "ljust",
-    "maketrans", "rindex", "rjust", "swapcase", "translate", "zfill", NULL};
+    "casefold",    "center",   "encode",    "expandtabs",   "format_map", "isalnum",
+    "isalpha",     "isascii",  "isdecimal", "isidentifier", "islower",    "isnumeric",
+    "isprintable", "istitle",  "isupper",   "ljust",        "maketrans",  "rindex",
+    "rjust",       "swapcase", "translate", "zfill",        NULL};
 static const char *const str_methods[] = {
-    "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "replace",
-    "upper", "lower", "title", "capitalize", "join", "find", "rfind", "index", "count", "removeprefix",
-    "removesuffix", "partition", "rpartition", "isdigit", "isspace", NULL};
-static const char *const list_elsewhere[] = {"append", "clear", "copy", "extend", "insert",
-                                             "pop", "remove", "reverse", "sort", NULL};
+    "strip",      "lstrip",     "rstrip",     "split",        "rsplit",
+    "splitlines", "startswith", "endswith",   "replace",      "upper",
+    "lower",      "title",      "capitalize", "join",         "find",
+    "rfind",      "index",      "count",      "removeprefix", "removesuffix",
+    "partition",  "rpartition", "isdigit",    "isspace",      "format",
+    NULL};
+static const char *const list_elsewhere[] = {"append", "clear",  "copy",    "extend", "insert",
+                                             "pop",    "remove", "reverse", "sort",   NULL};
 static const char *const list_methods[] = {"index", "count", NULL};
-static const char *const dict_elsewhere[] = {"clear",      "copy",   "fromkeys", "pop", "popitem",
-                                             "setdefault", "update", NULL};
+static const char *const dict_elsewhere[] = {"clear",   "copy",       "fromkeys", "pop",
+                                             "popitem", "setdefault", "update",   NULL};
 static const char *const dict_methods[] = {"get", "items", "keys", "values", NULL};
 static const char *const loop_methods[] = {"cycle", NULL};
-static const char *const number_elsewhere[] = {"real", "imag", "numerator", "denominator",
-                                               "bit_length", "is_integer", "conjugate", NULL};
+static const char *const number_elsewhere[] = {
+    "real", "imag", "numerator", "denominator", "bit_length", "is_integer", "conjugate", NULL};
 static const char *const nothing[] = {NULL};
 
 static const char *find(const char *const *names, const char *name) {
@@ -86,14 +90,17 @@ static tfm_status want_int(const call *c, size_t i, int64_t fallback, int64_t *o
     *out = fallback;
     if (!c->given[i]) return TFM_OK;
     if (c->v[i].kind != TP_INT)
-        return tfm_tp_fail(c->r, "%s: an integer is wanted, not %s", c->name, tfm_tp_kind(&c->v[i]));
+        return tfm_tp_fail(c->r, "%s: an integer is wanted, not %s", c->name,
+                           tfm_tp_kind(&c->v[i]));
     *out = c->v[i].u.i;
     return TFM_OK;
 }
 
 static tfm_status strip(call *c, tp_val *out) {
     const tp_str *chars;
-    unsigned sides = c->name[0] == 'l' ? TP_LEFT : c->name[0] == 'r' ? TP_RIGHT : TP_LEFT | TP_RIGHT;
+    unsigned sides = c->name[0] == 'l'   ? TP_LEFT
+                     : c->name[0] == 'r' ? TP_RIGHT
+                                         : TP_LEFT | TP_RIGHT;
     TFM_TRY(bind(c, "chars"));
     TFM_TRY(may_str(c, 0, &chars));
     TFM_TRY(tfm_tp_work(c->r, chars ? c->s->n / 8 * (1 + chars->n / 8) : c->s->n / 32));
@@ -140,9 +147,9 @@ static tfm_status remove_affix(call *c, tp_val *out) {
     TFM_TRY(bind(c, "prefix"));
     TFM_TRY(want_str(c, 0, &end));
     if (!has_end(c->s, end, front)) return tfm_tp_str(c->r, *c->s, out);
-    return tfm_tp_str(c->r,
-                      front ? tfm_tp_part(c->s, end->n, c->s->n) : tfm_tp_part(c->s, 0, c->s->n - end->n),
-                      out);
+    return tfm_tp_str(
+        c->r, front ? tfm_tp_part(c->s, end->n, c->s->n) : tfm_tp_part(c->s, 0, c->s->n - end->n),
+        out);
 }
 
 static tfm_status replace(call *c, tp_val *out) {
@@ -157,9 +164,10 @@ static tfm_status replace(call *c, tp_val *out) {
 }
 
 static tfm_status letter_case(call *c, tp_val *out) {
-    tp_case how = c->name[0] == 'u' ? TP_UPPER : c->name[0] == 'l' ? TP_LOWER
-                                             : c->name[0] == 't'   ? TP_TITLE
-                                                                   : TP_CAPITALIZE;
+    tp_case how = c->name[0] == 'u'   ? TP_UPPER
+                  : c->name[0] == 'l' ? TP_LOWER
+                  : c->name[0] == 't' ? TP_TITLE
+                                      : TP_CAPITALIZE;
     TFM_TRY(bind(c, ""));
     return tfm_tp_case(c->r, c->s, how, out);
 }
@@ -184,7 +192,8 @@ static tfm_status position(call *c, tp_val *out) {
     TFM_TRY(want_str(c, 0, &what));
     TFM_TRY(tfm_tp_work(c->r, c->s->n / 8));
     size_t at = c->name[0] == 'r' ? tfm_tp_rfind(c->s, what) : tfm_tp_find(c->s, what, 0);
-    if (at == SIZE_MAX && c->name[0] == 'i') return tfm_tp_fail(c->r, "index: there is no such part");
+    if (at == SIZE_MAX && c->name[0] == 'i')
+        return tfm_tp_fail(c->r, "index: there is no such part");
     tp_str head = tfm_tp_part(c->s, 0, at == SIZE_MAX ? 0 : at);
     *out = tfm_tp_int(at == SIZE_MAX ? -1 : (int64_t)tfm_tp_length(&head), false);
     return TFM_OK;
@@ -197,7 +206,8 @@ static tfm_status count(call *c, tp_val *out) {
     TFM_TRY(want_str(c, 0, &what));
     TFM_TRY(tfm_tp_work(c->r, c->s->n / 8));
     if (what->n == 0) n = (int64_t)tfm_tp_length(c->s) + 1;
-    for (size_t at = 0; what->n && (at = tfm_tp_find(c->s, what, at)) != SIZE_MAX; at += what->n) n++;
+    for (size_t at = 0; what->n && (at = tfm_tp_find(c->s, what, at)) != SIZE_MAX; at += what->n)
+        n++;
     *out = tfm_tp_int(n, false);
     return TFM_OK;
 }
@@ -239,21 +249,79 @@ static tfm_status splitlines(call *c, tp_val *out) {
     return tfm_tp_splitlines(c->r, c->s, c->given[0] && tfm_tp_true(&c->v[0]), out);
 }
 
+/* The value of the field p[0..n): a number, a name, or nothing for the next one. */
+static tfm_status format_field(call *c, const char *p, size_t n, size_t *next, const tp_val **out) {
+    const tp_args *a = c->args;
+    *out = NULL;
+    if (n == 0 && *next < a->n_pos) {
+        *out = &a->pos[(*next)++];
+    } else if (n == 1 && p[0] >= '0' && p[0] <= '9' && (size_t)(p[0] - '0') < a->n_pos) {
+        *out = &a->pos[p[0] - '0'];
+    } else {
+        for (size_t k = 0; k < a->n_key; k++)
+            if (strlen(a->key[k]) == n && memcmp(a->key[k], p, n) == 0) *out = &a->key_value[k];
+    }
+    if (*out) return TFM_OK;
+    return tfm_tp_fail(c->r, "format: the field {%.*s} has no value, or is more than a name",
+                       (int)(n < 40 ? n : 40), p);
+}
+
+/* "{} {0} {name}".format(...), without conversions and format specifications. */
+static tfm_status format(call *c, tp_val *out) {
+    const tp_str *s = c->s, *text;
+    size_t done = 0, next = 0;
+    tp_text t = {0};
+    for (size_t i = 0; i < s->n; i++) {
+        char ch = s->p[i];
+        if (ch != '{' && ch != '}') continue;
+        TFM_TRY(tfm_tp_text_part(c->r, &t, s, done, i));
+        if (i + 1 < s->n && s->p[i + 1] == ch) { /* doubled: itself */
+            TFM_TRY(tfm_tp_text_part(c->r, &t, s, i, i + 1));
+            done = ++i + 1;
+            continue;
+        }
+        const char *end = ch == '{' ? memchr(s->p + i, '}', s->n - i) : NULL;
+        const tp_val *v;
+        if (end == NULL) return tfm_tp_fail(c->r, "format: a bracket alone");
+        size_t n = (size_t)(end - s->p) - i - 1;
+        TFM_TRY(format_field(c, s->p + i + 1, n, &next, &v));
+        TFM_TRY(tfm_tp_to_str(c->r, v, &text));
+        TFM_TRY(tfm_tp_text_str(c->r, &t, text));
+        i += n + 1;
+        done = i + 1;
+    }
+    TFM_TRY(tfm_tp_text_part(c->r, &t, s, done, s->n));
+    return tfm_tp_text_done(c->r, &t, out);
+}
+
 static const struct {
     const char *name;
     tfm_status (*run)(call *c, tp_val *out);
-} str_table[] = {{"strip", strip},           {"lstrip", strip},
-                 {"rstrip", strip},          {"split", split},
-                 {"rsplit", split},          {"splitlines", splitlines},
-                 {"startswith", has_affix},  {"endswith", has_affix},
-                 {"replace", replace},       {"upper", letter_case},
-                 {"lower", letter_case},     {"title", letter_case},
-                 {"capitalize", letter_case},{"join", join},
-                 {"find", position},         {"rfind", position},
-                 {"index", position},        {"count", count},
-                 {"removeprefix", remove_affix}, {"removesuffix", remove_affix},
-                 {"partition", partition},   {"rpartition", partition},
-                 {"isdigit", all_are},       {"isspace", all_are}};
+} str_table[] = {{"strip", strip},
+                 {"lstrip", strip},
+                 {"rstrip", strip},
+                 {"split", split},
+                 {"rsplit", split},
+                 {"splitlines", splitlines},
+                 {"startswith", has_affix},
+                 {"endswith", has_affix},
+                 {"replace", replace},
+                 {"upper", letter_case},
+                 {"lower", letter_case},
+                 {"title", letter_case},
+                 {"capitalize", letter_case},
+                 {"join", join},
+                 {"find", position},
+                 {"rfind", position},
+                 {"index", position},
+                 {"count", count},
+                 {"removeprefix", remove_affix},
+                 {"removesuffix", remove_affix},
+                 {"partition", partition},
+                 {"rpartition", partition},
+                 {"isdigit", all_are},
+                 {"isspace", all_are},
+                 {"format", format}};
 
 static tfm_status str_method(call *c, tp_val *out) {
     if (c->s->is_markup)

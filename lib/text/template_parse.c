@@ -30,7 +30,8 @@ tfm_status tfm_tp_unexpected(tp_parser *p) {
     case TP_T_BLOCK_BEGIN: return tfm_tp_bad(p, TFM_FORMAT, "unexpected {%%");
     case TP_T_VAR_END:
     case TP_T_BLOCK_END: return tfm_tp_bad(p, TFM_FORMAT, "unexpected end of a tag");
-    default: return tfm_tp_bad(p, TFM_FORMAT, "unexpected %.*s", (int)(t->n < 40 ? t->n : 40), t->p);
+    default:
+        return tfm_tp_bad(p, TFM_FORMAT, "unexpected %.*s", (int)(t->n < 40 ? t->n : 40), t->p);
     }
 }
 

@@ -205,7 +205,8 @@ static tfm_status define_macro(tp_run *r, const tp_node *n) {
 }
 
 /* The value of parameter number i, or its default. */
-static tfm_status argument(tp_run *r, const tp_node *param, size_t i, const tp_args *args, tp_val *v) {
+static tfm_status argument(tp_run *r, const tp_node *param, size_t i, const tp_args *args,
+                           tp_val *v) {
     bool given = i < args->n_pos;
     *v = given ? args->pos[i] : tfm_tp_undefined(param->text);
     for (size_t k = 0; k < args->n_key; k++) {
@@ -261,9 +262,7 @@ static tfm_status run_one(tp_run *r, const tp_node *n, flow *f) {
     case TP_N_IF: return run_if(r, n, f);
     case TP_N_FOR: return run_for(r, n);
     case TP_N_SCOPE: return run_scope(r, n, f);
-    case TP_N_SET:
-        TFM_TRY(tfm_tp_eval(r, n->b, &v));
-        return assign(r, n->a, &v);
+    case TP_N_SET: TFM_TRY(tfm_tp_eval(r, n->b, &v)); return assign(r, n->a, &v);
     case TP_N_SET_BLOCK:
     case TP_N_FILTER_BLOCK: return run_set_block(r, n);
     case TP_N_MACRO: return define_macro(r, n);

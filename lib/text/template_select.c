@@ -161,11 +161,13 @@ static tfm_status sort(tp_run *r, const tp_list *in, const tp_args *args, tp_val
     for (size_t i = 0; i < in->n; i++) {
         tp_val key;
         TFM_TRY(tfm_tp_work(r, 1));
-        TFM_TRY(sort_key(r, &in->item[i], given[2] ? &v[2] : NULL, given[1] && tfm_tp_true(&v[1]), &key));
+        TFM_TRY(sort_key(r, &in->item[i], given[2] ? &v[2] : NULL, given[1] && tfm_tp_true(&v[1]),
+                         &key));
         TFM_TRY(tfm_tp_list_push(r, out->u.list, in->item[i]));
         TFM_TRY(tfm_tp_list_push(r, keys.u.list, key));
     }
-    return sort_items(r, out->u.list->item, keys.u.list->item, in->n, given[0] && tfm_tp_true(&v[0]));
+    return sort_items(r, out->u.list->item, keys.u.list->item, in->n,
+                      given[0] && tfm_tp_true(&v[0]));
 }
 
 static tfm_status dictsort(tp_run *r, const tp_val *in, const tp_args *args, tp_val *out) {
@@ -192,7 +194,8 @@ static tfm_status dictsort(tp_run *r, const tp_val *in, const tp_args *args, tp_
         TFM_TRY(tfm_tp_list_push(r, out->u.list, item));
         TFM_TRY(tfm_tp_list_push(r, keys.u.list, key));
     }
-    return sort_items(r, out->u.list->item, keys.u.list->item, d->n, given[2] && tfm_tp_true(&v[2]));
+    return sort_items(r, out->u.list->item, keys.u.list->item, d->n,
+                      given[2] && tfm_tp_true(&v[2]));
 }
 
 static tfm_status unique(tp_run *r, const tp_list *in, const tp_args *args, tp_val *out) {
@@ -204,7 +207,8 @@ static tfm_status unique(tp_run *r, const tp_list *in, const tp_args *args, tp_v
     for (size_t i = 0; i < in->n; i++) {
         tp_val key;
         bool there = false;
-        TFM_TRY(sort_key(r, &in->item[i], given[1] ? &v[1] : NULL, given[0] && tfm_tp_true(&v[0]), &key));
+        TFM_TRY(sort_key(r, &in->item[i], given[1] ? &v[1] : NULL, given[0] && tfm_tp_true(&v[0]),
+                         &key));
         for (size_t k = 0; k < seen.u.list->n && !there; k++)
             TFM_TRY(tfm_tp_equal(r, &seen.u.list->item[k], &key, &there));
         if (there) continue;
@@ -223,7 +227,8 @@ static tfm_status extreme(tp_run *r, const char *name, const tp_list *in, const 
     *out = tfm_tp_undefined(name);
     for (size_t i = 0; i < in->n; i++) {
         int order = 1;
-        TFM_TRY(sort_key(r, &in->item[i], given[1] ? &v[1] : NULL, given[0] && tfm_tp_true(&v[0]), &key));
+        TFM_TRY(sort_key(r, &in->item[i], given[1] ? &v[1] : NULL, given[0] && tfm_tp_true(&v[0]),
+                         &key));
         if (i > 0) TFM_TRY(tfm_tp_order(r, &key, &best, &order));
         if (i > 0 && (name[1] == 'i' ? order >= 0 : order <= 0)) continue;
         best = key;
@@ -249,8 +254,9 @@ static tfm_status sum(tp_run *r, const tp_list *in, const tp_args *args, tp_val 
 
 tfm_status tfm_tp_select_filter(tp_run *r, const char *name, const tp_val *v, const tp_args *args,
                                 bool *known, tp_val *out) {
-    static const char *const names[] = {"map",        "select", "reject", "selectattr", "rejectattr", "join",
-                                        "sort",       "unique", "min",    "max",        "sum"};
+    static const char *const names[] = {"map",        "select", "reject", "selectattr",
+                                        "rejectattr", "join",   "sort",   "unique",
+                                        "min",        "max",    "sum"};
     tp_list *l;
     *known = true;
     if (strcmp(name, "dictsort") == 0) return dictsort(r, v, args, out);
@@ -258,6 +264,9 @@ tfm_status tfm_tp_select_filter(tp_run *r, const char *name, const tp_val *v, co
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         *known = *known || strcmp(name, names[i]) == 0;
     if (!*known) return TFM_OK;
+    if (!tfm_tp_true(v) &&
+        (name[0] == 'r' || strncmp(name, "map", 3) == 0 || strncmp(name, "sel", 3) == 0))
+        return tfm_tp_list_new(r, TP_FORM_GENERATOR, 0, out); /* of None, too */
     TFM_TRY(tfm_tp_items(r, v, &l));
     switch (name[0]) {
     case 'j': return join(r, l, args, out);

@@ -197,7 +197,8 @@ static tfm_status parse_statement(tp_parser *p, tp_node **out) {
     if (tfm_tp_skip_name(p, "filter")) return parse_filter_block(p, out);
     if (tfm_tp_is_name(p, "break") || tfm_tp_is_name(p, "continue")) {
         TFM_TRY(tfm_tp_node(p, tfm_tp_is_name(p, "break") ? TP_N_BREAK : TP_N_CONTINUE, out));
-        if (p->loops == 0) return tfm_tp_bad(p, TFM_FORMAT, "%.*s outside of a loop", (int)t->n, t->p);
+        if (p->loops == 0)
+            return tfm_tp_bad(p, TFM_FORMAT, "%.*s outside of a loop", (int)t->n, t->p);
         p->at++;
         return end_tag(p);
     }
@@ -237,8 +238,7 @@ static tfm_status parse_body(tp_parser *p, const char *ends, tp_node **out) {
     for (;;) {
         tp_tok_kind kind = tfm_tp_peek(p)->kind;
         if (kind == TP_T_END && *ends == '\0') break;
-        if (kind == TP_T_END)
-            return tfm_tp_bad(p, TFM_FORMAT, "the template ends before %s", ends);
+        if (kind == TP_T_END) return tfm_tp_bad(p, TFM_FORMAT, "the template ends before %s", ends);
         if (kind == TP_T_DATA) {
             TFM_TRY(parse_data(p, &one));
         } else if (kind == TP_T_VAR_BEGIN) {

@@ -155,7 +155,8 @@ static bool is_among(uint32_t c, const tp_str *chars) {
 
 tp_str tfm_tp_strip(const tp_str *s, const tp_str *chars, unsigned sides) {
     size_t from = 0, to = s->n, len;
-    while ((sides & TP_LEFT) && from < to && is_among(tfm_tp_char(s->p + from, to - from, &len), chars))
+    while ((sides & TP_LEFT) && from < to &&
+           is_among(tfm_tp_char(s->p + from, to - from, &len), chars))
         from += len;
     while ((sides & TP_RIGHT) && to > from &&
            is_among(tfm_tp_last_char(s->p + from, to - from, &len), chars))
@@ -312,7 +313,8 @@ tfm_status tfm_tp_rsplit(tp_run *r, const tp_str *s, const tp_str *sep, int64_t 
 }
 
 static bool ends_line(uint32_t c) {
-    return (c >= 10 && c <= 13) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029;
+    return (c >= 10 && c <= 13) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 ||
+           c == 0x2029;
 }
 
 tfm_status tfm_tp_splitlines(tp_run *r, const tp_str *s, bool keep, tp_val *out) {

@@ -90,7 +90,8 @@ static tfm_status case_test(tp_run *r, const char *name, const tp_val *v, bool *
     return TFM_OK;
 }
 
-tfm_status tfm_tp_test(tp_run *r, const char *name, const tp_val *v, const tp_args *args, bool *out) {
+tfm_status tfm_tp_test(tp_run *r, const char *name, const tp_val *v, const tp_args *args,
+                       bool *out) {
     int op = comparison(name);
     bool known = true;
     if (op >= 0) {

@@ -25,10 +25,18 @@ tp_val tfm_tp_float(double f, bool own) {
 }
 
 const char *tfm_tp_kind(const tp_val *v) {
-    static const char *const names[] = {"an undefined value", "None",       "a boolean",
-                                        "an integer",         "a float",    "a string",
-                                        "a list",             "a dict",     "a namespace",
-                                        "the loop",           "a macro",    "a function",
+    static const char *const names[] = {"an undefined value",
+                                        "None",
+                                        "a boolean",
+                                        "an integer",
+                                        "a float",
+                                        "a string",
+                                        "a list",
+                                        "a dict",
+                                        "a namespace",
+                                        "the loop",
+                                        "a macro",
+                                        "a function",
                                         "a method"};
     if (v->kind == TP_LIST && v->u.list->form == TP_FORM_TUPLE) return "a tuple";
     if (v->kind == TP_LIST && v->u.list->form >= TP_FORM_RANGE) return "an iterator";
@@ -317,14 +325,16 @@ void tfm_tp_float_text(double f, char *out) {
     const char *sign = digits[0] == '-' ? "-" : "";
     int n = (int)k;
     if (exponent < -4 || exponent >= 16)
-        snprintf(out, TP_FLOAT_TEXT, "%s%c%s%se%c%02d", sign, mantissa[0], n > 1 ? "." : "", mantissa + 1,
-                 exponent < 0 ? '-' : '+', exponent < 0 ? -exponent : exponent);
+        snprintf(out, TP_FLOAT_TEXT, "%s%c%s%se%c%02d", sign, mantissa[0], n > 1 ? "." : "",
+                 mantissa + 1, exponent < 0 ? '-' : '+', exponent < 0 ? -exponent : exponent);
     else if (exponent < 0)
         snprintf(out, TP_FLOAT_TEXT, "%s0.%.*s%s", sign, -exponent - 1, "000", mantissa);
     else if (exponent >= n - 1)
-        snprintf(out, TP_FLOAT_TEXT, "%s%s%.*s.0", sign, mantissa, exponent - n + 1, "0000000000000000");
+        snprintf(out, TP_FLOAT_TEXT, "%s%s%.*s.0", sign, mantissa, exponent - n + 1,
+                 "0000000000000000");
     else
-        snprintf(out, TP_FLOAT_TEXT, "%s%.*s.%s", sign, exponent + 1, mantissa, mantissa + exponent + 1);
+        snprintf(out, TP_FLOAT_TEXT, "%s%.*s.%s", sign, exponent + 1, mantissa,
+                 mantissa + exponent + 1);
 }
 
 static tfm_status put(tp_run *r, tp_text *t, const char *s, bool own) {
@@ -360,7 +370,10 @@ static tfm_status repr_str(tp_run *r, const tp_str *s, tp_text *t) {
         else if (is_printable(c))
             escape[0] = '\0';
         else
-            snprintf(escape, sizeof escape, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x",
+            snprintf(escape, sizeof escape,
+                     c < 0x100     ? "\\x%02x"
+                     : c < 0x10000 ? "\\u%04x"
+                                   : "\\U%08x",
                      (unsigned)c);
         if (escape[0])
             TFM_TRY(put(r, t, escape, tfm_tp_own_at(s, i)));
@@ -402,7 +415,9 @@ tfm_status tfm_tp_repr(tp_run *r, const tp_val *v, tp_text *t) {
     case TP_UNDEFINED: return put(r, t, "Undefined", false);
     case TP_NONE: return put(r, t, "None", v->own);
     case TP_BOOL: return put(r, t, v->u.b ? "True" : "False", v->own);
-    case TP_INT: snprintf(text, sizeof text, "%lld", (long long)v->u.i); return put(r, t, text, v->own);
+    case TP_INT:
+        snprintf(text, sizeof text, "%lld", (long long)v->u.i);
+        return put(r, t, text, v->own);
     case TP_FLOAT: tfm_tp_float_text(v->u.f, text); return put(r, t, text, v->own);
     case TP_STR: return repr_str(r, v->u.s, t);
     case TP_LIST:

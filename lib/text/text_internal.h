@@ -231,6 +231,8 @@ struct tfm_tok_run {
     const tfm_vocab *v;
     const tfm_cuts *cuts; /* NULL: none yet */
     unsigned flags;
+    const unsigned char
+        *marks;         /* [src_len] where control tokens may stand, or NULL: flags say it */
     bool is_utf8;       /* the whole text */
     bool after_unknown; /* spm.c: the last token is unknown */
     tfm_ids *ids;
@@ -295,9 +297,9 @@ tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) TFM_MUST_CHECK;
 /* Length of the valid UTF-8 at the start of s[0..n). */
 size_t tfm_utf8_span(const unsigned char *s, size_t n);
 
-/* The longest added or control token at text[i..n) that the flags allow: its id, or -1. */
+/* The longest added token at text[i..n), or control token of at most control_n bytes: its id, or -1. */
 int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
-                       unsigned flags, size_t *len);
+                       size_t control_n, size_t *len);
 void tfm_special_index(tfm_tokenizer *t);
 
 /* *text becomes its normalised form, which lives in r until the next call. */

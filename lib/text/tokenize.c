@@ -129,6 +129,14 @@ static size_t strip_left(const unsigned char *s, size_t from, size_t to) {
     return from;
 }
 
+/* How many of the bytes s[i..n), as many as a token may be long, may be those of a control token. */
+static size_t control_bytes(const tfm_tok_run *r, size_t i, size_t n) {
+    if (r->marks == NULL) return r->flags & TFM_TOK_PARSE_SPECIAL ? n - i : 0;
+    size_t most = n - i < TFM_SPECIAL_LEN_MAX ? n - i : TFM_SPECIAL_LEN_MAX;
+    const unsigned char *end = memchr(r->marks + i, 0, most);
+    return end ? (size_t)(end - (r->marks + i)) : most;
+}
+
 static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
     const tfm_tokenizer *t = r->t;
     bool first = true;
@@ -138,7 +146,7 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
             i++;
             continue;
         }
-        int32_t id = tfm_special_at(t, s, i, n, r->flags, &len);
+        int32_t id = tfm_special_at(t, s, i, n, control_bytes(r, i, n), &len);
         if (id < 0) {
             i++;
             continue;
@@ -169,6 +177,12 @@ static tfm_status run_all(tfm_tok_run *r) {
 
 tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
                         tfm_ids *ids, uint64_t *unknown, tfm_error *err) {
+    return tfm_tokenize_marked(t, text, NULL, n, flags, ids, unknown, err);
+}
+
+tfm_status tfm_tokenize_marked(const tfm_tokenizer *t, const char *text, const unsigned char *marks,
+                               size_t n, unsigned flags, tfm_ids *ids, uint64_t *unknown,
+                               tfm_error *err) {
     size_t before = ids->len;
     if (n > TFM_TEXT_MAX)
         return tfm_fail(err, TFM_LIMIT, "a text of %zu bytes; at most %u are taken", n,
@@ -176,6 +190,7 @@ tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsi
     tfm_tok_run *r;
     TFM_TRY(tfm_run_take(&r, t, n, err));
     r->flags = flags;
+    r->marks = marks;
     r->ids = ids;
     r->err = err;
     r->src = (const unsigned char *)text;
