@@ -102,7 +102,7 @@ setup() {
 }
 
 @test "the cache's budget fails a group, not the stage" {
-    pipe 'tfm-embed -m $m tokens | tfm-attend -m $m --kv-bytes 1 | tfm-show'
+    pipe 'tfm-embed -m $m tokens | tfm-attend -m $m --kv-memory 1 | tfm-show'
     [ "${statuses[1]}" = 4 ]
     [ "$(grep -c 'error *tfm-attend' "$out")" -eq 3 ]
 }

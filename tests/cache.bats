@@ -158,7 +158,7 @@ setup() {
 }
 
 @test "the seeds of the fuzz target are caches of its model" {
-    m=$top/tests/fuzz/corpus/gguf/seed-llama-f16.gguf
+    m=$top/tests/fuzz/corpus/model/seed-rows.tfms
     echo 1 2 4 5 9 | tfm-tokenize -l --from-ids -m "$m" >p
     pipe 'tfm-run -v -d ref -m $m -n 1 --load-cache $top/tests/fuzz/corpus/cache/seed-two.tfms p >a'
     status_is 0

@@ -95,7 +95,7 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
 
 @test "--kv-memory: sizes" {
     for size in 1000000 1M 1MiB 900K 3G 1T; do tfm-run -m "$m" -n 1 --kv-memory $size p >/dev/null; done
-    for size in M 1X 1MM -1 99999999999999G 1.5G ''; do
+    for size in 0 M 1X 1MM -1 99999999999999G 1.5G ''; do
         run -2 --separate-stderr tfm-run -m "$m" -n 1 --kv-memory "$size" p
         [ "${#stderr_lines[@]}" -eq 1 ]
     done

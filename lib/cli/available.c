@@ -33,7 +33,7 @@ static bool number_in(const char *dir, const char *file, const char *key, uint64
 
 /* Lowers *left to what the group at `dir` leaves. */
 static void apply_group(const char *dir, uint64_t *left) {
-    uint64_t limit, used, files = 0;
+    uint64_t limit, used, idle = 0, active = 0;
 
     if (!number_in(dir, "memory.max", NULL, &limit) &&
         !number_in(dir, "memory.limit_in_bytes", NULL, &limit))
@@ -41,8 +41,10 @@ static void apply_group(const char *dir, uint64_t *left) {
     if (!number_in(dir, "memory.current", NULL, &used) &&
         !number_in(dir, "memory.usage_in_bytes", NULL, &used))
         return;
-    number_in(dir, "memory.stat", "inactive_file ", &files);
-    used = used > files ? used - files : 0;
+    number_in(dir, "memory.stat", "inactive_file ", &idle);
+    number_in(dir, "memory.stat", "active_file ", &active);
+    used = used > idle ? used - idle : 0;
+    used = used > active ? used - active : 0;
     uint64_t rest = limit > used ? limit - used : 0;
     if (rest < *left) *left = rest;
 }
@@ -86,7 +88,8 @@ uint64_t tfm_cli_default_kv_memory(const tfm_cli *c) {
     uint64_t model =
         stat(c->model, &info) == 0 && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
     uint64_t share = left > model ? (left - model) / 2 : 0;
-    return share > left / 8 ? share : left / 8;
+    if (share < left / 8) share = left / 8;
+    return share ? share : 1; /* nothing is left: 0 would mean no limit */
 }
 
 uint64_t tfm_cli_size(tfm_cli *c) {
@@ -99,7 +102,7 @@ uint64_t tfm_cli_size(tfm_cli *c) {
 
     if (n < sizeof digits) memcpy(digits, c->arg, n);
     unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    if (!tfm_parse_u64(digits, 0, UINT64_MAX >> shift, &value) ||
+    if (!tfm_parse_u64(digits, 1, UINT64_MAX >> shift, &value) ||
         (*rest && strcmp(rest, "B") != 0 && strcmp(rest, "iB") != 0))
         tfm_cli_usage(c, "%s: \"%.40s\" is no size: give bytes, or as 512M or 4G", c->opt, c->arg);
     return value << shift;

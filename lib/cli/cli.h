@@ -198,7 +198,7 @@ enum { TFM_OPTION_KV = 0x900, TFM_OPTION_KV_MEMORY, TFM_OPTION_PREFIX_CACHE };
 #define TFM_OPT_KV_MEMORY                                                                         \
     {TFM_OPTION_KV_MEMORY, "kv-memory", "SIZE", "most memory of the cache, as 512M or 4G (default: half of what is free)"}
 tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
-/* A size with K, M, G or T (powers of 1024, "B" or "iB" may follow) as bytes. */
+/* A size with K, M, G or T (powers of 1024, "B" or "iB" may follow) as bytes, at least 1. */
 uint64_t tfm_cli_size(tfm_cli *c);
 /* Bytes that this process may still take as kernel and control groups say, UINT64_MAX: nobody knows. */
 uint64_t tfm_cli_available_memory(void);

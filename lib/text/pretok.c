@@ -29,7 +29,8 @@ enum {
     STEPS_PER_BYTE = 64, /* and what each byte adds; known patterns take up to 5 */
     STEPS_FIRST = 256,   /* of a match before it is charged */
     WINDOW_FIRST = 256,  /* bytes */
-    HEAP_KIB = 65536     /* of the interpreter, should the JIT's stack not do */
+    SCANS_MAX = 6,   /* as many patterns as known models have; a table grows to 9 MiB of facts */
+    HEAP_KIB = 65536 /* of the interpreter, should the JIT's stack not do */
 };
 
 static void *pcre_malloc(size_t n, void *ctx) {
@@ -128,7 +129,8 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
     tfm_buf b = {0};
     tfm_scan *scan = NULL;
     tfm_status st = translate(&b, s, n, err);
-    if (st == TFM_OK && plain) st = tfm_scan_new(&scan, b.data ? b.data : "", b.len, err);
+    if (st == TFM_OK && plain && p->n < SCANS_MAX)
+        st = tfm_scan_new(&scan, b.data ? b.data : "", b.len, err);
     if (st == TFM_OK) st = compile_text(p, cc, scan ? tfm_scan_question(scan) : &b, err);
     if (st == TFM_OK) {
         p->level[p->n].scan = scan;

@@ -1,7 +1,7 @@
 /* fuzz_cache.c - fuzz target: any bytes as a file of --load-cache, as they are and with checksums
  * repaired.
  *
- * The caches are of the model in the GGUF corpus; the header's model and numerics are part of the input
+ * The caches are of a model in the corpus of models; the header's model and numerics are part of the input
  * (make_model_seeds.sh makes the seeds anew when they change). What is accepted must be usable: a prompt
  * that begins with its tokens runs from it, and written again it reads back. */
 #include "fuzz_use.h"
@@ -16,7 +16,7 @@ static void open_engine(void) {
     const tfm_engine_options eo = {.device = "ref", .threads = 1};
     tfm_model *m;
     if (engine != NULL) return;
-    fuzz_must(tfm_load(&m, "tests/fuzz/corpus/gguf/seed-llama-f16.gguf", &o, NULL) == TFM_OK,
+    fuzz_must(tfm_load(&m, "tests/fuzz/corpus/model/seed-rows.tfms", &o, NULL) == TFM_OK,
               "run it from the top of the source tree");
     fuzz_must(tfm_engine_new(&engine, m, &eo, NULL) == TFM_OK, "the seed model does not run");
 }

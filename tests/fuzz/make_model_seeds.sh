@@ -8,10 +8,12 @@ build/bin/tfm-convert --no-prov "$seeds/gguf/seed-llama-q8_0.gguf" -o "$seeds/mo
 build/bin/tfm-convert --no-prov --portable "$seeds/gguf/seed-llama-q8_0.gguf" \
     -o "$seeds/model/seed-rows.tfms"
 build/bin/tfm-convert --no-prov "$seeds/gguf/seed-bpe-vocab.gguf" -o "$seeds/model/seed-vocab.tfms"
-# Caches of that model, on the device whose numerics are the same everywhere.
+# Caches of a converted model, whose id is written down (that of a GGUF changes with share/arch), on the
+# device whose numerics are the same everywhere.
 mkdir -p "$seeds/cache"
-printf '1 2 3\n1 2 4 5 6\n' | build/bin/tfm-tokenize -l --from-ids -m "$seeds/gguf/seed-llama-f16.gguf" |
-    build/bin/tfm-run --no-prov -d ref -m "$seeds/gguf/seed-llama-f16.gguf" --ignore-end -n 1 \
+m=$seeds/model/seed-rows.tfms
+printf '1 2 3\n1 2 4 5 6\n' | build/bin/tfm-tokenize -l --from-ids -m "$m" |
+    build/bin/tfm-run --no-prov -d ref -m "$m" --ignore-end -n 1 \
         --save-cache "$seeds/cache/seed-two.tfms" >"$seeds/cache/out"
 build/bin/tfm-select -g 0 "$seeds/cache/seed-two.tfms" --no-prov >"$seeds/cache/seed-one.tfms"
 rm "$seeds/cache/out"
