@@ -16,7 +16,7 @@
 
 #include "backend/backend_internal.h"
 
-enum { OPS_MAX_SEQS = 4, OPS_MAX_WEIGHTS = 3 };
+enum { OPS_MAX_SEQS = 4, OPS_MAX_WEIGHTS = 6 };
 
 typedef struct ops_case {
     char name[160];

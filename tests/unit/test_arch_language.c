@@ -163,6 +163,9 @@ static void expressions(void) {
         {"list[0] + list[1]", 30},
         {"width[3]", 64},
         {"len(list)", 2},
+        {"in(list[1], list)", 1},
+        {"in(99, list)", 0},
+        {"in(1, none)", 0},
         {"has(blk.N.weight)", 1},
         {"has(blk.N.bias)", 0},
         {"unset != none", 0},
@@ -211,6 +214,8 @@ static void expressions_refused(void) {
         "first(",
         "has(",
         "len(3)",
+        "in(3, 3)",
+        "in(3)",
         "1e999",
         "0x10",
         "1..2",
@@ -239,6 +244,7 @@ static tfm_astep rope(tfm_rope_scaling kind, double factor, double original) {
     s.num[TFM_N_ORIGINAL] = original;
     s.num[TFM_N_BETA_FAST] = 32;
     s.num[TFM_N_BETA_SLOW] = 1;
+    s.num[TFM_N_TRUNCATE] = 1;
     return s;
 }
 

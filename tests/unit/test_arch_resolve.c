@@ -52,7 +52,8 @@ static void fill(tfm_recipe *r, tfm_tensor *s, uint32_t rows, uint32_t cols, con
                       .rank = cols ? 2 : 1,
                       .dims = {rows, cols ? cols : 1, 1, 1},
                       .data = data};
-    *r = (tfm_recipe){.out = *s, .source = s};
+    s->bytes = (uint64_t)4 * rows * (cols ? cols : 1);
+    *r = (tfm_recipe){.out = *s, .source = s, .matrices = 1, .rows = rows, .out_rows = rows};
 }
 
 static void recipe_transpose_and_rows(void) {
@@ -62,7 +63,7 @@ static void recipe_transpose_and_rows(void) {
     tfm_recipe r;
     fill(&r, &s, 2, 3, a);
     r.transpose = true;
-    r.out.dims[0] = 3;
+    r.out.dims[0] = r.rows = r.out_rows = 3;
     r.out.dims[1] = 2;
     r.out.bytes = 24;
     CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
@@ -70,7 +71,7 @@ static void recipe_transpose_and_rows(void) {
     r.row_first = 2; /* the last output only */
     r.row_count = 1;
     r.row_every = 3;
-    r.out.dims[0] = 1;
+    r.out.dims[0] = r.out_rows = 1;
     r.out.bytes = 8;
     CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
     CHECK(out[0] == 3 && out[1] == 6);
@@ -85,10 +86,53 @@ static void recipe_every(void) {
     fill(&r, &s, 8, 1, a);
     r.row_every = 4;
     r.row_count = 2;
-    r.out.dims[0] = 4;
+    r.out.dims[0] = r.out_rows = 4;
     r.out.bytes = 16;
     CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
     CHECK(out[0] == 0 && out[1] == 1 && out[2] == 10 && out[3] == 11);
+}
+
+/* Two groups of rows a a b c: all a, all b, all c. */
+static void recipe_groups(void) {
+    static const float want[8] = {0, 1, 4, 5, 2, 6, 3, 7};
+    float a[8], out[8];
+    tfm_tensor s;
+    tfm_recipe r;
+    for (int i = 0; i < 8; i++) a[i] = (float)i;
+    fill(&r, &s, 8, 1, a);
+    r.part[0] = 2;
+    r.part[1] = r.part[2] = 1;
+    r.n_parts = 3;
+    r.out.bytes = 32;
+    CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
+    for (int i = 0; i < 8; i++) CHECK(out[i] == want[i]);
+    r.row_first = 4; /* of the sorted ones: b */
+    r.row_count = 2;
+    r.row_every = 8;
+    r.out.dims[0] = r.out_rows = 2;
+    r.out.bytes = 8;
+    CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
+    CHECK(out[0] == 2 && out[1] == 6);
+}
+
+/* Two matrices [2 in, 4 out]: transposed, every other row. */
+static void recipe_matrices(void) {
+    static const float want[8] = {1, 5, 3, 7, 9, 13, 11, 15};
+    float a[16], out[8];
+    tfm_tensor s;
+    tfm_recipe r;
+    for (int i = 0; i < 16; i++) a[i] = (float)i;
+    fill(&r, &s, 4, 4, a);
+    r.matrices = 2;
+    r.transpose = true;
+    r.rows = 4;
+    r.row_first = r.row_count = 1;
+    r.row_every = 2;
+    r.out.rank = 3;
+    r.out.dims[0] = r.out.dims[1] = r.out.dims[2] = r.out_rows = 2;
+    r.out.bytes = 32;
+    CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
+    for (int i = 0; i < 8; i++) CHECK(out[i] == want[i]);
 }
 
 /* Two heads of six rows, four of which turn: halves 0 1 | 2 3 become pairs 0 2 1 3. */
@@ -119,6 +163,9 @@ static void recipe_widens(void) {
     r.out.bytes = 16;
     CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
     CHECK(out[0] == 1 && out[1] == 3 && out[2] == 2 && out[3] == 4);
+    r.add = 1;
+    CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
+    CHECK(out[0] == 2 && out[1] == 4 && out[2] == 3 && out[3] == 5);
 }
 
 /* ---- macros and parameters ---- */
@@ -267,7 +314,7 @@ static void mistakes(void) {
          "whole number from 0 to 4096"},
         {"tensors: {use: [llama, experts, rope]}",
          "tensors: {use: [llama, rope], output_norm: {hf: {name: model.norm, stack: 2}}}",
-         "stacked with"},
+         "the weight does not fit the width"},
         {"tensors: {use: [llama, experts, rope]}",
          "tensors: {use: [llama, rope], blk.N.ffn_up: {hf: {name: model.E.x, stack: 2}}}",
          "no tensor 'model.0.x.weight'"},
@@ -321,6 +368,8 @@ int main(void) {
     close(fd);
     UNIT_RUN(recipe_transpose_and_rows);
     UNIT_RUN(recipe_every);
+    UNIT_RUN(recipe_groups);
+    UNIT_RUN(recipe_matrices);
     UNIT_RUN(recipe_pairs);
     UNIT_RUN(recipe_widens);
     UNIT_RUN(macros);

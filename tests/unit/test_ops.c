@@ -310,6 +310,14 @@ static tfm_step *elementwise_case(ops_case *c, tfm_op op, uint32_t width, float 
     return s;
 }
 
+/* a row times one number of its own */
+static void multiply_by_column(ops_case *c, uint32_t width) {
+    ops_begin(c, TFM_OP_MULTIPLY, width);
+    snprintf(c->name, sizeof c->name, "multiply by a column, width %u", width);
+    ops_sequence(c, 0, 19);
+    ops_finish(c, (uint32_t[4]){width, 1}, width, 3.0f);
+}
+
 static void elementwise_steps(void) {
     ops_case c;
     const uint32_t widths[] = {1, 7, 64, 1501};
@@ -317,6 +325,8 @@ static void elementwise_steps(void) {
         elementwise_case(&c, TFM_OP_ADD, widths[i], 3.0f);
         check_case(&c, bound_exact);
         elementwise_case(&c, TFM_OP_MULTIPLY, widths[i], 3.0f);
+        check_case(&c, bound_exact);
+        multiply_by_column(&c, widths[i]);
         check_case(&c, bound_exact);
         elementwise_case(&c, TFM_OP_SCALE, widths[i], 3.0f)->u.scale = 0.7f;
         check_case(&c, bound_exact);

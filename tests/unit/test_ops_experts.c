@@ -41,13 +41,21 @@ static int expert_weight(ops_case *c, tfm_dtype t, uint32_t out, uint32_t in) {
     return id;
 }
 
-static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, bool gate) {
+/* Form 0 has no gate, form 1 has one; form 2 has biases, too, and a limit that is met. */
+static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
+    const bool gate = form > 0;
     tfm_step *s = ops_begin(c, TFM_OP_MOE_FFN, 7 * ffn + width);
     snprintf(c->name, sizeof c->name, "moe-ffn %s %u, %u", tfm_dtype_name(t), width, ffn);
     s->bias = expert_weight(c, t, ffn, width);
     s->extra = expert_weight(c, t, width, ffn);
     if (gate) s->weight = expert_weight(c, t, ffn, width);
     s->u.experts.kind = gate ? TFM_ACT_SILU : TFM_ACT_GELU;
+    for (int i = 0; form == 2 && i < 3; i++) {
+        const uint32_t out = i == 2 ? width : ffn;
+        const int id = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, experts, out);
+        s->u.experts.bias[i] = (uint32_t)id + 1;
+    }
+    if (form == 2) s->u.experts.limit = 0.6f;
     ops_sequence(c, 0, 41);
     ops_sequence(c, 9, 1);
     ops_sequence(c, 3, 6);
@@ -72,6 +80,17 @@ static tfm_tensor one_expert(const ops_case *c, int id, uint32_t e) {
     return t;
 }
 
+/* One expert's bias, a vector. */
+static tfm_tensor one_bias(const ops_case *c, uint32_t id, uint32_t e) {
+    tfm_tensor t = c->tensor[id - 1];
+    t.bytes /= experts;
+    t.data = (const uint8_t *)t.data + e * t.bytes;
+    t.rank = 1;
+    t.dims[0] = t.dims[1];
+    t.dims[1] = 1;
+    return t;
+}
+
 static tfm_step plain_step(tfm_op op, int in, int in2, int out, int weight) {
     return (tfm_step){.op = op,
                       .name = "dense",
@@ -90,26 +109,39 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e) {
     const uint32_t width = c->value[1].width, ffn = c->tensor[s->bias].dims[1];
     ops_case d = {.n_seqs = c->n_seqs, .n_rows = c->n_rows, .token = c->token};
     tfm_value value[4] = {{"x", width}, {"g", ffn}, {"u", ffn}, {"y", width}};
-    tfm_step step[5];
+    const bool biased = s->u.experts.bias[0] > 0;
+    const float limit = s->u.experts.limit;
+    tfm_step step[7];
     size_t n = 0;
     memcpy(d.start, c->start, sizeof d.start);
     memcpy(d.length, c->length, sizeof d.length);
     d.tensor[0] = one_expert(c, s->bias, e);
     d.tensor[1] = one_expert(c, s->extra, e);
     if (s->weight != TFM_NONE) d.tensor[2] = one_expert(c, s->weight, e);
-    for (int i = 0; i < 3; i++) d.weight[i].tensor = &d.tensor[i];
+    for (int i = 0; biased && i < 3; i++) d.tensor[3 + i] = one_bias(c, s->u.experts.bias[i], e);
+    for (int i = 0; i < 6; i++) d.weight[i].tensor = &d.tensor[i];
     if (s->weight != TFM_NONE) step[n++] = plain_step(TFM_OP_LINEAR, 0, TFM_NONE, 1, 2);
+    if (biased) step[n - 1].bias = 3;
     step[n++] = plain_step(TFM_OP_LINEAR, 0, TFM_NONE, 2, 0);
+    if (biased) step[n - 1].bias = 4;
+    for (int i = 1; limit > 0 && i < 3; i++) {
+        step[n] = plain_step(TFM_OP_CLIP, i, TFM_NONE, i, TFM_NONE);
+        step[n].u.clip.lo = i == 1 ? -1e30f : -limit;
+        step[n++].u.clip.hi = limit;
+    }
     const int from = s->weight != TFM_NONE ? 1 : 2;
     step[n] = plain_step(TFM_OP_ACTIVATION, from, TFM_NONE, 1, TFM_NONE);
     step[n++].u.activation = s->u.experts.kind;
     if (s->weight != TFM_NONE) step[n++] = plain_step(TFM_OP_MULTIPLY, 1, 2, 1, TFM_NONE);
     step[n++] = plain_step(TFM_OP_LINEAR, 1, TFM_NONE, 3, 1);
+    if (biased) step[n - 1].bias = 5;
     d.block_start[1] = n;
     d.g = (tfm_graph){.value = value,
                       .n_values = 4,
                       .weight = d.weight,
-                      .n_weights = s->weight != TFM_NONE ? 3 : 2,
+                      .n_weights = biased                  ? 6
+                                   : s->weight != TFM_NONE ? 3
+                                                           : 2,
                       .step = step,
                       .n_steps = n,
                       .block_start = d.block_start,
@@ -148,10 +180,10 @@ static float *weigh(const ops_case *c, float *const *y, bool is_ref) {
     return out;
 }
 
-static void check_ffn(tfm_dtype t, uint32_t width, uint32_t ffn, bool gate) {
+static void check_ffn(tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
     const char *const devices[] = {"ref", "cpu"};
     ops_case c;
-    ffn_case(&c, t, width, ffn, gate);
+    ffn_case(&c, t, width, ffn, form);
     for (int d = 0; d < 2; d++) {
         float *y[5], *got = ops_run(&c, devices[d], 1, &ops_whole);
         for (uint32_t e = 0; e < experts; e++) y[e] = run_dense(&c, devices[d], e);
@@ -171,10 +203,11 @@ static void experts_are_their_dense_steps(void) {
     for (int t = 0; t < 6; t++) {
         const uint32_t each = tfm_dtype_block(types[t]);
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, t % 2 == 0);
+        check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, 2);
     }
-    check_ffn(TFM_Q8_0, 96, 32, true);
-    check_ffn(TFM_F32, 1, 1, true);
-    check_ffn(TFM_BF16, 15, 80, true);
+    check_ffn(TFM_Q8_0, 96, 32, 1);
+    check_ffn(TFM_F32, 1, 1, 1);
+    check_ffn(TFM_BF16, 15, 80, 1);
 }
 
 /* ---- routing ---- */
@@ -312,9 +345,18 @@ static void refuse(ops_case *c, const char *what) {
 static void graphs_are_checked(void) {
     ops_case c;
     tfm_error err;
-    ffn_case(&c, TFM_F32, 8, 4, true);
+    ffn_case(&c, TFM_F32, 8, 4, 2);
     tfm_step *s = &c.step[1];
     CHECK_INT(tfm_graph_check(&c.g, &err), TFM_OK);
+    c.tensor[s->u.experts.bias[2] - 1].dims[1] = 7;
+    refuse(&c, "a bias of another width");
+    c.tensor[s->u.experts.bias[2] - 1].dims[1] = 8;
+    s->u.experts.bias[1] += 100;
+    refuse(&c, "a bias that is no weight");
+    s->u.experts.bias[1] -= 100;
+    s->u.experts.limit = -1;
+    refuse(&c, "a limit below 0");
+    s->u.experts.limit = 0;
     c.tensor[s->extra].dims[1] = 7;
     refuse(&c, "down is not as wide as the output");
     c.tensor[s->extra].dims[1] = 8;
