@@ -89,6 +89,21 @@ assert "prompt 8" in t and "llama-f16.gguf" in t
 '
 }
 
+@test "the longest lists: every case is there" {
+    tfm-bench -m "$m" --prompt 1 --generate 1 --context 0 --repeat 1 --json --no-limits --no-start \
+        -b "$(seq -s, 1 16)" --depth "$(seq -s, 1 16)" >j
+    holds j 'len({(c["case"], c["sequences"], c["depth"]) for c in of["case"]}) == 1 + 16 + 32'
+    pipe 'tfm-bench -m $m -b $(seq -s, 1 17)'
+    status_is 2
+    err_has '16 numbers at most'
+}
+
+@test "a model's name stands in JSON as it is" {
+    cp "$m" 'modèle "1".gguf'
+    tfm-bench -m 'modèle "1".gguf' "${quick[@]}" -b 1 --generate 0 --json --no-limits --no-start >j
+    holds j 'of["model"][0]["model"] == "modèle \"1\".gguf"'
+}
+
 @test "--once writes nothing; with --prompt 0 or --generate 0 the others stay" {
     pipe 'tfm-bench -m $m --once'
     status_is 0

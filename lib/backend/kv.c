@@ -5,7 +5,6 @@
  * slabs and never move: a plan that runs reads them through the table. Rows go out and in (caches in
  * files) without their layout, which is the backend's. Rounding to q8_0 is here because both backends
  * must round alike. */
-#include <math.h>
 #include <string.h>
 
 #include "backend/plan_internal.h"

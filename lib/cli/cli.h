@@ -159,6 +159,9 @@ tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) TFM_MUST_CH
 /* Writes bytes from a stream so that a line stays a line and a terminal is safe: \n, \t, \\ and \xHH
  * for what is no printable UTF-8. */
 void tfm_cli_escaped(FILE *out, const char *text, size_t n);
+/* Writes text as a JSON string with its quotes. Broken UTF-8 cannot stand there: U+FFFD for each of its
+ * bytes. */
+void tfm_cli_json_string(FILE *out, const char *text, size_t n);
 /* Length of the UTF-8 character at p (0: broken, or a control character). */
 size_t tfm_cli_printable(const unsigned char *p, size_t n);
 /* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options

@@ -62,3 +62,21 @@ void tfm_cli_escaped(FILE *out, const char *text, size_t n) {
         if (len == 0) len = 1;
     }
 }
+
+void tfm_cli_json_string(FILE *out, const char *text, size_t n) {
+    const unsigned char *p = (const unsigned char *)text;
+    fputc('"', out);
+    for (size_t i = 0, len; i < n; i += len) {
+        len = tfm_cli_printable(p + i, n - i);
+        if (p[i] == '"' || p[i] == '\\')
+            fprintf(out, "\\%c", p[i]);
+        else if (len > 0)
+            fwrite(p + i, 1, len, out);
+        else if (p[i] < 0x80)
+            fprintf(out, "\\u%04x", p[i]);
+        else
+            fputs("\\ufffd", out);
+        if (len == 0) len = 1;
+    }
+    fputc('"', out);
+}

@@ -266,8 +266,7 @@ static void rows_into_panel(tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *
     enum { UNITS = 16 }; /* of a piece */
     const unsigned unit = p16_unit(t);
     const uint32_t bytes = tfm_dtype_block_bytes(t);
-    switch (
-        t) { /* a function each: with the fields' places constant a block is a few dozen moves */
+    switch (t) { /* code for each: with the fields' places constant a block is a few dozen moves */
     case TFM_Q4_0: blocks_into_panel(TFM_Q4_0, n, k, src, row_bytes, panel); return;
     case TFM_Q4_1: blocks_into_panel(TFM_Q4_1, n, k, src, row_bytes, panel); return;
     case TFM_Q5_0: blocks_into_panel(TFM_Q5_0, n, k, src, row_bytes, panel); return;

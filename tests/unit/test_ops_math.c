@@ -2,7 +2,7 @@
  * double libm, rounding to a cache's type against the functions for one number.
  *
  * Errors are in units of u = 2^-24, the relative roundoff of f32; the bounds are those that
- * body_math.h states. tanh is seen through ACT_TANH, erf through
+ * body_math_internal.h states. tanh is seen through ACT_TANH, erf through
  * gelu(x) = x/2 (1 + erf(x / sqrt 2)). */
 #include <math.h>
 

@@ -164,14 +164,13 @@ static void check_kernels(const char *name) {
     }
 }
 
-/* Lines are made 32 numbers at once: the int8 codes and scales of tfm_quantize_act_i8, exactly. */
-static void not_finite(void) {
+/* An activation that is not finite shows in every output. */
+static void not_finite(const char *name) {
     const float bad[] = {INFINITY, -INFINITY, NAN};
-    const tfm_cpu_kernels *kernels = tfm_cpu_kernels_find("avx512");
+    const tfm_cpu_kernels *kernels = tfm_cpu_kernels_find(name);
     for (int i = 0; kernels != NULL && i < 3; i++) {
         quant_case c = make_case(TFM_Q4_1, 64);
         c.x[(size_t)7 * 64 + 40] = bad[i];
-        for (size_t o = 0; o < N_OUT; o++) c.want[7 * N_OUT + o] = NAN;
         const size_t stride = kernels->act_bytes(TFM_Q4_1, 64);
         uint8_t *act = ops_alloc(stride);
         kernels->prepare(TFM_Q4_1, 64, c.x + (size_t)7 * 64, act);
@@ -195,6 +194,7 @@ int main(void) {
     CHECK(tfm_cpu_kernels_find(NULL) != NULL);
     check_kernels("avx2");
     check_kernels("avx512");
-    not_finite();
+    not_finite("avx2");
+    not_finite("avx512");
     return unit_done();
 }

@@ -15,7 +15,8 @@
 #include "tfm/bench.h"
 #include "tfm/load.h"
 
-enum { MAX_LIST = 16, MAX_CASES = 2 * MAX_LIST + 2, MAX_REPEAT = 1000 };
+/* Cases: a prompt, a generation for each of -b, both for each of --depth. */
+enum { MAX_LIST = 16, MAX_CASES = 1 + MAX_LIST + 2 * MAX_LIST, MAX_REPEAT = 1000 };
 
 typedef struct bench_options {
     uint32_t prompt, generate, context;            /* tokens; prompt, generate 0: not measured */

@@ -73,17 +73,8 @@ void bench_table(FILE *out, const bench_figures *f) {
 /* ---- JSON lines ---- */
 
 static void text(FILE *out, const char *key, const char *s) {
-    fprintf(out, ",\"%s\":\"", key);
-    for (; *s; s++) {
-        const unsigned char b = (unsigned char)*s;
-        if (b == '"' || b == '\\')
-            fprintf(out, "\\%c", b);
-        else if (b < 0x20 || b > 0x7e) /* a byte is kept as the character of its number */
-            fprintf(out, "\\u%04x", b);
-        else
-            fputc(b, out);
-    }
-    fputc('"', out);
+    fprintf(out, ",\"%s\":", key);
+    tfm_cli_json_string(out, s, strlen(s));
 }
 
 /* DESIGN 8: %.9g, and what is not finite as a string. */

@@ -115,25 +115,6 @@ void show_record_tsv(FILE *out, size_t stream, const tfm_record *rec, const show
 
 /* ---- JSON ---- */
 
-/* Broken UTF-8 cannot stand in JSON: U+FFFD for each of its bytes. */
-static void json_string(FILE *out, const char *text, size_t n) {
-    const unsigned char *p = (const unsigned char *)text;
-    fputc('"', out);
-    for (size_t i = 0, len; i < n; i += len) {
-        len = tfm_cli_printable(p + i, n - i);
-        if (p[i] == '"' || p[i] == '\\')
-            fprintf(out, "\\%c", p[i]);
-        else if (len > 0)
-            fwrite(p + i, 1, len, out);
-        else if (p[i] < 0x80)
-            fprintf(out, "\\u%04x", p[i]);
-        else
-            fputs("\\ufffd", out);
-        if (len == 0) len = 1;
-    }
-    fputc('"', out);
-}
-
 static void json_number(FILE *out, double x, int n_digits) {
     if (isfinite(x))
         fprintf(out, "%.*g", n_digits, x);
@@ -145,7 +126,7 @@ void show_header_json(FILE *out, const tfm_header *h, size_t stream) {
     fprintf(out, "{\"stream\":%zu,\"kind\":\"%s\",\"header\":[", stream, tfm_header_kind(h));
     for (size_t i = 0; i < tfm_header_count(h); i++) {
         fprintf(out, "%s[\"%s\",", i ? "," : "", tfm_header_key(h, i));
-        json_string(out, tfm_header_value(h, i), strlen(tfm_header_value(h, i)));
+        tfm_cli_json_string(out, tfm_header_value(h, i), strlen(tfm_header_value(h, i)));
         fputc(']', out);
     }
     fputs("]}\n", out);
@@ -156,7 +137,7 @@ void show_record_json(FILE *out, size_t stream, const tfm_record *rec, const sho
             show_type(rec));
     if (rec->type & TFM_REC_ANCILLARY) fprintf(out, ",\"number\":%u", rec->type);
     fputs(",\"name\":", out);
-    json_string(out, rec->name, strlen(rec->name));
+    tfm_cli_json_string(out, rec->name, strlen(rec->name));
     if (rec->dtype) {
         fprintf(out, ",\"dtype\":\"%s\",\"dims\":[", tfm_dtype_name((tfm_dtype)rec->dtype));
         put_dims(out, rec, ",");
@@ -182,7 +163,7 @@ void show_record_json(FILE *out, size_t stream, const tfm_record *rec, const sho
     if (v->n_first) fputc(']', out);
     if (v->text) {
         fputs(",\"text\":", out);
-        json_string(out, v->text, v->text_len);
+        tfm_cli_json_string(out, v->text, v->text_len);
     }
     fputs("}\n", out);
 }

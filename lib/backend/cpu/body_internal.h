@@ -59,7 +59,6 @@ static void linear(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end, 
 
 const tfm_cpu_kernels TABLE = {
     .name = NUMERICS,
-    .lanes = LANES,
     .act_bytes = act_bytes,
     .prepare = prepare,
     .linear_bytes = linear_bytes,

@@ -1,8 +1,8 @@
 /* cpu_internal.h - the cpu backend: plans, and how steps become jobs of the thread pool.
  *
  * cpu.c makes backends and plans, cpu_weights.c prepares weights, cpu_run.c walks the steps,
- * cpu_jobs.c (cpu_attend.c, cpu_experts.c) cuts one step into pieces, kernel_internal.h computes a
- * piece. */
+ * cpu_jobs.c (linears), cpu_rows.c, cpu_attend.c and cpu_experts.c cut a step into pieces,
+ * kernel_internal.h computes a piece. */
 #ifndef TFM_CPU_INTERNAL_H
 #define TFM_CPU_INTERNAL_H
 

@@ -72,7 +72,7 @@ static tfm_status prepare_experts(cpu_plan *p, const tfm_tensor *t, cpu_expert_m
     TFM_TRY(tfm_alloc_large(&m->memory, t->dims[0], bytes, err));
     m->panels = m->memory;
     for (uint32_t e = 0; e < t->dims[0]; e++) {
-        one.data = (const uint8_t *)t->data + e * t->dims[1] * row_bytes;
+        one.data = (const uint8_t *)t->data + (uint64_t)e * t->dims[1] * row_bytes;
         pack_job job = {&one, (uint8_t *)m->memory + e * bytes, row_bytes, m->panel_bytes};
         tfm_pool_run(p->be->pool, m->n_panels, pack_panel, &job);
     }

@@ -81,7 +81,6 @@ typedef struct tfm_cpu_norm {
 
 typedef struct tfm_cpu_kernels {
     const char *name;
-    unsigned lanes; /* f32 of one vector */
     /* Bytes of one row of k activations as linear wants them for `type`; 0: the f32 row itself. */
     size_t (*act_bytes)(tfm_dtype type, uint32_t k);
     void (*prepare)(tfm_dtype type, uint32_t k, const float *src, uint8_t *act);
@@ -103,9 +102,8 @@ typedef struct tfm_cpu_kernels {
      * max), sum [n_queries] theirs, out [n_queries][v_dim] the weighted V. */
     void (*attend_values)(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
                           const float *max, float *sum, float *out, void *scratch);
-    /* The chunks' sums [n_chunks][n_queries] and outs [n_chunks][n_queries][v_dim], both 64-byte
-     * aligned, added ascending; out of each query is written, total [n_queries] is what the
-     * weights were divided by. */
+    /* The chunks' sums [n_chunks][n_queries] and outs [n_chunks][n_queries][v_dim], added ascending;
+     * out of each query is written, total [n_queries] is what the weights were divided by. */
     void (*attend_finish)(const tfm_cpu_attend *a, size_t n_chunks, const float *sum,
                           const float *out, const float *max, float *total);
     /* One head of one position, n numbers, to slot `slot` of the page where `head` has it, in panels
