@@ -101,6 +101,25 @@ setup() {
     sort a | same - b
 }
 
+@test "FORK copies no more than 16M tokens, whatever a stream asks for" {
+    {
+        tfm-export --to jsonl tokens | head -1
+        printf '{"type":"tensor","name":"tokens","group":0,"position":0,"flags":[],"dtype":"i32","shape":[70000],"data":[5'
+        printf ',%.0s5' $(seq 69999)
+        printf ']}\n'
+        printf '{"type":"fork","name":"","group":%s,"position":0,"flags":[],"dtype":"i32","shape":[2],"data":[0,70000]}\n' $(seq 240)
+        printf '{"type":"end","records":241,"groups":0}\n'
+    } | tfm-import >forked
+    pipe 'tfm-run -m $m -n 1 forked'
+    last_is 3
+    one_line "$err"
+    err_has 'by FORK'
+    tfm-export --to jsonl forked | sed '1s/"tokens"/"logits"/g' | tfm-import >logits
+    pipe 'tfm-sample -m $m logits'
+    last_is 3
+    err_has 'by FORK'
+}
+
 @test "the cache's budget fails a group, not the stage" {
     pipe 'tfm-embed -m $m tokens | tfm-attend -m $m --kv-memory 1 | tfm-show'
     [ "${statuses[1]}" = 4 ]

@@ -142,9 +142,14 @@ setup() {
     head -c 3000 c >cut
     pipe 'tfm-run -m $m --load-cache cut short'
     last_is 3
-    tfm-select -p 0-2 c >part || true
+    tfm-select --name tokens c >part
     pipe 'tfm-run -m $m --load-cache part short'
     last_is 3
+    err_has 'blk.0.k'
+    tfm-select --name 'blk.*' c >part
+    pipe 'tfm-run -m $m --load-cache part short'
+    last_is 3
+    err_has 'a cache begins with its tokens'
     printf 'abc\nabd\n' | tfm-tokenize -l -m "$m" | tfm-run -m "$m" -n 2 --save-cache two >/dev/null
     head -c $(($(stat -c %s two) - 128)) two >cut # no END
     pipe 'tfm-run -m $m --load-cache cut short'

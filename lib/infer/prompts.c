@@ -1,7 +1,8 @@
 /* prompts.c - gathers the records of each group until it is whole, in the model's vocabulary.
  *
  * Owns the groups that are open. Groups may interleave; they are found by a hash of their number.
- * The limits: what one group may hold is bounded by what its writer has sent.
+ * The limits: what one group may hold is bounded by what its writer has sent, and what FORKs copy by
+ * FORKED_MAX, because 128 bytes of a hostile stream would ask for any number of ids.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,11 @@
 #include "tfm/group_map.h"
 #include "tfm/prompts.h"
 
+#define FORKED_MAX (1u << 24) /* ids that open groups have from others: 64 MiB */
+
 typedef struct open_group {
     tfm_prompt prompt;
+    uint32_t n_forked; /* ids it began with */
     size_t ids_cap, passed_cap;
     size_t order; /* of arrival */
 } open_group;
@@ -22,6 +26,7 @@ struct tfm_prompts {
     unsigned tokenize_flags;
     tfm_group_map *open; /* of open_group */
     size_t arrivals;
+    uint32_t n_forked; /* of all open groups */
     open_group *given; /* what the last call gave out */
     bool has_turns;
     bool ended;        /* END was read */
@@ -164,7 +169,13 @@ static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec
                         "record %u: FORK of group %u at %u into %u: the parent must be open and as "
                         "long, the new group not open",
                         rec->seq, from, len, rec->group);
+    if (len > FORKED_MAX - p->n_forked)
+        return tfm_fail(err, TFM_LIMIT,
+                        "record %u: open groups have more than %u tokens by FORK; end some first",
+                        rec->seq, FORKED_MAX);
     TFM_TRY(tfm_grow((void **)&q->ids, &o->ids_cap, len, sizeof *q->ids, err));
+    o->n_forked = len;
+    p->n_forked += len;
     if (len) memcpy(q->ids, parent->prompt.ids, len * sizeof *q->ids);
     q->n = len;
     if (!parent->prompt.message) return TFM_OK;
@@ -221,6 +232,7 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
 
 static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *out, tfm_error *err) {
     tfm_group_map_remove(p->open, o->prompt.group);
+    p->n_forked -= o->n_forked;
     p->given = o;
     if (p->has_turns) {
         o->prompt.has_ended = true;

@@ -10,9 +10,13 @@
 
 #include "sample.h"
 
+#define FORKED_MAX                                                                                 \
+    (1u << 24) /* ids that groups have from others: 64 MiB; as in a stream of tokens */
+
 /* What is kept of a group: its tokens so far. */
 typedef struct group_state {
-    int32_t *ids; /* [n] */
+    size_t n_forked; /* it began with, of another group */
+    int32_t *ids;    /* [n] */
     size_t n, cap;
     uint32_t n_new; /* drawn */
     uint32_t first; /* position of the first drawn one */
@@ -35,14 +39,17 @@ void draw_close(stage *g) {
         state_free(s);
     tfm_group_map_free(g->groups);
     g->groups = NULL;
+    g->n_forked = 0;
 }
 
 static tfm_status state_get(stage *g, uint32_t group, group_state **out, tfm_error *err) {
     void **slot;
 
     TFM_TRY(tfm_group_map_slot(g->groups, group, &slot, err));
-    if (!*slot && !(*slot = calloc(1, sizeof(group_state))))
+    if (!*slot && !(*slot = calloc(1, sizeof(group_state)))) {
+        tfm_group_map_remove(g->groups, group);
         return tfm_fail(err, TFM_NOMEM, "out of memory");
+    }
     *out = *slot;
     return g->stops && !(*out)->stop ? tfm_stop_new(&(*out)->stop, g->stops, err) : TFM_OK;
 }
@@ -236,7 +243,16 @@ tfm_status draw_fork(stage *g, const tfm_record *rec, tfm_error *err) {
     TFM_TRY(state_get(g, rec->group, &s, err));
     parent = tfm_group_map_find(g->groups, from[0]);
     if (!parent || parent == s) return TFM_OK; /* nothing is known of it: there is no history */
-    return remember(s, 0, parent->ids, from[1] < parent->n ? from[1] : parent->n, err);
+    const size_t n = from[1] < parent->n ? from[1] : parent->n;
+    g->n_forked -= s->n_forked;
+    s->n_forked = 0;
+    if (n > FORKED_MAX - g->n_forked)
+        return tfm_fail(err, TFM_LIMIT,
+                        "record %u: open groups have more than %u tokens by FORK; end some first",
+                        rec->seq, FORKED_MAX);
+    s->n_forked = n;
+    g->n_forked += n;
+    return remember(s, 0, parent->ids, n, err);
 }
 
 /* GROUP-END, TEXT, ERROR and what we do not know: passed on, unless we ended the group ourselves. */
@@ -248,6 +264,9 @@ tfm_status draw_pass(stage *g, const tfm_record *rec, tfm_error *err) {
     TFM_TRY(tfm_reader_payload(g->r, &payload, err));
     bool is_over = s && s->has_ended;
     if (rec->type == TFM_REC_ERROR && !is_over) tfm_cli_record_failed(g->cli);
-    if (rec->type == TFM_REC_GROUP_END) state_free(tfm_group_map_remove(g->groups, rec->group));
+    if (rec->type == TFM_REC_GROUP_END && s) {
+        g->n_forked -= s->n_forked;
+        state_free(tfm_group_map_remove(g->groups, rec->group));
+    }
     return is_over ? TFM_OK : turn_add(&g->turn, rec, payload, err);
 }

@@ -42,6 +42,7 @@ typedef struct stage {
     tfm_reader *r;
     turn turn;
     tfm_group_map *groups; /* of group_state */
+    size_t n_forked;       /* ids that these have from one another */
     tfm_sampler *sampler;  /* made when the width is known */
     uint32_t n_vocab;
     uint32_t ctx;  /* of the stream, 0 if it names none */
