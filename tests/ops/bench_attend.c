@@ -5,14 +5,15 @@
  * DEVICE THREADS CACHE HEADS/KVxWIDTH CONTEXT...: for each context the best of several of: the last
  * 512 rows of a prompt of that length (GFLOP/s: 4 x width for each pair of a query head and a key it
  * sees), and one row at its end (GB/s: the bytes of K and V). Around them what one thread can do at
- * most: 512-bit (or 256-bit) multiply-adds in registers, and reading 256 MB. With one thread,
+ * most: the f32 limit of the instruction set (limits.h), and reading 256 MB. With one thread,
  * processor time is taken instead of wall time, so that a busy machine can be used. Not a test:
  * nothing here is judged. */
 #include <time.h>
 
+#include "limits.h"
 #include "ops.h"
 
-enum { ROWS = 512, READ_BYTES = 256 << 20, FMA_ROUNDS = 1 << 21 };
+enum { ROWS = 512, READ_BYTES = 256 << 20 };
 
 typedef struct bench {
     ops_case c;
@@ -33,69 +34,16 @@ static double now(void) {
 
 /* ---- the machine ---- */
 
-static volatile float sink;
-
-/* FLANES lanes in 12 chains: GFLOP/s. */
-#define MULTIPLY_ADDS(NAME, TARGET, FLANES)                                                        \
-    TARGET static double NAME(void) {                                                              \
-        typedef float vec __attribute__((vector_size(4 * FLANES)));                                \
-        vec sum[12], factor = (vec){0} + 0.9f, more = (vec){0} + 0.1f;                             \
-        for (int i = 0; i < 12; i++) sum[i] = (vec){0} + (float)i;                                 \
-        const double from = now();                                                                 \
-        for (int n = 0; n < FMA_ROUNDS; n++) {                                                     \
-            _Pragma("GCC unroll 12") for (int i = 0; i < 12; i++) sum[i] =                         \
-                FUSED(sum[i], factor, more);                                                       \
-        }                                                                                          \
-        const double took = now() - from;                                                          \
-        for (int i = 1; i < 12; i++) sum[0] += sum[i];                                             \
-        sink = sum[0][0];                                                                          \
-        return 2.0 * 12 * FLANES * FMA_ROUNDS / took * 1e-9;                                       \
-    }
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define FUSED(a, b, c) _mm512_fmadd_ps(a, b, c)
-MULTIPLY_ADDS(peak_512, __attribute__((target("avx512f"))), 16)
-#undef FUSED
-#define FUSED(a, b, c) _mm256_fmadd_ps(a, b, c)
-MULTIPLY_ADDS(peak_256, __attribute__((target("avx2,fma"))), 8)
-#undef FUSED
-#endif
-#define FUSED(a, b, c) ((a) * (b) + (c))
-MULTIPLY_ADDS(peak_128, , 4)
-
-static double peak(const char *set) {
-#if defined(__x86_64__)
-    if (strcmp(set, "avx512") == 0) return peak_512();
-    if (strcmp(set, "avx2") == 0) return peak_256();
-#endif
-    return peak_128();
-}
-
-static double read_rate(void) {
-    typedef uint64_t vec __attribute__((vector_size(64)));
-    static unsigned char *memory;
-    vec sum[4] = {{0}};
-    if (memory == NULL) {
-        memory = ops_alloc(READ_BYTES);
-        memset(memory, 1, READ_BYTES);
-    }
-    const double from = now();
-    for (size_t i = 0; i < READ_BYTES; i += 256) {
-        const vec *v = (const vec *)(const void *)(memory + i);
-        for (int j = 0; j < 4; j++) sum[j] ^= v[j];
-    }
-    const double took = now() - from;
-    sink = (float)(sum[0] ^ sum[1] ^ sum[2] ^ sum[3])[0];
-    return READ_BYTES / took * 1e-9;
-}
-
 static void machine(const char *when, const char *set) {
+    const tfm_cpu_limits *limits = tfm_cpu_limits_find(set);
+    unsigned char *memory = ops_alloc(READ_BYTES);
     double flops = 0, bytes = 0;
+    memset(memory, 1, READ_BYTES);
     for (int i = 0; i < 5; i++) {
-        flops = fmax(flops, peak(set));
-        bytes = fmax(bytes, read_rate());
+        flops = fmax(flops, limit_compute(&limits->f32, now));
+        bytes = fmax(bytes, limit_read(limits, memory, READ_BYTES, now));
     }
+    free(memory);
     printf("%-8s one thread: %.1f GFLOP/s, %.1f GB/s\n", when, flops, bytes);
 }
 

@@ -2,62 +2,21 @@
  * and an addition (vpmaddubsw, vpmaddwd, vpaddd): 32 multiply-adds in three instructions. */
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include <string.h>
 
 #include "backend/cpu/limits_internal.h"
 
 #define TARGET __attribute__((target("avx2,fma")))
 
-TARGET static void f32(uint64_t rounds, void *sink) {
-    const __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(1.0f);
-#define START(i) __m256 x##i = _mm256_set1_ps((float)(i));
-#define STEP(i) x##i = _mm256_fmadd_ps(x##i, a, b);
-#define FOLD(i) x0 = _mm256_add_ps(x0, x##i);
-    TFM_LIMIT_EACH(START)
-    while (rounds-- > 0) {
-        TFM_LIMIT_EACH(STEP)
-    }
-    TFM_LIMIT_EACH(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef STEP
-#undef FOLD
-}
+#define FIRST_F32(i) _mm256_set1_ps((float)(i))
+#define NEXT_F32(x) _mm256_fmadd_ps(x, _mm256_set1_ps(0.5f), _mm256_set1_ps(1.0f))
+TFM_LIMIT_LOOP(TARGET, f32, __m256, FIRST_F32, NEXT_F32, _mm256_add_ps)
 
-TARGET static void int8(uint64_t rounds, void *sink) {
-    const __m256i a = _mm256_set1_epi8(3), one = _mm256_set1_epi16(1), c = _mm256_set1_epi32(77);
-#define START(i) __m256i x##i = _mm256_set1_epi32(i);
-#define STEP(i) x##i = _mm256_add_epi32(_mm256_madd_epi16(_mm256_maddubs_epi16(x##i, a), one), c);
-#define FOLD(i) x0 = _mm256_add_epi32(x0, x##i);
-    TFM_LIMIT_EACH(START)
-    while (rounds-- > 0) {
-        TFM_LIMIT_EACH(STEP)
-    }
-    TFM_LIMIT_EACH(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef STEP
-#undef FOLD
-}
+#define PAIRS(x) _mm256_maddubs_epi16(x, _mm256_set1_epi8(3))
+#define FOURS(x) _mm256_madd_epi16(PAIRS(x), _mm256_set1_epi16(1))
+#define NEXT_INT8(x) _mm256_add_epi32(FOURS(x), _mm256_set1_epi32(77))
+TFM_LIMIT_LOOP(TARGET, int8, __m256i, _mm256_set1_epi32, NEXT_INT8, _mm256_add_epi32)
 
-TARGET static void read_all(const void *p, size_t n, void *sink) {
-    const size_t part = n / sizeof(__m256i) / 4;
-    const __m256i *v = p;
-#define START(j) __m256i x##j = _mm256_setzero_si256(), y##j = x##j;
-#define ADD(j)                                                                                     \
-    x##j = _mm256_add_epi64(x##j, v[(j)*part + i]);                                                \
-    y##j = _mm256_add_epi64(y##j, v[(j)*part + i + 1]);
-#define FOLD(j) x0 = _mm256_add_epi64(x0, _mm256_add_epi64(x##j, y##j));
-    TFM_LIMIT_EACH_READ(START)
-    for (size_t i = 0; i < part; i += 2) {
-        TFM_LIMIT_EACH_READ(ADD)
-    }
-    TFM_LIMIT_EACH_READ(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef ADD
-#undef FOLD
-}
+TFM_LIMIT_READ(TARGET, read_all, __m256i, _mm256_add_epi64)
 
 const tfm_cpu_limits tfm_cpu_limits_avx2 = {
     .instruction_set = "avx2",

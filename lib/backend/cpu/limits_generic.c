@@ -1,65 +1,26 @@
 /* limits_generic.c - limits of numerics `generic`: 128-bit vectors, no fused multiply-add.
  *
  * int8 has no dot product here: a 16-bit multiply and add of 8 lanes, two operations a lane. */
-#include <string.h>
-
 #include "backend/cpu/limits_internal.h"
 
 typedef float vf __attribute__((vector_size(16)));
 typedef uint16_t vh __attribute__((vector_size(16)));
 typedef uint64_t vq __attribute__((vector_size(16)));
 
-/* x = x m + c, in two roundings: stays near 1. */
-static void f32(uint64_t rounds, void *sink) {
-    const vf m = {0.5f, 0.5f, 0.5f, 0.5f}, c = m;
-#define START(i) vf x##i = c * (float)(i);
-#define STEP(i) x##i = x##i * m + c;
-#define FOLD(i) x0 = x0 + x##i;
-    TFM_LIMIT_EACH(START)
-    while (rounds-- > 0) {
-        TFM_LIMIT_EACH(STEP)
-    }
-    TFM_LIMIT_EACH(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef STEP
-#undef FOLD
-}
+#define ADD(x, y) ((x) + (y))
 
-static void int8(uint64_t rounds, void *sink) {
-    const vh m = {3, 5, 7, 9, 11, 13, 15, 17}, c = m;
-#define START(i) vh x##i = c + (uint16_t)(i);
-#define STEP(i) x##i = x##i * m + c;
-#define FOLD(i) x0 = x0 + x##i;
-    TFM_LIMIT_EACH(START)
-    while (rounds-- > 0) {
-        TFM_LIMIT_EACH(STEP)
-    }
-    TFM_LIMIT_EACH(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef STEP
-#undef FOLD
-}
+/* x = x / 2 + 1 / 2, in two roundings: stays near 1. */
+#define HALF ((vf){0.5f, 0.5f, 0.5f, 0.5f})
+#define FIRST_F32(i) (HALF * (float)(i))
+#define NEXT_F32(x) ((x)*HALF + HALF)
+TFM_LIMIT_LOOP(, f32, vf, FIRST_F32, NEXT_F32, ADD)
 
-static void read_all(const void *p, size_t n, void *sink) {
-    const size_t part = n / sizeof(vq) / 4;
-    const vq *v = p;
-#define START(j) vq x##j = {0}, y##j = x##j;
-#define ADD(j)                                                                                     \
-    x##j = x##j + v[(j)*part + i];                                                                 \
-    y##j = y##j + v[(j)*part + i + 1];
-#define FOLD(j) x0 = x0 + x##j + y##j;
-    TFM_LIMIT_EACH_READ(START)
-    for (size_t i = 0; i < part; i += 2) {
-        TFM_LIMIT_EACH_READ(ADD)
-    }
-    TFM_LIMIT_EACH_READ(FOLD)
-    memcpy(sink, &x0, sizeof x0);
-#undef START
-#undef ADD
-#undef FOLD
-}
+#define ODD ((vh){3, 5, 7, 9, 11, 13, 15, 17})
+#define FIRST_INT8(i) (ODD + (uint16_t)(i))
+#define NEXT_INT8(x) ((x)*ODD + ODD)
+TFM_LIMIT_LOOP(, int8, vh, FIRST_INT8, NEXT_INT8, ADD)
+
+TFM_LIMIT_READ(, read_all, vq, ADD)
 
 const tfm_cpu_limits tfm_cpu_limits_generic = {
     .instruction_set = "generic",

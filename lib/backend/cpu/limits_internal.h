@@ -9,15 +9,39 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { TFM_LIMIT_CHAINS = 12, TFM_LIMIT_SINK = 64 /* bytes */ };
 
-/* DO(i) for every chain. Written out, with a variable each, because an array that a compiler does not
- * unroll lies in memory and then measures that. */
-#define TFM_LIMIT_EACH(DO)                                                                         \
-    DO(0)                                                                                          \
-    DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
-#define TFM_LIMIT_EACH_READ(DO) DO(0) DO(1) DO(2) DO(3)
+/* A loop of TFM_LIMIT_CHAINS chains: x = FIRST(number), x = NEXT(x) each round, at the end all are
+ * added. A variable each, because an array that a compiler does not unroll lies in memory and then
+ * measures that. */
+#define TFM_LIMIT_LOOP(attribute, name, type, FIRST, NEXT, ADD)                                    \
+    attribute static void name(uint64_t rounds, void *sink) {                                      \
+        type a = FIRST(0), b = FIRST(1), c = FIRST(2), d = FIRST(3), e = FIRST(4), f = FIRST(5);   \
+        type g = FIRST(6), h = FIRST(7), i = FIRST(8), j = FIRST(9), k = FIRST(10), l = FIRST(11); \
+        while (rounds-- > 0) {                                                                     \
+            a = NEXT(a), b = NEXT(b), c = NEXT(c), d = NEXT(d), e = NEXT(e), f = NEXT(f);          \
+            g = NEXT(g), h = NEXT(h), i = NEXT(i), j = NEXT(j), k = NEXT(k), l = NEXT(l);          \
+        }                                                                                          \
+        a = ADD(ADD(ADD(a, b), ADD(c, d)), ADD(e, f));                                             \
+        a = ADD(a, ADD(ADD(ADD(g, h), ADD(i, j)), ADD(k, l)));                                     \
+        memcpy(sink, &a, sizeof a);                                                                \
+    }
+
+/* Adds up n bytes in eight sums, two in each of four places. */
+#define TFM_LIMIT_READ(attribute, name, type, ADD)                                                 \
+    attribute static void name(const void *p, size_t n, void *sink) {                              \
+        const size_t part = n / sizeof(type) / 4;                                                  \
+        const type *u = p, *v = u + part, *w = v + part, *x = w + part;                            \
+        type a = {0}, b = a, c = a, d = a, e = a, f = a, g = a, h = a;                             \
+        for (size_t i = 0; i < part; i += 2) {                                                     \
+            a = ADD(a, u[i]), b = ADD(b, u[i + 1]), c = ADD(c, v[i]), d = ADD(d, v[i + 1]);        \
+            e = ADD(e, w[i]), f = ADD(f, w[i + 1]), g = ADD(g, x[i]), h = ADD(h, x[i + 1]);        \
+        }                                                                                          \
+        a = ADD(ADD(ADD(a, b), ADD(c, d)), ADD(ADD(e, f), ADD(g, h)));                             \
+        memcpy(sink, &a, sizeof a);                                                                \
+    }
 
 typedef struct tfm_cpu_limit {
     void (*run)(uint64_t rounds, void *sink); /* NULL: no such instruction, f32 stands for it */
