@@ -222,3 +222,12 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
     [ "$status" -ne 0 ]
     [[ $stderr == *nowhere* ]]
 }
+
+@test "a program without its share/ says where that should be" {
+    mkdir -p alone/bin
+    cp "$build/bin/tfm-run" alone/bin
+    pipe 'alone/bin/tfm-run -m $m -n 1 p'
+    last_is 5
+    one_line "$err"
+    err_has "$tmp/alone/bin/../share/tfm/arch"
+}

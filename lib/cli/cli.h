@@ -309,8 +309,8 @@ void tfm_cli_sampling_start(tfm_cli_sampling *s);
 bool tfm_cli_sampling_take(tfm_cli *c, int option, tfm_cli_sampling *s);
 tfm_sampling tfm_cli_sampling_end(const tfm_cli_sampling *s);
 
-/* The folder of arch/ and models/: ../share/tfm beside the program's folder, else ../../share (the
- * build tree). "" when neither is there. Static. */
+/* The folder of arch/ and models/: ../share/tfm beside the program's folder, or ../../share (the build
+ * tree); the first, for messages, when neither is there. Static. */
 const char *tfm_cli_share_dir(void);
 
 #endif
