@@ -43,16 +43,15 @@ static bool names_token(const char *name) {
 }
 
 static void read_set(fixed *f, tfm_cli *c, size_t i) {
-    const char *eq = strchr(f->opt->set[i], '=');
+    const char *set = f->opt->set[i];
+    size_t n = strcspn(set, "=");
     tfm_error why = {0};
-    if (eq == NULL || eq == f->opt->set[i])
-        tfm_cli_usage(c, "--set: %s: is not KEY=JSON", f->opt->set[i]);
-    f->set_name[i] = strndup(f->opt->set[i], (size_t)(eq - f->opt->set[i]));
-    tfm_status st = tfm_cli_json(&f->set[i], eq + 1, strlen(eq + 1),
+    if (n == 0 || set[n] == '\0') tfm_cli_usage(c, "--set: %s: is not KEY=JSON", set);
+    f->set_name[i] = strndup(set, n);
+    tfm_status st = tfm_cli_json(&f->set[i], set + n + 1, strlen(set + n + 1),
                                  JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL, &why);
     if (f->set_name[i] == NULL || st != TFM_OK)
-        tfm_cli_usage(c, "--set: %s: the value is not JSON (a string needs its quotes)",
-                      f->opt->set[i]);
+        tfm_cli_usage(c, "--set: %s: the value is not JSON (a string needs its quotes)", set);
 }
 
 static tfm_status read_tools(fixed *f, tfm_cli *c, tfm_error *err) {
