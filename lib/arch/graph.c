@@ -305,6 +305,7 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         st->u.route.softmax_after = s->num[TFM_N_SOFTMAX] != 0;
         st->u.route.renormalise = s->num[TFM_N_RENORMALISE] != 0;
         st->u.route.scale = (float)s->num[TFM_N_ROUTE_SCALE];
+        st->u.route.sigmoid = s->num[TFM_N_SCORE] != 0;
         width[0] = width[1] = st->u.route.used;
         return TFM_OK;
     case TFM_OP_MOE_FFN:
@@ -347,6 +348,8 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
         TFM_TRY(weight_id(c, s, TFM_T_WEIGHT, layer, &st->weight, &weight, err));
         TFM_TRY(weight_id(c, s, TFM_T_BIAS, layer, &st->bias, &other, err));
     }
+    if (s->op == TFM_OP_MOE_ROUTE)
+        TFM_TRY(weight_id(c, s, TFM_T_CHOOSE, layer, &st->extra, &other, err));
     if (s->op == TFM_OP_MOE_FFN) {
         TFM_TRY(weight_id(c, s, TFM_T_DOWN, layer, &st->extra, &other, err));
     }

@@ -13,6 +13,7 @@ static const char *const index_words[] = {"token", "position", NULL};
 static const char *const norm_words[] = {"rms", "layer", NULL};
 static const char *const mode_words[] = {"neox", "interleaved", NULL};
 static const char *const scaling_words[] = {"none", "linear", "dynamic", "yarn", "longrope", NULL};
+static const char *const score_words[] = {"softmax", "sigmoid", NULL};
 static const char *const softmax_words[] = {"before", "after", NULL};
 static const char *const activation_words[] = {"silu",  "gelu", "gelu_tanh", "gelu_quick", "relu",
                                                "relu2", "tanh", "sigmoid",   NULL};
@@ -91,6 +92,8 @@ static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
                                        WORD("softmax", TFM_N_SOFTMAX, 0, softmax_words),
                                        FLAG("renormalise", TFM_N_RENORMALISE),
                                        NUM("scale", TFM_N_ROUTE_SCALE, 1, -1e6, 1e6),
+                                       WORD("score", TFM_N_SCORE, 0, score_words),
+                                       TENSOR("choose", TFM_T_CHOOSE, NULL),
                                        NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                        TENSOR("bias", TFM_T_BIAS, ".bias"),
                                        ATTR_END};

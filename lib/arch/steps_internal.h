@@ -30,7 +30,7 @@ typedef struct tfm_astep {
 } tfm_astep;
 
 /* Slots of tensors and numbers. */
-enum { TFM_T_WEIGHT = 0, TFM_T_BIAS = 1 };
+enum { TFM_T_WEIGHT = 0, TFM_T_BIAS = 1, TFM_T_CHOOSE = 2 };
 enum { TFM_T_FACTORS = 0, TFM_T_FACTORS_LONG = 1, TFM_T_FACTORS_SHORT = 2 };
 enum { TFM_T_SINKS = 0 };
 enum { TFM_N_INDEX, TFM_N_OFFSET };           /* gather */
@@ -72,7 +72,13 @@ enum {                       /* moe-ffn: kind */
        TFM_T_DOWN_BIAS
 };
 enum { TFM_N_LIMIT = TFM_N_KIND + 1, TFM_N_SHIFT };
-enum { TFM_N_USED, TFM_N_SOFTMAX, TFM_N_RENORMALISE, TFM_N_ROUTE_SCALE }; /* moe-route */
+enum {
+    TFM_N_USED,
+    TFM_N_SOFTMAX,
+    TFM_N_RENORMALISE,
+    TFM_N_ROUTE_SCALE,
+    TFM_N_SCORE
+}; /* moe-route */
 
 typedef enum tfm_rope_scaling {
     TFM_SCALING_NONE,

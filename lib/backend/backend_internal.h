@@ -106,7 +106,8 @@ typedef struct tfm_step {
     int n_in, n_out;
     int in[TFM_STEP_MAX_IN];
     int out[TFM_STEP_MAX_OUT];
-    /* extra: attention sinks [heads]. MOE_FFN has its three matrices here, each [experts, out, in]:
+    /* extra: attention sinks [heads]; of MOE_ROUTE [experts], what is added to the scores for the choice
+     * only. MOE_FFN has its three matrices here, each [experts, out, in]:
      * weight: gate (or TFM_NONE), bias: up, extra: down. */
     int weight, bias, extra;
     union {
@@ -149,6 +150,7 @@ typedef struct tfm_step {
             uint32_t used;      /* experts of a row, the slots */
             bool softmax_after; /* over the chosen; else over all experts */
             bool renormalise;   /* the slots' weights are divided by their sum */
+            bool sigmoid;       /* each expert by itself instead of a softmax */
             float scale;        /* times this */
         } route;                /* in: x; out: ids [used] (whole numbers), weights [used] */
         float scale;

@@ -246,6 +246,10 @@ static tfm_status check_route(const check *c) {
         return bad(c, "cannot work in place");
     }
     if (!isfinite(s->u.route.scale)) return bad(c, "factor");
+    TFM_TRY(vector(c, s->extra, t->dims[0], 0, "one number for the choice an expert"));
+    if (s->u.route.softmax_after && (s->u.route.sigmoid || s->extra != TFM_NONE)) {
+        return bad(c, "a softmax after the choice is by logits alone");
+    }
     return vector(c, s->bias, t->dims[0], 0, "the bias does not fit the experts");
 }
 

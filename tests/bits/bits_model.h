@@ -28,7 +28,7 @@ typedef enum bits_form {
     BITS_SOFTCAP, /* of the scores and of the logits */
     BITS_ALIBI,   /* three heads, no rope */
     BITS_QK_NORM, /* norms of q and k for each head */
-    BITS_EXPERTS, /* five, of which a row takes two */
+    BITS_EXPERTS, /* five, of which a row takes two; limits; times one number a row */
     BITS_FORMS
 } bits_form;
 
@@ -187,6 +187,7 @@ static inline void bits_tensors(bits_model *m) {
             bits_expert_matrices(m, "ffn_gate_exps", b, m->ffn, m->width);
             bits_expert_matrices(m, "ffn_up_exps", b, m->ffn, m->width);
             bits_expert_matrices(m, "ffn_down_exps", b, m->width, m->ffn);
+            bits_matrix(m, "ffn_share", b, 1, m->width); /* one number a row */
             continue;
         }
         bits_matrix(m, "ffn_gate", b, m->ffn, m->width);
@@ -260,9 +261,11 @@ static inline void bits_say_experts(bits_model *m) {
     bits_say(m,
              "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, renormalise: 1, weight: "
              "blk.N.ffn_gate_inp.weight}\n"
-             "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, gate: "
-             "blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
+             "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, limit: 1.5, shift: "
+             "0.5, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
              "blk.N.ffn_down_exps.weight}\n");
+    bits_say_linear(m, "ffn_share", "h", "t");
+    bits_say(m, "      - {multiply: ffn_weigh, in: [f, t], out: f}\n");
 }
 
 static inline void bits_say_dense(bits_model *m) {

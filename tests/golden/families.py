@@ -135,3 +135,8 @@ case("olmoe-plain", "olmoe", dict(SMALL, num_key_value_heads=4, num_experts=5,
 case("seed_oss", "seed_oss", dict(SMALL, head_dim=12, attention_bias=True,
      attention_out_bias=True, mlp_bias=True, rope_scaling={"rope_type": "yarn", "factor": 8.0,
      "original_max_position_embeddings": 32}), gguf=False, off={"rope_scaling": None})
+case("glm4_moe", "glm4_moe", dict(SMALL, num_hidden_layers=3, head_dim=12, moe_intermediate_size=24,
+     n_routed_experts=5, num_experts_per_tok=2, n_shared_experts=1, first_k_dense_replace=1,
+     norm_topk_prob=True, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True,
+     partial_rotary_factor=0.5), gguf=False,
+     off={"norm_topk_prob": False, "routed_scaling_factor": 1.0})

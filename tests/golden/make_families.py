@@ -42,10 +42,10 @@ def rule(model, name, p):
     module = type(model.get_submodule(name.rpartition(".")[0])).__name__
     last = name.rpartition(".")[2]
     shifted = "Norm" in module and ("1P" in module or "Gemma" in module or "Helium1" in module)
-    if p.dim() == 1 and "bias" in last:
-        return 0, 0.5
     if "sinks" in last or "correction_bias" in last:
         return 0, 0.8
+    if p.dim() == 1 and "bias" in last:
+        return 0, 0.5
     if "norm" in name.lower() or re.search(r"(^|\.)ln_?\w*\.weight$", name) or p.dim() == 1:
         return (0 if shifted else 1), 0.35
     if "bias" in last:
@@ -102,7 +102,7 @@ def prove(case, config, model, ids, b):
     for option, value in case.get("off", {}).items():
         other = AutoConfig.for_model(**{**config.to_dict(), option: value})
         changed = fresh(other, case)
-        changed.load_state_dict(state, strict=False)
+        changed.load_state_dict({**model.state_dict(), **state}, strict=False)
         error = row_error(logits(changed, ids), b)
         assert error > 100 * EXACT, f"{option} makes no difference: {error}"
 
@@ -116,7 +116,8 @@ def make(name, case):
     config.architectures = [type(model).__name__]
     lines = []
     with torch.no_grad():
-        for n, p in model.named_parameters():
+        stored = [b for b in model.named_buffers() if "correction_bias" in b[0]]
+        for n, p in list(model.named_parameters()) + stored:
             mean, spread = map(short, case.get("rules", {}).get(re.sub(r"\.\d+\.", ".*.", n)) or rule(model, n, p))
             v = (mean + spread * uniform(n, p.numel())).astype(np.float32).reshape(p.shape)
             p.copy_(torch.from_numpy(v))

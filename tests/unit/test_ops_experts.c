@@ -261,6 +261,8 @@ static void check_route(tfm_dtype t, uint32_t n, uint32_t k, int form) {
     s->u.route.softmax_after = form == 1;
     s->u.route.renormalise = form == 2;
     if (form == 3) s->u.route.scale = 2.5f;
+    s->u.route.sigmoid = form == 4;
+    if (form == 4) s->u.route.renormalise = true;
     float *ref = ops_run(&c, "ref", 1, &ops_whole), *cpu = ops_run(&c, "cpu", 1, &ops_whole);
     const uint32_t slots = s->u.route.used;
     for (uint32_t r = 0; r < c.n_rows; r++) {
@@ -277,7 +279,7 @@ static void check_route(tfm_dtype t, uint32_t n, uint32_t k, int form) {
 }
 
 static void routes(void) {
-    for (int form = 0; form < 4; form++) {
+    for (int form = 0; form < 5; form++) {
         check_route(TFM_F32, 8, 64, form);
         check_route(TFM_F16, 33, 65, form);
         check_route(TFM_BF16, 16, 7, form);

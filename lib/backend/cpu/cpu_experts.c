@@ -2,6 +2,7 @@
  *
  *     route: logits by the f32 linear kernel; then, row by row, the choice and the softmax:
  *            total = sum of exp(l - max), experts ascending (over the chosen: slots ascending)
+ *            or by p + choose, p being sigmoid(l) or the softmax: total = sum of the chosen p
  *     ffn:   (row, slot) pairs sorted by expert -> gate, up -> f, multiply -> down
  *            out[r] = 0; for slots ascending: out[r] = out[r] + weight * y
  *
@@ -47,6 +48,8 @@ typedef struct route_job {
     tfm_cpu_linear args; /* out: logits [rows, experts] */
     uint32_t n_panels;
     float *work;        /* [rows, experts] */
+    float *choice;      /* [rows, experts]: p + more */
+    const float *more;  /* [experts] or NULL */
     float *id, *weight; /* [rows, used] */
 } route_job;
 
@@ -89,6 +92,30 @@ static void route_row(const route_job *j, uint32_t row) {
     }
 }
 
+static void route_by_score(const route_job *j, uint32_t row) {
+    const tfm_step sigmoid = {.op = TFM_OP_ACTIVATION, .u = {.activation = TFM_ACT_SIGMOID}};
+    const uint32_t n = j->args.n_out, used = j->step->u.route.used;
+    float *p = j->args.out + (size_t)row * n, *choice = j->choice + (size_t)row * n;
+    float *id = j->id + (size_t)row * used, *weight = j->weight + (size_t)row * used;
+    float max = p[0], all = 0.0f, total = 0.0f;
+    if (j->step->u.route.sigmoid) {
+        kernels(j->run)->elementwise(&sigmoid, n, p, NULL, p);
+    } else {
+        for (uint32_t e = 1; e < n; e++) max = larger(p[e], max) ? p[e] : max;
+        for (uint32_t e = 0; e < n; e++) p[e] = p[e] - max;
+        kernels(j->run)->exp(n, p, p);
+        for (uint32_t e = 0; e < n; e++) all = all + p[e];
+        for (uint32_t e = 0; e < n; e++) p[e] = p[e] / all;
+    }
+    for (uint32_t e = 0; e < n; e++) choice[e] = j->more != NULL ? p[e] + j->more[e] : p[e];
+    choose(choice, j->work + (size_t)row * n, n, used, id);
+    for (uint32_t i = 0; i < used; i++) total = total + p[(uint32_t)id[i]];
+    if (!j->step->u.route.renormalise) total = 1.0f;
+    for (uint32_t i = 0; i < used; i++) {
+        weight[i] = p[(uint32_t)id[i]] / total * j->step->u.route.scale;
+    }
+}
+
 static void route_piece(void *arg, size_t piece, unsigned worker) {
     const route_job *j = arg;
     const cpu_plan *p = j->run->plan;
@@ -96,7 +123,8 @@ static void route_piece(void *arg, size_t piece, unsigned worker) {
     const uint32_t end = row + (left < ROUTE_ROWS ? left : ROUTE_ROWS);
     kernels(j->run)->linear(&j->args, 0, j->n_panels, row, end,
                             p->scratch + worker * p->scratch_bytes);
-    for (uint32_t r = row; r < end; r++) route_row(j, r);
+    const bool by_score = j->step->u.route.sigmoid || j->more != NULL;
+    for (uint32_t r = row; r < end; r++) by_score ? route_by_score(j, r) : route_row(j, r);
 }
 
 tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
@@ -105,12 +133,14 @@ tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
     const tfm_tensor *t = p->base.range.graph->weight[s->weight].tensor;
     const size_t n = (size_t)run->n_rows * t->dims[0];
     size_t bytes = 0;
-    carve(NULL, &bytes, 2 * n, sizeof(float));
+    carve(NULL, &bytes, 3 * n, sizeof(float));
     TFM_TRY(reserve(p, bytes, run->err));
     TFM_TRY(
         tfm_cpu_reserve_scratch(p, p->be->kernels->linear_bytes(TFM_F32, t->dims[1]), run->err));
     float *logits = (float *)(void *)p->expert_scratch;
     route_job j = {.run = run, .step = s, .n_panels = w->n_panels, .work = logits + n};
+    j.choice = logits + 2 * n;
+    j.more = w->extra;
     j.args = (tfm_cpu_linear){.type = TFM_F32,
                               .w = w->panels,
                               .panel_bytes = w->panel_bytes,

@@ -29,7 +29,7 @@ typedef struct cpu_weights {
     const uint8_t *panels; /* linear, router: p16 */
     size_t panel_bytes;
     uint32_t n_panels;
-    float *weight, *bias, *extra; /* norm; norm, linear, router; sinks: owned, or NULL */
+    float *weight, *bias, *extra; /* norm; norm, linear, router; sinks, choice: owned, or NULL */
     void *memory;                 /* owned p16 copy, NULL when the tensor is p16 already */
     int rope_table;               /* index into the plan's tables */
     cpu_expert_matrix *expert;    /* [3] gate, up, down: owned, or NULL */

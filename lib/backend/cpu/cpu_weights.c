@@ -126,6 +126,7 @@ tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *
         return tfm_weight_f32(g, s->bias, &w->bias, err);
     case TFM_OP_MOE_ROUTE:
         TFM_TRY(prepare_router(p, g->weight[s->weight].tensor, w, err));
+        TFM_TRY(tfm_weight_f32(g, s->extra, &w->extra, err));
         return tfm_weight_f32(g, s->bias, &w->bias, err);
     case TFM_OP_MOE_FFN: return prepare_all_experts(p, s, w, err);
     case TFM_OP_ATTEND: return tfm_weight_f32(g, s->extra, &w->extra, err);

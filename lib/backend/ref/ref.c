@@ -53,7 +53,8 @@ static tfm_status prepare_step(ref_weights *w, const tfm_graph *g, const tfm_ste
     if (s->op == TFM_OP_NORM || s->op == TFM_OP_LINEAR || s->op == TFM_OP_MOE_ROUTE) {
         TFM_TRY(tfm_weight_f32(g, s->bias, &w->bias, err));
     }
-    if (s->op == TFM_OP_ATTEND) TFM_TRY(tfm_weight_f32(g, s->extra, &w->extra, err));
+    if (s->op == TFM_OP_ATTEND || s->op == TFM_OP_MOE_ROUTE)
+        TFM_TRY(tfm_weight_f32(g, s->extra, &w->extra, err));
     for (int i = 0; s->op == TFM_OP_MOE_FFN && i < 3; i++) {
         TFM_TRY(tfm_weight_f32(g, (int)s->u.experts.bias[i] - 1, &w->expert[i], err));
     }

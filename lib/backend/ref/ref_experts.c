@@ -3,11 +3,12 @@
  *     route: l[e] = sum_k W[e,k] x[k] (+ b[e]); the `used` largest, ties to the lower expert
  *            p = softmax over all experts, or over the chosen ones
  *            weight[s] = scale p[s] (/ sum of the chosen p)
+ *            or p = sigmoid(l); the choice is by p + choose if there is such a vector
  *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x), e = id[s];
  *            without a gate f(up_e x); each of the three with its bias, if it has one; with a limit
  *            f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
  *
- * Slots stand by falling logit. The router is never rounded below f32. */
+ * Slots stand by falling logit, or falling p + choose. The router is never rounded below f32. */
 #include <math.h>
 
 #include "backend/math_internal.h"
@@ -50,11 +51,37 @@ static void route_row(const tfm_step *s, const double *logit, uint32_t n, bool *
     }
 }
 
+/* The same by scores. score: [n], becomes p; choice: [n], more: [n] or NULL. */
+static void route_by_score(const tfm_step *s, double *score, const float *more, uint32_t n,
+                           double *choice, bool *taken, float *id, float *weight) {
+    const uint32_t used = s->u.route.used;
+    double max = score[0], all = 0.0, chosen = 0.0;
+    for (uint32_t e = 1; e < n; e++) max = larger(score[e], max) ? score[e] : max;
+    for (uint32_t e = 0; e < n; e++) all += tfm_exp(score[e] - max);
+    for (uint32_t e = 0; e < n; e++) {
+        score[e] = s->u.route.sigmoid ? tfm_ref_activation(TFM_ACT_SIGMOID, score[e])
+                                      : tfm_exp(score[e] - max) / all;
+        choice[e] = more != NULL ? score[e] + more[e] : score[e];
+        taken[e] = false;
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        const uint32_t e = choose(choice, n, taken);
+        taken[e] = true;
+        id[i] = (float)e;
+        chosen += score[e];
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        const double p = score[(uint32_t)id[i]] / (s->u.route.renormalise ? chosen : 1.0);
+        weight[i] = (float)(p * (double)s->u.route.scale);
+    }
+}
+
 tfm_status tfm_ref_route(const ref_call *c) {
     const uint32_t n = c->plan->base.range.graph->weight[c->step->weight].tensor->dims[0];
     const uint32_t k = ref_width_in(c, 0), used = c->step->u.route.used;
     void *logit = NULL, *taken = NULL;
-    tfm_status st = tfm_alloc(&logit, n, sizeof(double), c->err);
+    const bool by_score = c->step->u.route.sigmoid || c->w->extra != NULL;
+    tfm_status st = tfm_alloc(&logit, 2 * (size_t)n, sizeof(double), c->err);
     if (st == TFM_OK) st = tfm_alloc(&taken, n, sizeof(bool), c->err);
     for (uint32_t r = 0; st == TFM_OK && r < c->n_rows; r++) {
         for (uint32_t e = 0; e < n; e++) {
@@ -64,8 +91,11 @@ tfm_status tfm_ref_route(const ref_call *c) {
             }
             ((double *)logit)[e] = c->w->bias != NULL ? sum + c->w->bias[e] : sum;
         }
-        route_row(c->step, logit, n, taken, c->out[0] + (size_t)r * used,
-                  c->out[1] + (size_t)r * used);
+        float *id = c->out[0] + (size_t)r * used, *weight = c->out[1] + (size_t)r * used;
+        if (by_score)
+            route_by_score(c->step, logit, c->w->extra, n, (double *)logit + n, taken, id, weight);
+        else
+            route_row(c->step, logit, n, taken, id, weight);
     }
     tfm_free(logit);
     tfm_free(taken);
