@@ -138,5 +138,5 @@ case("seed_oss", "seed_oss", dict(SMALL, head_dim=12, attention_bias=True,
 case("glm4_moe", "glm4_moe", dict(SMALL, num_hidden_layers=3, head_dim=12, moe_intermediate_size=24,
      n_routed_experts=5, num_experts_per_tok=2, n_shared_experts=1, first_k_dense_replace=1,
      norm_topk_prob=True, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True,
-     partial_rotary_factor=0.5), gguf=False,
+     partial_rotary_factor=0.5), gguf=False, single=True,
      off={"norm_topk_prob": False, "routed_scaling_factor": 1.0})
