@@ -139,6 +139,9 @@ setup() {
     err_has 'kind tokens'
     pipe 'tfm-run -m $m --load-cache none short'
     last_is 5
+    pipe 'tfm-run -m $m --load-cache c --load-cache c short'
+    last_is 2
+    err_has 'given twice'
     head -c 3000 c >cut
     pipe 'tfm-run -m $m --load-cache cut short'
     last_is 3

@@ -74,7 +74,11 @@ static void parse(tfm_cli *c, run_options *o) {
         case TFM_OPTION_KV_MEMORY: o->engine.kv_bytes = tfm_cli_size(c); break;
         case TFM_OPTION_PREFIX_CACHE: o->engine.prefix_cache = true; break;
         case OPT_SAVE: o->save_cache = c->arg; break;
-        case OPT_LOAD: o->load_cache = c->arg; break;
+        case OPT_LOAD:
+            if (o->load_cache)
+                tfm_cli_usage(c, "--load-cache: given twice; one file holds many: cat them");
+            o->load_cache = c->arg;
+            break;
         case OPT_STOP:
             if (g->n_stop == MAX_STOPS) tfm_cli_usage(c, "--stop: %d at most", MAX_STOPS);
             stops[g->n_stop++] = c->arg;
