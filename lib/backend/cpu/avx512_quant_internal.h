@@ -13,7 +13,6 @@
 
 enum {
     QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
-    QUANT_LINES = 1,    /* rows that are multiplied at once: their integer sums are in registers */
     QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
     QUANT_FAR_AHEAD = 8192 /* so for a single row, one line a part */
 };
@@ -227,10 +226,6 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *p
 
 /* ---- multiplication ---- */
 
-INLINE const quant_line *line_at(const uint8_t *lines, size_t stride, int row) {
-    return (const quant_line *)(const void *)(lines + (size_t)row * stride);
-}
-
 /* Where the integer sum of a half (q6_K) or of all 32 columns starts: -bias * sum(x). */
 INLINE __m512i dot_start(const tfm_dtype t, const quant_line *x, int half) {
     switch (t) {
@@ -261,64 +256,43 @@ INLINE __m512 add_dots(const tfm_dtype t, const quant_part *w, const quant_line 
     return acc;
 }
 
-/* rows (at most QUANT_LINES) lines at `stride` bytes meet the parts of `panels` (1 or 2) panels.
- * acc: [rows][panels] */
-INLINE void multiply_lines(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
-                           size_t stride, const int rows, const int panels, __m512 *acc) {
-    __m512i dot[QUANT_LINES][2][2];
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int p = 0; p < panels; p++) {
-            dot[r][p][0] = dot_start(t, line_at(lines, stride, r), 0);
-            dot[r][p][1] = dot_start(t, line_at(lines, stride, r), 1);
-        }
+/* A line meets the parts of `panels` (1 or 2) panels. acc: [panels] */
+INLINE void multiply_line(const tfm_dtype t, const quant_part *w, const quant_line *x,
+                          const int panels, __m512 *acc) {
+    __m512i dot[2][2];
+    UNROLL for (int p = 0; p < panels; p++) {
+        dot[p][0] = dot_start(t, x, 0);
+        dot[p][1] = dot_start(t, x, 1);
     }
     UNROLL for (int j = 0; j < 8; j++) {
         const int half = t == TFM_Q6_K ? j / 4 : 0;
-        UNROLL for (int r = 0; r < rows; r++) {
-            int32_t four;
-            memcpy(&four, line_at(lines, stride, r)->q + 4 * j, sizeof four);
-            const __m512i quad = _mm512_set1_epi32(four);
-            UNROLL for (int p = 0; p < panels; p++) {
-                dot[r][p][half] = _mm512_dpbusd_epi32(dot[r][p][half], w[p].q[j], quad);
-            }
-        }
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
+        int32_t four;
+        memcpy(&four, x->q + 4 * j, sizeof four);
+        const __m512i quad = _mm512_set1_epi32(four);
         UNROLL for (int p = 0; p < panels; p++) {
-            acc[r * panels + p] =
-                add_dots(t, &w[p], line_at(lines, stride, r), dot[r][p], acc[r * panels + p]);
+            dot[p][half] = _mm512_dpbusd_epi32(dot[p][half], w[p].q[j], quad);
         }
     }
+    UNROLL for (int p = 0; p < panels; p++) acc[p] = add_dots(t, &w[p], x, dot[p], acc[p]);
 }
 
-/* As above with the sums in memory: [rows][panels][16]. */
-INLINE void multiply_some(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
-                          size_t stride, const int rows, const int panels, float *sums) {
-    __m512 acc[2 * QUANT_LINES];
-    const int n = rows * panels;
-    UNROLL for (int r = 0; r < rows; r++) _mm_prefetch(line_at(lines, stride, r) + 2, _MM_HINT_T0);
-    UNROLL for (int i = 0; i < n; i++) acc[i] = _mm512_load_ps(sums + i * TFM_PANEL);
-    multiply_lines(t, w, lines, stride, rows, panels, acc);
-    UNROLL for (int i = 0; i < n; i++) _mm512_store_ps(sums + i * TFM_PANEL, acc[i]);
-}
-
-/* All rows of a block; each asks for one more line of the weights to come, `ahead` of each panel: all
- * at once they would keep lines of activations waiting. */
+/* All rows of a block, their sums in memory: [rows][panels][16]. Each asks for one more line of the
+ * weights to come, `ahead` of each panel: all at once they would keep lines of activations waiting. */
 INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
                           size_t stride, size_t rows, const int panels, const uint8_t *ahead,
                           size_t panel_bytes, float *sums) {
     const uint8_t *last = ahead + quant_part_bytes(t);
-    for (; rows >= QUANT_LINES; rows -= QUANT_LINES) {
+    for (; rows > 0; rows--, lines += stride, sums += panels * TFM_PANEL) {
+        const quant_line *x = (const quant_line *)(const void *)lines;
+        __m512 acc[2];
         UNROLL for (int p = 0; p < panels; p++) {
             _mm_prefetch(ahead + (size_t)p * panel_bytes, _MM_HINT_T0);
         }
         ahead = ahead + 64 < last ? ahead + 64 : last;
-        multiply_some(t, w, lines, stride, QUANT_LINES, panels, sums);
-        lines += QUANT_LINES * stride;
-        sums += QUANT_LINES * panels * TFM_PANEL;
-    }
-    for (; rows > 0; rows--, lines += stride, sums += panels * TFM_PANEL) {
-        multiply_some(t, w, lines, stride, 1, panels, sums);
+        _mm_prefetch(x + 2, _MM_HINT_T0);
+        UNROLL for (int p = 0; p < panels; p++) acc[p] = _mm512_load_ps(sums + p * TFM_PANEL);
+        multiply_line(t, w, x, panels, acc);
+        UNROLL for (int p = 0; p < panels; p++) _mm512_store_ps(sums + p * TFM_PANEL, acc[p]);
     }
 }
 
@@ -334,7 +308,7 @@ INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t
         if (one && t == TFM_Q8_0) _mm_prefetch(part + at + QUANT_FAR_AHEAD, _MM_HINT_T1);
     }
     if (one)
-        multiply_lines(t, w, lines, 0, 1, panels, acc);
+        multiply_line(t, w, (const quant_line *)(const void *)lines, panels, acc);
     else
         multiply_rows(t, w, lines, a->act_stride, rows, panels, part + QUANT_AHEAD, a->panel_bytes,
                       sums);
