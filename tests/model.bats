@@ -89,12 +89,8 @@ ids() {
 }
 
 @test "what is no vocabulary that is taken is refused by its name" {
-    needs_asset sentencepiece/test_model.model
     needs_asset vocabs/ggml-vocab-bert-bge.gguf
     printf 'a' >"$in"
-    pipe "tfm-tokenize -m '$TFM_ASSETS/sentencepiece/test_model.model'"
-    status_is 3
-    grep -q unigram "$err"
     pipe "tfm-tokenize -m '$TFM_ASSETS/vocabs/ggml-vocab-bert-bge.gguf'"
     status_is 3
     grep -q "'bert'" "$err"

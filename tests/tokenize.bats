@@ -262,3 +262,16 @@ END
     status_is 5 3
     err_has 'upstream tfm-tokenize: no-such.txt'
 }
+
+@test "--strict-unk: a record with unknown characters fails, the others go on" {
+    needs_asset sentencepiece/test_model.model
+    m=$TFM_ASSETS/sentencepiece/test_model.model
+    printf 'a girl\n\360\237\231\202\n a\n' >"$in"
+    pipe "tfm-tokenize -m '$m' -l | tfm-show"
+    status_is 0 0
+    grep -q '1 characters are not in the vocabulary' "$err"
+    pipe "tfm-tokenize -m '$m' -l --strict-unk | tfm-show"
+    grep -q 'record 1: characters that are not in the vocabulary: 1' "$err"
+    [ "$(grep -c 'error    *tfm-tokenize' "$out")" = 1 ]
+    [ "$(grep -c 'tokens' "$out")" -ge 2 ]
+}

@@ -69,7 +69,12 @@ TFM_API int32_t tfm_vocab_eos(const tfm_vocab *v);
 TFM_API int32_t tfm_vocab_unk(const tfm_vocab *v);
 TFM_API int32_t tfm_vocab_pad(const tfm_vocab *v);
 
-typedef enum tfm_vocab_type { TFM_VOCAB_BYTES, TFM_VOCAB_BPE, TFM_VOCAB_SPM } tfm_vocab_type;
+typedef enum tfm_vocab_type {
+    TFM_VOCAB_BYTES,
+    TFM_VOCAB_BPE,
+    TFM_VOCAB_SPM,    /* SentencePiece BPE */
+    TFM_VOCAB_UNIGRAM /* SentencePiece unigram */
+} tfm_vocab_type;
 TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
 
 /* ---- building (tfm-convert) ---- */
@@ -91,9 +96,12 @@ typedef struct tfm_vocab_source {
     bool add_space_prefix; /* put U+2581 before the text */
     bool space_to_meta;    /* ' ' -> U+2581 */
     bool remove_extra_spaces;
-    const char *normaliser; /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" */
-    bool ignore_merges;     /* a pre-token that is a whole piece is taken as it is (Llama 3) */
-    bool byte_level;        /* GPT-2's byte alphabet */
+    const char *normaliser; /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" | "charsmap" */
+    const void *charsmap;   /* [charsmap_len] SentencePiece's precompiled_charsmap, or NULL */
+    uint64_t charsmap_len;
+    const double *wide_score; /* [n] unigram: sums are of double precision; or NULL */
+    bool ignore_merges;       /* a pre-token that is a whole piece is taken as it is (Llama 3) */
+    bool byte_level;          /* GPT-2's byte alphabet */
     /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
     uint32_t n_patterns;
     const char *const *pattern;

@@ -1,4 +1,4 @@
-/* spm_model.c - SentencePiece's tokenizer.model (a protocol buffer), BPE type.
+/* spm_model.c - SentencePiece's tokenizer.model (a protocol buffer), types unigram and BPE.
  *
  *     ModelProto      1: SentencePiece, repeated   2: TrainerSpec   3: NormalizerSpec   5: another
  *     SentencePiece   1: piece   2: score (float)   3: type
@@ -8,8 +8,8 @@
  *                     4: remove_extra_whitespaces   5: escape_whitespaces
  *
  * (field numbers from sentencepiece_model.proto). The reader knows the four wire types that occur
- * and passes over fields that it does not need. Unigram models and normalisation by a table are
- * refused by name: their results could not be the same. */
+ * and passes over fields that it does not need. What would not give the same ids is refused by
+ * name. */
 #include <string.h>
 
 #include "model/source_internal.h"
@@ -85,8 +85,8 @@ typedef struct spm {
     bool suffix_space, byte_fallback;
     int32_t unk, bos, eos, pad;
     bool add_prefix, remove_extra, escape;
-    bool has_charsmap;
-    cursor normaliser; /* its name */
+    bool denormalises;
+    cursor charsmap;
 } spm;
 
 static tfm_status broken(tfm_error *err) {
@@ -120,10 +120,13 @@ static tfm_status normaliser(spm *m, cursor c, bool is_denormaliser, tfm_error *
     field f;
     bool ok;
     while (next_field(&c, &f, &ok)) {
-        if (f.number == 2 && f.wire == WIRE_BYTES && f.bytes.n > 0) m->has_charsmap = true;
-        if (is_denormaliser) continue;
+        bool is_map = f.number == 2 && f.wire == WIRE_BYTES && f.bytes.n > 0;
+        if (is_denormaliser) {
+            m->denormalises = m->denormalises || is_map;
+            continue;
+        }
+        if (is_map) m->charsmap = f.bytes;
         switch (f.number) {
-        case 1: m->normaliser = f.bytes; break;
         case 3: m->add_prefix = f.value != 0; break;
         case 4: m->remove_extra = f.value != 0; break;
         case 5: m->escape = f.value != 0; break;
@@ -178,16 +181,12 @@ static tfm_status one_piece(tfm_draft *d, uint32_t i, cursor c, bool byte_fallba
 }
 
 static tfm_status check_kind(const spm *m, tfm_error *err) {
-    if (m->model_type == MODEL_UNIGRAM)
+    if (m->model_type != MODEL_BPE && m->model_type != MODEL_UNIGRAM)
         return tfm_fail(err, TFM_UNSUPPORTED,
-                        "a SentencePiece model of type unigram (BPE is taken)");
-    if (m->model_type != MODEL_BPE)
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "a SentencePiece model of type %llu (2, BPE, is taken)",
+                        "a SentencePiece model of type %llu (1, unigram, and 2, BPE, are taken)",
                         (unsigned long long)m->model_type);
-    if (m->has_charsmap)
-        return tfm_fail(err, TFM_UNSUPPORTED, "SentencePiece normalisation '%.*s' by a table",
-                        (int)(m->normaliser.n & 0xff), (const char *)m->normaliser.p);
+    if (m->denormalises)
+        return tfm_fail(err, TFM_UNSUPPORTED, "a SentencePiece model with a denormaliser");
     if (m->suffix_space)
         return tfm_fail(err, TFM_UNSUPPORTED, "SentencePiece's treat_whitespace_as_suffix");
     return TFM_OK;
@@ -206,8 +205,7 @@ tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_e
              .pad = -1,
              .add_prefix = true,
              .remove_extra = true,
-             .escape = true,
-             .normaliser = {.p = (const unsigned char *)"", .n = 0}};
+             .escape = true};
     cursor c = {.p = p, .n = n};
     field f;
     bool ok;
@@ -221,7 +219,10 @@ tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n, tfm_e
         TFM_TRY(one_piece(d, i++, f.bytes, m.byte_fallback, err));
     }
     tfm_vocab_source *v = &d->src;
-    v->type = TFM_VOCAB_SPM;
+    v->type = m.model_type == MODEL_UNIGRAM ? TFM_VOCAB_UNIGRAM : TFM_VOCAB_SPM;
+    if (v->type == TFM_VOCAB_UNIGRAM || m.charsmap.n > 0) v->normaliser = "charsmap";
+    v->charsmap = m.charsmap.p;
+    v->charsmap_len = m.charsmap.n;
     v->unk = checked_id(d, m.unk);
     v->bos = checked_id(d, m.bos);
     v->eos = checked_id(d, m.eos);

@@ -23,6 +23,7 @@ tfm_status tfm_runs_new(tfm_tokenizer *t, tfm_error *err) {
 static void free_run(tfm_tok_run *r) {
     tfm_free(r->sym);
     tfm_free(r->heap);
+    tfm_free(r->best);
     tfm_free(r->decomposed);
     tfm_buf_free(&r->text);
     tfm_buf_free(&r->word);
@@ -48,7 +49,7 @@ void tfm_runs_free(tfm_tokenizer *t) {
 /* SentencePiece and BPE over characters: cuts, as soon as they pay. With the lock held. */
 static tfm_status want_cuts(const tfm_tokenizer *t, size_t n, tfm_error *err) {
     tfm_runs *runs = t->runs;
-    if (runs->cuts || t->v->hash == NULL ||
+    if (runs->cuts || t->v->hash == NULL || t->v->set.type == TFM_VOCAB_UNIGRAM ||
         (t->v->set.type == TFM_VOCAB_BPE && t->v->set.byte_level))
         return TFM_OK;
     runs->n_bytes += n;
@@ -90,6 +91,11 @@ void tfm_run_give(tfm_tok_run *r) {
         r->sym = NULL;
         r->heap = NULL;
         r->sym_cap = r->heap_cap = 0;
+    }
+    if (r->best_cap > KEPT_SYMBOLS) {
+        tfm_free(r->best);
+        r->best = NULL;
+        r->best_cap = 0;
     }
     if (r->decomposed_cap > KEPT_BYTES / sizeof *r->decomposed) {
         tfm_free(r->decomposed);

@@ -6,8 +6,8 @@
 
 #include "text/text_internal.h"
 
-static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd"};
-static const char *const type_names[] = {"bytes", "bpe", "spm"};
+static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd", "charsmap"};
+static const char *const type_names[] = {"bytes", "bpe", "spm", "unigram"};
 
 bool tfm_norm_parse(const char *name, tfm_norm *out) {
     for (unsigned i = 0; i < sizeof norm_names / sizeof *norm_names; i++)
@@ -89,7 +89,7 @@ static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error 
             return TFM_OK;
         }
     return tfm_fail(err, TFM_UNSUPPORTED,
-                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm)",
+                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram)",
                     value);
 }
 

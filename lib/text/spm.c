@@ -8,7 +8,7 @@
 
 /* A stretch of the text that no piece spells: byte tokens if all are there, else the unknown token,
  * one for a run of such characters, as SentencePiece does. */
-static tfm_status spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown) {
+tfm_status tfm_spell(tfm_tok_run *r, const unsigned char *s, size_t n, bool after_unknown) {
     bool bytes = true;
     for (size_t i = 0; i < n; i++) bytes = bytes && tfm_vocab_byte(r->v, s[i]) >= 0;
     for (size_t i = 0; i < n && bytes; i++)
@@ -41,7 +41,7 @@ static tfm_status merge_chars(tfm_tok_run *r, const unsigned char *s, size_t n) 
         if (sym->id >= 0)
             TFM_TRY(tfm_ids_push(r->ids, sym->id, r->err));
         else
-            TFM_TRY(spell(r, s + sym->start, end - sym->start, r->after_unknown));
+            TFM_TRY(tfm_spell(r, s + sym->start, end - sym->start, r->after_unknown));
         r->after_unknown = r->unknown != before;
     }
     return TFM_OK;
@@ -84,7 +84,8 @@ static tfm_status char_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
 
 static tfm_status flush(tfm_tok_run *r) {
     if (r->text.len == 0) return TFM_OK;
-    TFM_TRY(tfm_pretok_split(r, (const unsigned char *)r->text.data, r->text.len, char_piece));
+    TFM_TRY(tfm_pretok_split(r, (const unsigned char *)r->text.data, r->text.len,
+                             r->v->set.type == TFM_VOCAB_UNIGRAM ? tfm_unigram_piece : char_piece));
     tfm_buf_clear(&r->text);
     return TFM_OK;
 }
@@ -125,6 +126,7 @@ static bool wants_space(const tfm_vocab_settings *s, const unsigned char *text, 
 }
 
 tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
+    if (r->v->set.norm == TFM_NORM_CHARSMAP) return tfm_charsmap_fragment(r, text, n, first, flush);
     TFM_TRY(tfm_normalise(r, &text, &n));
     tfm_buf_clear(&r->text);
     if (n > 0 && first && wants_space(&r->v->set, text, n)) TFM_TRY(add_space(r));

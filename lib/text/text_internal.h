@@ -7,6 +7,8 @@
  *     scan.c        by itself where they are of the plain kind
  *     bpe.c, spm.c  each piece becomes symbols, one per byte (bpe) or character (spm)
  *     merge.c       which are merged pair by pair, best pair first
+ *     charsmap.c    SentencePiece's own normalisation, by a table
+ *     unigram.c     or the best of all ways to cut it into pieces is found, with trie.c
  *     words.c       unless the piece is known from before
  *     cuts.c        where a text without patterns may be cut into pieces, too
  *     run.c         the memory in which all that happens
@@ -34,10 +36,11 @@ enum {
     TFM_PATTERN_MAX = 1 << 16,  /* bytes of one pattern; known ones have up to 700 */
     TFM_PROBE_MAX = 256,        /* probes of a hash table; the builder grows the table to hold it */
     TFM_SPECIAL_LEN_MAX = 1024, /* bytes of an added token; bounds the work per byte of text */
-    TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
-    TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
-    TFM_WORD_IDS = 20,          /* and its ids: 128 bytes in all (words.c) */
-    TFM_PAIRS = 1 << 14,      /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
+    TFM_TRIE_DEPTH = 1024, /* bytes of a piece of a unigram model: bounds the work per character */
+    TFM_SMALL_PIECE = 48,  /* up to here a linear scan beats the heap (merge.c) */
+    TFM_WORD_MAX = 46,     /* bytes of a word in the cache, */
+    TFM_WORD_IDS = 20,     /* and its ids: 128 bytes in all (words.c) */
+    TFM_PAIRS = 1 << 14,   /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
     TFM_BOUNDARIES = 1 << 11, /* characters whose place in NFC is kept (normalise.c) */
     TFM_WAITING = 16          /* pieces whose slots are fetched while others are looked up */
 };
@@ -48,8 +51,12 @@ typedef enum tfm_norm {
     TFM_NORM_NFC,
     TFM_NORM_NFKC,
     TFM_NORM_NFD,
-    TFM_NORM_NFKD
+    TFM_NORM_NFKD,
+    TFM_NORM_CHARSMAP /* the table vocab.charsmap, as SentencePiece uses it */
 } tfm_norm;
+
+/* What ordinary text never becomes. */
+#define TFM_NOT_TEXT (TFM_TOKEN_CONTROL | TFM_TOKEN_BYTE | TFM_TOKEN_UNKNOWN | TFM_TOKEN_UNUSED)
 
 /* The settings of a vocabulary: everything that is no table. Written as YAML by
  * tfm_vocab_settings_write and read back by tfm_vocab_settings_read. */
@@ -90,6 +97,21 @@ typedef struct tfm_merge_slot {
     int32_t id;     /* what the two become */
 } tfm_merge_slot;
 
+/* One edge of the trie of a unigram vocabulary: 0 in byte1 is empty. */
+typedef struct tfm_trie_slot {
+    uint32_t node;
+    uint32_t byte1; /* byte + 1 */
+    uint32_t child;
+    uint32_t id1; /* id + 1 of the piece that ends there; 0: none */
+} tfm_trie_slot;
+
+/* SentencePiece's table of replacements; n_units 0: none. */
+typedef struct tfm_charsmap {
+    const unsigned char *units, *text;
+    uint32_t n_units;
+    uint64_t text_len;
+} tfm_charsmap;
+
 struct tfm_vocab {
     tfm_vocab_settings set;
     const unsigned char *pieces; /* [pieces_len] all pieces, one after another */
@@ -101,6 +123,10 @@ struct tfm_vocab {
     uint32_t hash_mask;
     const tfm_merge_slot *merges; /* [merge_mask + 1] or NULL */
     uint32_t merge_mask;
+    const tfm_trie_slot *trie; /* [trie_mask + 1], unigram only */
+    uint32_t trie_mask;
+    const int32_t *wide; /* [n, 2] the bits of scores in double precision, or NULL */
+    tfm_charsmap charsmap;
     const int32_t *bytes; /* [256] the id that spells this byte, -1: none */
     /* Added and control tokens, sorted by their text. */
     uint32_t n_special;
@@ -164,6 +190,27 @@ int32_t tfm_vocab_lookup_text(const tfm_vocab *v, const unsigned char *p, size_t
 /* What left and right merge to, -1 if they do not; *rank: lower goes first. */
 int32_t tfm_vocab_merge(const tfm_vocab *v, int32_t left, int32_t right, uint32_t *rank);
 
+/* The edge from *node by this byte: false, or *node moves on and *id is the piece that ends there,
+ * -1 if none does. */
+bool tfm_trie_step(const tfm_vocab *v, uint32_t *node, unsigned byte, int32_t *id);
+/* A piece to be put into the trie. */
+typedef struct tfm_trie_key {
+    const unsigned char *p;
+    uint32_t len, id;
+} tfm_trie_key;
+/* The pieces that text can become, sorted, and how many edges their trie has. tfm_free(*out). */
+tfm_status tfm_trie_keys(const tfm_vocab *v, tfm_trie_key **out, uint32_t *n, uint32_t *edges,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* Into a zeroed table; false if an edge finds no place. */
+bool tfm_trie_fill(tfm_trie_slot *slots, uint32_t mask, const tfm_trie_key *key, uint32_t n);
+
+/* False if p[0..n) is no such table. */
+bool tfm_charsmap_open(tfm_charsmap *m, const unsigned char *p, uint64_t n);
+/* Bytes at the start of s[0..n) that are replaced, by text[0..len) (which is the table's); 0: none.
+ * The longest such, or the shortest. */
+size_t tfm_charsmap_find(const tfm_charsmap *m, const unsigned char *s, size_t n, bool shortest,
+                         const unsigned char **text, size_t *len);
+
 /* GPT-2's byte alphabet: a printable character for each byte. */
 uint32_t tfm_byte_to_char(unsigned byte);
 /* The byte of a character of that alphabet, -1 if it is none. */
@@ -185,10 +232,11 @@ typedef struct tfm_runs {
 
 struct tfm_tokenizer {
     const tfm_vocab *v;
-    tfm_pretok *pretok;         /* NULL: no patterns */
-    bool spells_bytes;          /* every byte has a token */
-    bool meta_by_bytes;         /* a literal U+2581 is spelled by byte tokens */
-    uint32_t special_from[257]; /* [256 + 1] range of special tokens by first byte */
+    tfm_pretok *pretok;               /* NULL: no patterns */
+    bool spells_bytes;                /* every byte has a token */
+    double unknown_score, most_score; /* unigram.c */
+    bool meta_by_bytes;               /* a literal U+2581 is spelled by byte tokens */
+    uint32_t special_from[257];       /* [256 + 1] range of special tokens by first byte */
     tfm_runs *runs;
 };
 
@@ -207,6 +255,13 @@ typedef struct tfm_sym {
     int32_t pair_id;     /* what this and the next would become, -1: nothing */
     uint32_t pair_rank;  /* lower goes first */
 } tfm_sym;
+
+/* The best way to a place in the text. */
+typedef struct tfm_best {
+    double score;
+    uint32_t from, to; /* its last piece begins at, the next one ends at */
+    int32_t id;        /* of its last piece; -1: no way yet */
+} tfm_best;
 
 /* A pair of neighbours that was asked for, and what is known about it; left1 0: empty. */
 typedef struct tfm_pair {
@@ -244,6 +299,8 @@ struct tfm_tok_run {
     /* kept */
     tfm_sym *sym; /* [sym_cap] */
     size_t sym_cap;
+    tfm_best *best; /* [best_cap] */
+    size_t best_cap;
     uint64_t *heap; /* [heap_cap] */
     size_t heap_cap;
     tfm_buf text, word, normal;
@@ -330,5 +387,16 @@ tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n
                              bool first) TFM_MUST_CHECK; /* byte-level BPE */
 tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n,
                              bool first) TFM_MUST_CHECK; /* SentencePiece and BPE over characters */
+/* Normalises text[0..n) into r->text as SentencePiece does and calls flush, which takes it from
+ * there; bytes that are no UTF-8 are spelled by byte tokens between two calls. */
+tfm_status tfm_charsmap_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first,
+                                 tfm_status (*flush)(tfm_tok_run *r)) TFM_MUST_CHECK;
+/* What no piece spells: byte tokens if there are such for all of it, else the unknown token, but
+ * not again after_unknown. */
+tfm_status tfm_spell(tfm_tok_run *r, const unsigned char *s, size_t n,
+                     bool after_unknown) TFM_MUST_CHECK;
+/* The best way to cut s[0..n), which is UTF-8, into pieces. */
+tfm_status tfm_unigram_piece(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+void tfm_unigram_scores(tfm_tokenizer *t);
 
 #endif

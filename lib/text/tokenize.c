@@ -15,6 +15,7 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     t->meta_by_bytes = v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
                        tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
+    if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
     tfm_status st = tfm_runs_new(t, err);
     if (st == TFM_OK && v->set.n_patterns > 0) st = tfm_pretok_new(&t->pretok, &v->set, true, err);
     if (st != TFM_OK) {
@@ -154,6 +155,10 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
         unsigned flags = r->v->flags[id];
         size_t end = flags & TFM_TOKEN_LSTRIP ? strip_right(s, done, i) : i;
         TFM_TRY(fragment(r, s + done, end - done, first));
+        /* SentencePiece's own symbols are text: the space goes before one, too. */
+        if (first && end == done && r->v->set.norm == TFM_NORM_CHARSMAP &&
+            (flags & TFM_TOKEN_ADDED))
+            TFM_TRY(tfm_char_fragment(r, s + done, 0, true));
         TFM_TRY(tfm_ids_push(r->ids, id, r->err));
         /* SentencePiece puts its space prefix before the text and, as the models' own templates
          * expect, behind control tokens; not behind added tokens, which are text themselves.
@@ -195,7 +200,8 @@ tfm_status tfm_tokenize_marked(const tfm_tokenizer *t, const char *text, const u
     r->err = err;
     r->src = (const unsigned char *)text;
     r->src_len = n;
-    r->is_utf8 = t->v->set.norm != TFM_NORM_NONE && tfm_utf8_span(r->src, n) == n;
+    r->is_utf8 = t->v->set.norm != TFM_NORM_NONE && t->v->set.norm != TFM_NORM_CHARSMAP &&
+                 tfm_utf8_span(r->src, n) == n;
     tfm_status st = run_all(r);
     uint64_t n_unknown = r->unknown;
     tfm_run_give(r);

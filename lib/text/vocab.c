@@ -7,9 +7,12 @@
  *     vocab.pieces            u8  [bytes]       all pieces, one after another
  *     vocab.offsets           i32 [n + 1]       where each begins (unsigned)
  *     vocab.flags             u8  [n]           TFM_TOKEN_*
- *     vocab.scores            f32 [n]           SentencePiece only
+ *     vocab.scores            f32 [n]           SentencePiece, unigram
  *     vocab.hash              i32 [2^k, 2]      piece -> id: id + 1 (0: empty), upper hash half
  *     vocab.merges            i32 [2^k, 4]      BPE: left, right, rank + 1 (0: empty), merged id
+ *     vocab.trie              i32 [2^k, 4]      unigram: node, byte + 1 (0: empty), child, id + 1
+ *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant)
+ *     vocab.charsmap          u8  [bytes]       normaliser charsmap (left out: nothing changes)
  *     vocab.bytes             i32 [256]         the id that spells a byte, -1: none
  *     vocab.special           i32 [s]           ids of added and control tokens, sorted by text
  *     vocab.special_offsets   i32 [s + 1]
@@ -78,6 +81,27 @@ static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err) {
     return TFM_OK;
 }
 
+static tfm_status fetch_unigram(tfm_vocab *v, const source *s, tfm_error *err) {
+    const void *p;
+    tfm_tensor t;
+    TFM_TRY(fetch_hash(s, "vocab.trie", 4, &p, &v->trie_mask, err));
+    v->trie = p;
+    if (!s->lookup(s->ctx, "vocab.wide", &t)) return TFM_OK;
+    TFM_TRY(fetch(s, "vocab.wide", TFM_I32, 2, v->set.n, &p, NULL, err));
+    v->wide = p;
+    return TFM_OK;
+}
+
+static tfm_status fetch_charsmap(tfm_vocab *v, const source *s, tfm_error *err) {
+    const void *p;
+    uint64_t n;
+    tfm_tensor t;
+    if (v->set.norm != TFM_NORM_CHARSMAP || !s->lookup(s->ctx, "vocab.charsmap", &t)) return TFM_OK;
+    TFM_TRY(fetch(s, "vocab.charsmap", TFM_U8, 1, 0, &p, &n, err));
+    if (tfm_charsmap_open(&v->charsmap, p, n)) return TFM_OK;
+    return tfm_fail(err, TFM_FORMAT, "vocabulary: vocab.charsmap is no table of replacements");
+}
+
 static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err) {
     const void *p;
     uint32_t n = v->set.n;
@@ -91,7 +115,9 @@ static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err) {
     v->hash = p;
     TFM_TRY(fetch(s, "vocab.bytes", TFM_I32, 1, 256, &p, NULL, err));
     v->bytes = p;
-    if (v->set.type == TFM_VOCAB_SPM) {
+    if (v->set.type == TFM_VOCAB_UNIGRAM) TFM_TRY(fetch_unigram(v, s, err));
+    TFM_TRY(fetch_charsmap(v, s, err));
+    if (v->set.type == TFM_VOCAB_SPM || v->set.type == TFM_VOCAB_UNIGRAM) {
         TFM_TRY(fetch(s, "vocab.scores", TFM_F32, 1, n, &p, NULL, err));
         v->scores = p;
     }

@@ -7,7 +7,7 @@
 
 #include "text/text_internal.h"
 
-enum { MERGES_MAX = 1 << 26, TABLES_MAX = 10 };
+enum { MERGES_MAX = 1 << 26, TABLES_MAX = 13 };
 
 typedef struct build {
     const tfm_vocab_source *src;
@@ -46,7 +46,7 @@ static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err) {
                         TFM_VOCAB_MAX);
     if (src->n_merges > MERGES_MAX || src->n_patterns > TFM_PATTERNS_MAX)
         return tfm_fail(err, TFM_LIMIT, "vocabulary: too many merges or patterns");
-    if (src->type == TFM_VOCAB_SPM && src->score == NULL)
+    if ((src->type == TFM_VOCAB_SPM || src->type == TFM_VOCAB_UNIGRAM) && src->score == NULL)
         return tfm_fail(err, TFM_FORMAT, "vocabulary: SentencePiece pieces without scores");
     for (unsigned i = 0; i < 4; i++)
         if (ids[i] < -1 || (ids[i] >= 0 && (uint32_t)ids[i] >= src->n))
@@ -105,7 +105,7 @@ static tfm_status build_pieces(build *b, tfm_error *err) {
         ((uint32_t *)offsets)[i + 1] = at;
     }
     if (src->flags) memcpy(flags, src->flags, src->n);
-    if (src->type == TFM_VOCAB_SPM) {
+    if (src->type == TFM_VOCAB_SPM || src->type == TFM_VOCAB_UNIGRAM) {
         TFM_TRY(add_table(b, "vocab.scores", TFM_F32, src->n, 1, &scores, err));
         memcpy(scores, src->score, src->n * sizeof(float));
         b->v.scores = scores;
@@ -223,6 +223,50 @@ static tfm_status build_merges(build *b, tfm_error *err) {
     tfm_status st = fill_merges(b, resolved, err);
     tfm_free(resolved);
     return st;
+}
+
+/* ---- unigram ---- */
+
+static tfm_status fill_trie(build *b, const tfm_trie_key *key, uint32_t n, uint32_t edges,
+                            tfm_error *err) {
+    uint32_t size = table_size(edges);
+    for (unsigned tries = 0; tries < 6; tries++, size *= 2) {
+        void *data;
+        TFM_TRY(add_table(b, "vocab.trie", TFM_I32, size, 4, &data, err));
+        if (tfm_trie_fill(data, size - 1, key, n)) {
+            b->v.trie = data;
+            b->v.trie_mask = size - 1;
+            return TFM_OK;
+        }
+        b->n_tables--;
+        tfm_free(data);
+    }
+    return tfm_fail(err, TFM_LIMIT, "vocabulary: too many edges with the same hash");
+}
+
+static tfm_status build_unigram(build *b, tfm_error *err) {
+    tfm_trie_key *key;
+    uint32_t n, edges;
+    void *wide;
+    TFM_TRY(tfm_trie_keys(&b->v, &key, &n, &edges, err));
+    tfm_status st = fill_trie(b, key, n, edges, err);
+    tfm_free(key);
+    if (st != TFM_OK || b->src->wide_score == NULL) return st;
+    TFM_TRY(add_table(b, "vocab.wide", TFM_I32, b->src->n, 2, &wide, err));
+    memcpy(wide, b->src->wide_score, b->src->n * sizeof(double));
+    return TFM_OK;
+}
+
+static tfm_status build_charsmap(build *b, tfm_error *err) {
+    const tfm_vocab_source *src = b->src;
+    tfm_charsmap map;
+    void *copy;
+    if (b->set.norm != TFM_NORM_CHARSMAP || src->charsmap_len == 0) return TFM_OK;
+    if (!tfm_charsmap_open(&map, src->charsmap, src->charsmap_len))
+        return tfm_fail(err, TFM_FORMAT, "vocabulary: its normaliser is no table of replacements");
+    TFM_TRY(add_table(b, "vocab.charsmap", TFM_U8, src->charsmap_len, 1, &copy, err));
+    memcpy(copy, src->charsmap, (size_t)src->charsmap_len);
+    return TFM_OK;
 }
 
 /* The id that spells a byte when text holds it. Added tokens that look like a letter of the byte
@@ -391,6 +435,8 @@ static tfm_status build_all(build *b, tfm_error *err) {
     TFM_TRY(build_pieces(b, err));
     TFM_TRY(build_hash(b, err));
     if (b->set.type == TFM_VOCAB_BPE) TFM_TRY(build_merges(b, err));
+    if (b->set.type == TFM_VOCAB_UNIGRAM) TFM_TRY(build_unigram(b, err));
+    TFM_TRY(build_charsmap(b, err));
     TFM_TRY(build_bytes(b, err));
     TFM_TRY(build_special(b, err));
     return build_id(b, err);

@@ -431,15 +431,19 @@ static void sentencepiece(void) {
     CHECK(strstr(text, "\nremove-extra-spaces: true\n") && strstr(text, "\nadd-bos: true\n"));
     tfm_source_free(s);
     put_spm(1, false);
+    text = settings_of(&s, "tokenizer.model");
+    CHECK(strstr(text, "type: unigram\n") && strstr(text, "\nnormaliser: charsmap\n"));
+    tfm_source_free(s);
+    put_spm(3, false); /* words */
     CHECK_INT(try_source("tokenizer.model", &err), TFM_UNSUPPORTED);
     CHECK(strstr(err.message, "unigram") != NULL);
-    put_spm(2, true);
-    CHECK_INT(try_source("tokenizer.model", &err), TFM_UNSUPPORTED);
+    put_spm(2, true); /* a table of one byte */
+    CHECK_INT(try_source("tokenizer.model", &err), TFM_FORMAT);
     put_spm(2, false);
     CHECK_INT(tfm_file_read(&b, in_dir("tokenizer.model"), 4096, &err), TFM_OK);
-    for (size_t n = 0; n + 1 < b.len; n++) { /* a cut between fields only loses the type */
+    for (size_t n = 0; n + 1 < b.len; n++) { /* a cut between fields only loses what follows */
         put_file("tokenizer.model", b.data, n);
-        CHECK(try_source("tokenizer.model", &err) != TFM_OK);
+        CHECK((try_source("tokenizer.model", &err) == TFM_OK) == (n == 11 || n == 20 || n == 30));
     }
     for (size_t i = 0; i < b.len; i++) {
         b.data[i] = (char)(b.data[i] ^ 0x81);

@@ -100,6 +100,21 @@ static inline bool small_lookup(void *ctx, const char *name, tfm_tensor *out) {
     return false;
 }
 
+/* SentencePiece's table of replacements "A" -> "a", "B" -> "b ": p[4 + 0x400 * 4 + 5]. Returns its
+ * bytes. The root's children begin at 0x100 (by exclusive or), their values 0x200 further. */
+static inline size_t small_charsmap(unsigned char *p) {
+    uint32_t unit[0x400] = {0}, bytes = sizeof unit;
+    unit[0] = 0x100u << 10;
+    unit[0x100 ^ 'A'] = 0x200u << 10 | 1u << 8 | 'A';
+    unit[0x300 ^ 'A'] = 1u << 31 | 0;
+    unit[0x100 ^ 'B'] = 0x200u << 10 | 1u << 8 | 'B';
+    unit[0x300 ^ 'B'] = 1u << 31 | 2;
+    memcpy(p, &bytes, 4);
+    memcpy(p + 4, unit, sizeof unit);
+    memcpy(p + 4 + sizeof unit, "a\0b ", 5);
+    return 4 + sizeof unit + 5;
+}
+
 /* Builds, opens, makes the tokenizer; false (and a failed check) if that does not go. */
 static inline bool small_open(small *s) {
     tfm_error err = {0};

@@ -14,6 +14,7 @@ enum {
     OPT_FROM_IDS,
     OPT_FIRST,
     OPT_FLUSH,
+    OPT_STRICT_UNK,
     OPT_TURNS
 };
 
@@ -30,6 +31,7 @@ static const tfm_option option_table[] = {
     {OPT_FROM_IDS, "from-ids", NULL, "the text is decimal ids (needs a model)"},
     {OPT_NO_SPECIAL, "no-special", NULL, "add no begin and end tokens"},
     {OPT_PARSE_SPECIAL, "parse-special", NULL, "control tokens spelled in the text are meant"},
+    {OPT_STRICT_UNK, "strict-unk", NULL, "a record with unknown characters fails"},
     {OPT_TURNS, "turns", NULL,
      "records are turns of one text, each all of it so far; with -l or -0"},
     TFM_OPT_END};
@@ -58,6 +60,7 @@ static void parse(tfm_cli *c, options *o) {
         case OPT_FLUSH: o->flush_each = true; break;
         case OPT_FROM_IDS: o->from_ids = true; break;
         case OPT_NO_SPECIAL: o->tok &= ~(unsigned)TFM_TOK_ADD_SPECIAL; break;
+        case OPT_STRICT_UNK: o->strict_unk = true; break;
         case OPT_TURNS: o->turns = true; break;
         case OPT_PARSE_SPECIAL: o->tok |= TFM_TOK_PARSE_SPECIAL; break;
         }
