@@ -136,8 +136,8 @@ TFM_API void tfm_reader_free(tfm_reader *r);
  * has said whose it is. Borrowed. */
 TFM_API void tfm_reader_writer(tfm_reader *r, const char *tools);
 /* Goes to the next header. TFM_OK: one was read. TFM_DONE: the input ended cleanly after an END.
- * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be called at the start or after
- * tfm_reader_next gave TFM_DONE. */
+ * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be called
+ * at the start or after tfm_reader_next gave TFM_DONE. */
 TFM_API tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) TFM_MUST_CHECK;
 /* The present header, borrowed until the next tfm_reader_stream. */
 TFM_API const tfm_header *tfm_reader_header(const tfm_reader *r);
