@@ -302,8 +302,9 @@ static void descriptors_that_do_not_block_are_waited_for(void) {
     CHECK_STR(err.message, "gone: read: Bad file descriptor");
 }
 
-/* Every chunk exactly once, by a worker in range, and seen when the run returns. */
-static struct { unsigned count[1000], n_workers; } jobs;
+/* Every chunk exactly once, by a worker in range, with the argument of its own run (runs take two in
+ * turn), and seen when the run returns. */
+static struct { unsigned count[2][1000], n_workers; } jobs;
 
 static void count_chunk(void *arg, size_t chunk, unsigned worker) {
     unsigned *count = arg;
@@ -321,9 +322,11 @@ static void pool_runs_every_chunk_once(void) {
         for (size_t round = 0; round < 3000; round++) {
             size_t n = round * 7 % 1000;
             memset(jobs.count, 0, sizeof jobs.count);
-            tfm_pool_run(p, n, count_chunk, jobs.count);
+            tfm_pool_run(p, n, count_chunk, jobs.count[round % 2]);
             size_t wrong = 0;
-            for (size_t i = 0; i < 1000; i++) wrong += jobs.count[i] != (i < n);
+            for (size_t i = 0; i < 1000; i++) {
+                wrong += jobs.count[round % 2][i] != (i < n) || jobs.count[1 - round % 2][i] != 0;
+            }
             if (!CHECK_INT(wrong, 0)) break;
             if (round % 1000 == 999) usleep(1000); /* so that the workers go to sleep */
         }
