@@ -22,8 +22,8 @@
  *
  * A pattern can be patched or ablated to zero; as its rows differ in length, no vector steers it and
  * it has no mean. Globs have * ? and [...]; a * matches dots too. A tap is seen after every change of
- * its value. What changes a row depends on its group and position alone, so laws of batch, threads and cuts hold with
- * a probe as they do without; taps change no bit of a result.
+ * its value. What changes a row depends on its group and position alone, so laws of batch, threads and
+ * cuts hold with a probe as they do without; taps change no bit of a result.
  */
 #ifndef TFM_PROBE_H
 #define TFM_PROBE_H
