@@ -154,7 +154,7 @@ setup() { cd "$tmp"; }
 
 @test "usage: what cannot be meant is refused with exit 2" {
     local args
-    for args in '' 'a b' '-' '--type q5_0 x' '--layout p8 x' '--to onnx x' \
+    for args in '' 'a b' '-' '--type q7_K x' '--type i32 x' '--type f16 --imatrix y x' '--imatrix y x' '--layout p8 x' '--to onnx x' \
         '--portable --layout p16 x' '--to gguf --layout p16 x'; do
         pipe "tfm-convert $args"
         status_is 2

@@ -42,11 +42,21 @@ TFM_API tfm_status tfm_model_ends(const tfm_model *m, tfm_ids *ids, tfm_error *e
 
 typedef struct tfm_convert_options {
     tfm_load_options load;
-    tfm_dtype type;    /* f32, f16, bf16, q8_0, q4_0: of 2-D weights; TFM_DTYPE_NONE: as they are.
-                           Norms, biases and learned positions stay as they are, or become f32. A
-                           width that is no whole number of blocks becomes f16, which is reported. */
+    tfm_dtype
+        type;   /* of matrices: f32, f16, bf16, any block type; TFM_DTYPE_NONE: as they are. Norms,
+                       biases and learned positions stay as they are, or become f32. Where the width
+                       is no whole number of blocks of 256, the nearest type of blocks of 32 is
+                       taken, and f16 where it is none of those either; both are reported. */
+    bool mixed; /* type is q4_K; some matrices become q6_K: of the output, and attn_v and ffn_down
+                       in half of the blocks */
+    /* NULL, or taps of a calibration run: how much each column counts when scales are searched
+     * (tfm_quantise). Borrowed, read to its end. name: for messages. */
+    tfm_reader *imatrix;
+    const char *imatrix_name;
+    unsigned threads;  /* 0: what the process may use; never changes a byte */
     tfm_layout layout; /* of 2-D linear weights; an embedding that is looked up stays rows */
     void (*report)(void *ctx, const char *line); /* NULL, or told what was changed or kept */
+    void (*detail)(void *ctx, const char *line); /* NULL, or told more */
     void *report_ctx;
     /* NULL, or called as tensors are written: bytes so far and in all. */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);

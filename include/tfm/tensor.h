@@ -101,6 +101,16 @@ TFM_API tfm_status tfm_to_f64(tfm_dtype t, const void *src, uint64_t count, doub
 TFM_API tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst,
                                 tfm_error *err) TFM_MUST_CHECK;
 
+/* Can tfm_quantise make it: q4_0, q4_1, q5_0, q5_1 and the k-quants. */
+TFM_API bool tfm_can_quantise(tfm_dtype t);
+/* f32 rows [n_rows, k] to blocks whose scales are searched for the least squared error, weighted by
+ * column: importance [k], not negative (the mean square of what the column is multiplied with), or
+ * NULL. Rows do not depend on each other, so any may be made by any thread. A number that is not
+ * finite is TFM_FORMAT, one beyond f16 TFM_LIMIT; the message names the element. The same bytes on
+ * every machine. */
+TFM_API tfm_status tfm_quantise(tfm_dtype t, const float *src, uint64_t n_rows, uint32_t k,
+                                const float *importance, void *dst, tfm_error *err) TFM_MUST_CHECK;
+
 /* One activation row to int8 per block of 32, the numerics of all quantised linears (DESIGN 7):
  * scale[b] = amax/127 (f32), q = round-half-even(x / scale), at most 127 in magnitude (0 when scale
  * is 0). A block that holds a NaN or an infinity gets scale NaN and q 0, so that it stays visible.

@@ -3,6 +3,7 @@
  */
 #include "arch/assemble_internal.h"
 #include "arch/graph_internal.h"
+#include "arch/quantise_internal.h"
 #include "model/names_internal.h"
 
 #include <math.h>
@@ -16,11 +17,17 @@ enum { USE_LINEAR = 1, USE_TOKENS = 2, USE_POSITIONS = 4, USE_OTHER = 8 };
 typedef struct converter {
     const tfm_convert_options *o;
     tfm_assembly a;
-    tfm_names names;      /* of parts */
-    uint8_t *use;         /* [n_parts] */
-    tfm_tensor *source;   /* [n_parts] what the steps are compiled against */
-    tfm_tensor *target;   /* [n_parts] type, layout and bytes to write */
-    uint64_t done, total; /* bytes of tensors written, and in all */
+    tfm_names names;            /* of parts */
+    uint8_t *use;               /* [n_parts] */
+    tfm_tensor *source;         /* [n_parts] what the steps are compiled against */
+    tfm_tensor *target;         /* [n_parts] type, layout and bytes to write */
+    uint64_t done, total;       /* bytes of tensors written, and in all */
+    tfm_importance *importance; /* NULL without options.imatrix */
+    tfm_pool *pool;             /* NULL if nothing is quantised by search */
+    uint32_t n_blocks;
+    size_t n_replaced; /* matrices whose columns do not fit the type; the last of them: */
+    uint32_t replaced_columns;
+    tfm_dtype replaced, replacement;
 } converter;
 
 static void report(const converter *c, const char *fmt, ...) TFM_PRINTF(2, 3);
@@ -32,6 +39,17 @@ static void report(const converter *c, const char *fmt, ...) {
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     c->o->report(c->o->report_ctx, line);
+}
+
+static void detail(const converter *c, const char *fmt, ...) TFM_PRINTF(2, 3);
+static void detail(const converter *c, const char *fmt, ...) {
+    char line[400];
+    va_list ap;
+    if (c->o->detail == NULL) return;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    c->o->detail(c->o->report_ctx, line);
 }
 
 /* ---- what is what ---- */
@@ -67,8 +85,11 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
         for (int k = 0; experts && k < 3; k++)
             note_use(c, g, (int)s->u.experts.bias[k] - 1, USE_OTHER);
     }
+    c->n_blocks = g->n_blocks;
+    tfm_status st = TFM_OK;
+    if (c->o->imatrix) st = tfm_importance_new(&c->importance, g, c->source, c->a.n_parts, err);
     tfm_graph_free(g);
-    return TFM_OK;
+    return st;
 }
 
 static tfm_status list_parts(converter *c, tfm_error *err) {
@@ -101,19 +122,54 @@ static bool is_number(tfm_dtype t) {
     return t == TFM_F32 || t == TFM_F16 || t == TFM_BF16 || tfm_dtype_block(t) > 1;
 }
 
-static tfm_dtype target_type(const converter *c, size_t i) {
+static bool is_block_source(tfm_dtype t) {
+    return t != TFM_F32 && t != TFM_F16 && t != TFM_BF16;
+}
+
+/* The type of a matrix of this many columns, and a report if it is not what was asked for. */
+static tfm_dtype fit_columns(converter *c, const tfm_tensor *t, tfm_dtype want) {
+    const uint32_t columns = t->dims[t->rank - 1];
+    tfm_dtype fits = tfm_type_for_columns(want, columns);
+    if (fits == want) return want;
+    if (fits != TFM_DTYPE_NONE) {
+        c->n_replaced++;
+        c->replaced_columns = columns;
+        c->replaced = want;
+        c->replacement = fits;
+        detail(c, "%s: %u columns, %s instead of %s", t->name, columns, tfm_dtype_name(fits),
+               tfm_dtype_name(want));
+        return fits;
+    }
+    fits = is_block_source(t->dtype) ? t->dtype : TFM_F16;
+    report(c, "%s: %u columns are no whole number of %s blocks, kept as %s", t->name, columns,
+           tfm_dtype_name(want), tfm_dtype_name(fits));
+    return fits;
+}
+
+static tfm_dtype target_type(converter *c, size_t i) {
     const tfm_tensor *t = &c->source[i];
     tfm_dtype want = c->o->type;
     unsigned use = c->use[i];
     if (want == TFM_DTYPE_NONE || use == 0 || !is_number(t->dtype)) return t->dtype;
     if ((use & (USE_LINEAR | USE_TOKENS)) == 0 || t->rank < 2)
         return t->dtype == TFM_F16 || t->dtype == TFM_BF16 ? TFM_F32 : t->dtype;
-    const uint32_t columns = t->dims[t->rank - 1];
-    if (columns % tfm_dtype_block(want) == 0) return want;
-    want = t->dtype == TFM_F16 || t->dtype == TFM_F32 || t->dtype == TFM_BF16 ? TFM_F16 : t->dtype;
-    report(c, "%s: %u columns are no whole number of %s blocks, kept as %s", t->name, columns,
-           tfm_dtype_name(c->o->type), tfm_dtype_name(want));
-    return want;
+    if (c->o->mixed) {
+        const bool is_embedding = (use & USE_TOKENS) != 0;
+        const bool is_output =
+            (use & USE_LINEAR) != 0 && (is_embedding || strcmp(t->name, "output.weight") == 0);
+        want = tfm_mixed_type(t->name, c->n_blocks, is_output);
+    }
+    return fit_columns(c, t, want);
+}
+
+/* One line for all matrices that got another type; each is a detail. */
+static void report_replaced(const converter *c) {
+    if (c->n_replaced > 0)
+        report(c,
+               "%zu matrices have columns that are no multiple of %u (%u, say): %s instead of %s; "
+               "-v names them",
+               c->n_replaced, tfm_dtype_block(c->replaced), c->replaced_columns,
+               tfm_dtype_name(c->replacement), tfm_dtype_name(c->replaced));
 }
 
 static tfm_status decide(converter *c, tfm_error *err) {
@@ -130,7 +186,44 @@ static tfm_status decide(converter *c, tfm_error *err) {
                 linear && t->rank == 2 && is_number(t->dtype) ? c->o->layout : TFM_LAYOUT_ROWS;
         TFM_TRY(tfm_layout_bytes(t->dtype, t->layout, t->rank, t->dims, &t->bytes, err));
     }
+    report_replaced(c);
     return TFM_OK;
+}
+
+/* q4_0 and q8_0 are made by the reference formulas, but for q4_0 where there is an imatrix, or where it
+ * stands for another type. */
+static bool is_searched(const converter *c, size_t i) {
+    const tfm_tensor *s = &c->source[i], *t = &c->target[i];
+    if (s->dtype == t->dtype || !tfm_can_quantise(t->dtype)) return false;
+    return t->dtype != TFM_Q4_0 || c->importance != NULL || c->o->type != TFM_Q4_0;
+}
+
+static tfm_status read_importance(converter *c, tfm_error *err) {
+    const char *value, *first_value = NULL, *first = NULL;
+    uint64_t rows;
+    size_t n = 0;
+    if (!c->importance) return TFM_OK;
+    tfm_status st = tfm_importance_read(c->importance, c->o->imatrix, err);
+    if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", c->o->imatrix_name);
+    for (size_t i = 0; i < c->a.n_parts; i++) {
+        if (!is_searched(c, i) || tfm_importance_of(c->importance, i, &value, &rows)) continue;
+        detail(c, "%s: no importance", c->source[i].name);
+        if (!value) continue; /* nothing could be tapped */
+        if (n++ > 0) continue;
+        first = c->source[i].name;
+        first_value = value;
+    }
+    if (n > 0)
+        report(c, "%s: no taps for %zu matrices, the first is %s: tap '%s'", c->o->imatrix_name, n,
+               first, first_value);
+    return TFM_OK;
+}
+
+static tfm_status start_threads(converter *c, tfm_error *err) {
+    bool any = false;
+    for (size_t i = 0; i < c->a.n_parts; i++) any = any || is_searched(c, i);
+    if (!any) return TFM_OK;
+    return tfm_pool_new(&c->pool, c->o->threads ? c->o->threads : tfm_threads_default(), err);
 }
 
 /* ---- one tensor ---- */
@@ -206,6 +299,21 @@ static tfm_status convert_rows(const tfm_tensor *s, const tfm_tensor *t, piece *
     return st;
 }
 
+static tfm_status quantise(const converter *c, size_t i, piece *p, tfm_error *err) {
+    const tfm_tensor *s = &c->source[i], *t = &c->target[i];
+    piece made = {NULL, NULL};
+    uint64_t bytes, rows;
+    const char *value;
+    const float *importance =
+        c->importance ? tfm_importance_of(c->importance, i, &value, &rows) : NULL;
+    TFM_TRY(tfm_layout_bytes(t->dtype, TFM_LAYOUT_ROWS, t->rank, t->dims, &bytes, err));
+    TFM_TRY(piece_new(&made, bytes, err));
+    tfm_status st = tfm_quantise_tensor(c->pool, s, p->data, t->dtype, importance, made.own, err);
+    if (st == TFM_OK) piece_move(p, &made);
+    tfm_free(made.own);
+    return st;
+}
+
 static tfm_status pack(const tfm_tensor *t, piece *p, tfm_error *err) {
     piece made = {NULL, NULL};
     tfm_status st;
@@ -227,7 +335,8 @@ static tfm_status make(const converter *c, size_t i, piece *out, tfm_error *err)
         return TFM_OK;
     }
     st = get_rows(c, i, out, err);
-    if (st == TFM_OK) st = convert_rows(s, t, out, err);
+    if (st == TFM_OK)
+        st = is_searched(c, i) ? quantise(c, i, out, err) : convert_rows(s, t, out, err);
     if (st == TFM_OK) st = pack(t, out, err);
     if (st == TFM_OK) return TFM_OK;
     tfm_free(out->own);
@@ -250,6 +359,8 @@ static tfm_status emit(void *ctx, size_t i, tfm_writer *w, tfm_error *err) {
 /* ---- the whole ---- */
 
 static void converter_free(converter *c) {
+    tfm_importance_free(c->importance);
+    tfm_pool_free(c->pool);
     tfm_names_free(&c->names);
     tfm_free(c->use);
     tfm_free(c->source);
@@ -268,15 +379,25 @@ static tfm_status prepare(converter *c, const char *path, const tfm_convert_opti
         report(c, "no weights: only the vocabulary is converted");
     else if (c->a.vocab_id[0] == '\0')
         report(c, "no vocabulary: give one with --tokenizer to work with text");
-    return decide(c, err);
+    TFM_TRY(decide(c, err));
+    TFM_TRY(read_importance(c, err));
+    return start_threads(c, err);
 }
 
 /* A change of layout only leaves the model what it is. */
 static tfm_status identify(const converter *c, char id[65], tfm_error *err) {
-    const char *type = c->o->type == TFM_DTYPE_NONE ? "as is" : tfm_dtype_name(c->o->type);
+    char type[128], digest[65];
     if (c->a.model != NULL && c->o->type == TFM_DTYPE_NONE) {
         memcpy(id, tfm_model_id(c->a.model), 65);
         return TFM_OK;
+    }
+    snprintf(type, sizeof type, "%s",
+             c->o->mixed                    ? "mixed"
+             : c->o->type == TFM_DTYPE_NONE ? "as is"
+                                            : tfm_dtype_name(c->o->type));
+    if (c->importance) {
+        tfm_importance_digest(c->importance, digest);
+        snprintf(type + strlen(type), sizeof type - strlen(type), " imatrix %s", digest);
     }
     return tfm_assembly_id(&c->a, type, true, id, err);
 }

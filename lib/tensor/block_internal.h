@@ -65,5 +65,8 @@ void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *mi
 /* k-quants only (kquants.c): the scales of a 256-block. */
 void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block, float *scale,
                        float *min);
+/* The inverse: packs the integers of all groups (16, or 8 of q4_K and q5_K; min NULL where there is
+ * none) into scale bytes that are zero. */
+void tfm_kquant_put_scales(tfm_dtype t, uint8_t *packed, const int *scale, const int *min);
 
 #endif

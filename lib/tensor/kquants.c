@@ -64,3 +64,33 @@ void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *b
         scales_q4_k(packed, d, dmin, scale, min);
     }
 }
+
+/* ---- the inverse ---- */
+
+static void put_q3_k(uint8_t *packed, const int *scale) {
+    for (unsigned i = 0; i < 16; i++) {
+        const unsigned v = (unsigned)(scale[i] + 32);
+        packed[i % 8] = (uint8_t)(packed[i % 8] | (v & 15u) << (i / 8 * 4));
+        packed[8 + i % 4] = (uint8_t)(packed[8 + i % 4] | (v >> 4) << (i / 4 * 2));
+    }
+}
+
+static void put_q4_k(uint8_t *packed, const int *scale, const int *min) {
+    for (unsigned i = 0; i < 4; i++) {
+        const unsigned s = (unsigned)scale[4 + i], m = (unsigned)min[4 + i];
+        packed[i] = (uint8_t)((unsigned)scale[i] | (s >> 4) << 6);
+        packed[4 + i] = (uint8_t)((unsigned)min[i] | (m >> 4) << 6);
+        packed[8 + i] = (uint8_t)((s & 15u) | (m & 15u) << 4);
+    }
+}
+
+void tfm_kquant_put_scales(tfm_dtype t, uint8_t *packed, const int *scale, const int *min) {
+    if (t == TFM_Q3_K) {
+        put_q3_k(packed, scale);
+    } else if (t == TFM_Q4_K || t == TFM_Q5_K) {
+        put_q4_k(packed, scale, min);
+    } else {
+        for (unsigned i = 0; i < 16; i++)
+            packed[i] = (uint8_t)(t == TFM_Q2_K ? scale[i] | min[i] << 4 : scale[i] & 255);
+    }
+}
