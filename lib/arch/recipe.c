@@ -9,9 +9,9 @@
 
 /* Row of the interleaved groups that becomes row `row` of the sorted parts. */
 static uint64_t group_row(const tfm_recipe *r, uint64_t row) {
-    uint64_t sum = 0, before = 0;
+    uint64_t sum = r->part[0], before = 0; /* parts are 1 at least */
     uint32_t i = 0;
-    for (uint32_t k = 0; k < r->n_parts; k++) sum += r->part[k];
+    for (uint32_t k = 1; k < r->n_parts; k++) sum += r->part[k];
     const uint64_t groups = r->rows / sum;
     for (; i + 1 < r->n_parts && row >= groups * r->part[i]; i++) {
         row -= groups * r->part[i];
