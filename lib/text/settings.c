@@ -88,9 +88,9 @@ static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error 
             s->type = (tfm_vocab_type)i;
             return TFM_OK;
         }
-    return tfm_fail(err, TFM_UNSUPPORTED,
-                    "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram)",
-                    value);
+    return tfm_fail(
+        err, TFM_UNSUPPORTED,
+        "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram)", value);
 }
 
 static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *err) {

@@ -129,8 +129,9 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
     if (o->opt->frame == FRAME_JSONL && !s->is_long)
         TFM_TRY(tfm_writer_text(o->w, group, "source", in->buf + s->at, s->len, err));
     if (o->opt->strict_unk && it->err.status == TFM_OK && it->unknown > 0)
-        it->err.status = tfm_fail(&it->err, TFM_RECORD, "characters that are not in the vocabulary: %llu",
-                                  (unsigned long long)it->unknown);
+        it->err.status =
+            tfm_fail(&it->err, TFM_RECORD, "characters that are not in the vocabulary: %llu",
+                     (unsigned long long)it->unknown);
     if (it->err.status == TFM_RECORD) return write_failed(o, group, &it->err, err);
     if (it->err.status != TFM_OK) return tfm_fail(err, it->err.status, "%s", it->err.message);
     /* Raw bytes may yet get a begin token from the model that reads them. */

@@ -14,7 +14,7 @@ typedef struct options {
     unsigned tok;      /* TFM_TOK_* */
     bool from_ids, flush_each;
     bool strict_unk; /* a record with unknown characters fails */
-    bool turns; /* every record is the whole text so far of one group */
+    bool turns;      /* every record is the whole text so far of one group */
     uint64_t first;
     char **files;
     int n_files;
