@@ -291,8 +291,9 @@ static void fit_super(super *b) {
     double a = 0, c = 0, e = 0, x = 0, y = 0;
     for (unsigned i = 0; i < 256; i++) {
         const double w = (double)b->w[i], v = (double)b->x[i];
-        const double sq = (double)b->s[i / b->group] * (double)b->q[i];
-        const double m = (double)b->m[i / b->group];
+        const uint32_t g = i / b->group;
+        const double sq = (double)b->s[g] * (double)b->q[i];
+        const double m = (double)b->m[g];
         a += w * sq * sq;
         c += w * sq * m;
         e += w * m * m;
