@@ -344,8 +344,8 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
 }
 
 /* All rows of a block times `panels` (1 or 2) panels. */
-INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel,
-                        const int panels, uint32_t row, size_t rows) {
+INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel, int panels,
+                        uint32_t row, size_t rows) {
     float sums[QUANT_ROWS * 2 * TFM_PANEL] __attribute__((aligned(64)));
     const uint8_t *w = a->w + panel * a->panel_bytes, *lines = a->act + row * a->act_stride;
     const size_t bytes = quant_part_bytes(t), width = (size_t)panels * TFM_PANEL;

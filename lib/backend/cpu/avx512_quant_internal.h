@@ -353,16 +353,20 @@ INLINE void ask_results(const tfm_cpu_linear *a, uint32_t panel, int panels, uin
     }
 }
 
-INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel,
-                        const int panels, uint32_t row, size_t rows) {
+/* All rows of a block times `panels` (1 or 2) panels; a single row takes them one by one. */
+INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel, int panels,
+                        uint32_t row, size_t rows) {
     float sums[QUANT_ROWS * 2 * TFM_PANEL] __attribute__((aligned(64)));
     const uint8_t *w = a->w + panel * a->panel_bytes, *lines = a->act + row * a->act_stride;
     if (rows == 1) {
-        quant_panels(t, a, w, lines, 1, true, panels, sums);
+        quant_panels(t, a, w, lines, 1, true, 1, sums);
     } else {
         ask_results(a, panel, panels, row, rows);
         memset(sums, 0, rows * (size_t)panels * TFM_PANEL * sizeof *sums);
-        quant_panels(t, a, w, lines, rows, false, panels, sums);
+        if (panels == 2)
+            quant_panels(t, a, w, lines, rows, false, 2, sums);
+        else
+            quant_panels(t, a, w, lines, rows, false, 1, sums);
     }
     finish_panels(a, panel, panel + (uint32_t)panels, sums, (size_t)panels * TFM_PANEL, row, rows);
 }

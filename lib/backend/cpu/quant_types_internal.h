@@ -8,9 +8,11 @@ INLINE void quant_piece(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t pan
                         uint32_t panel_end, uint32_t row, uint32_t row_end) {
     for (; row < row_end; row += QUANT_ROWS) {
         const size_t rows = row_end - row < QUANT_ROWS ? row_end - row : QUANT_ROWS;
-        uint32_t p = panel;
-        for (; rows > 1 && p + 2 <= panel_end; p += 2) quant_block(t, a, p, 2, row, rows);
-        for (; p < panel_end; p++) quant_block(t, a, p, 1, row, rows);
+        int panels = 1;
+        for (uint32_t p = panel; p < panel_end; p += (uint32_t)panels) {
+            panels = rows > 1 && panel_end - p > 1 ? 2 : 1;
+            quant_block(t, a, p, panels, row, rows);
+        }
     }
 }
 
