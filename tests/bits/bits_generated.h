@@ -20,7 +20,8 @@ typedef struct bits_text {
 typedef struct bits_texts {
     uint32_t length[BITS_GROUPS]; /* of the prompts */
     bits_text text[BITS_GROUPS][BITS_SAMPLES];
-    char stop[2][8]; /* strings that occur in some of the texts */
+    char stop[2][8];          /* strings that occur in some of the texts */
+    const char *stop_list[2]; /* the same, as generators borrow them */
 } bits_texts;
 
 typedef struct bits_drawing {
@@ -145,6 +146,7 @@ static inline void bits_text_cut(const bits_texts *x, const bits_model *m, bits_
 static inline void bits_texts_new(bits_texts *x, const bits_truth *t, const bits_model *m,
                                   const bits_drawing *d) {
     bits_texts_draw(x, t, m->model, &d->sampling);
+    for (int i = 0; i < 2; i++) x->stop_list[i] = x->stop[i];
     if (d->stops) {
         const int32_t *a = x->text[0][0].id, *b = x->text[1][0].id;
         snprintf(x->stop[0], sizeof x->stop[0], "%s%s", m->piece[a[4]], m->piece[a[5]]);
@@ -160,14 +162,13 @@ static inline void bits_texts_new(bits_texts *x, const bits_truth *t, const bits
 static inline tfm_generator *bits_generator(const bits_texts *x, const bits_truth *t,
                                             const bits_way *way, const bits_manner *how,
                                             tfm_engine *e, tfm_writer *taps) {
-    const char *const stop[2] = {x->stop[0], x->stop[1]};
     uint64_t random = way->seed;
     uint32_t order[BITS_GROUPS];
     const tfm_generate_options o = {.sampling = how->drawing->sampling,
                                     .has_max_tokens = true,
                                     .max_tokens = BITS_NEW,
                                     .sequences = way->n_seqs,
-                                    .stop = stop,
+                                    .stop = x->stop_list,
                                     .n_stop = how->drawing->stops ? 2 : 0,
                                     .tap_out = taps,
                                     .n_samples = BITS_SAMPLES,

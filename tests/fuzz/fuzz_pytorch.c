@@ -12,6 +12,7 @@ static void put_archive(const uint8_t *pickle, size_t n) {
     if (st == TFM_OK) st = tfm_zip_add(&z, "x/data/0", storage, sizeof storage, "", 0, NULL);
     if (st == TFM_OK) st = tfm_zip_finish(&z, NULL);
     fuzz_must(st == TFM_OK, "an archive");
+    tfm_buf_free(&z.directory);
     close(z.fd);
 }
 

@@ -13,6 +13,7 @@ static void put_archive(const void *pickle, size_t n, const char *other, const c
     CHECK_INT(tfm_zip_add(&z, "x/data/0", data, sizeof data, "", 0, NULL), TFM_OK);
     if (other) CHECK_INT(tfm_zip_add(&z, other, body, strlen(body), "", 0, NULL), TFM_OK);
     CHECK_INT(tfm_zip_finish(&z, NULL), TFM_OK);
+    tfm_buf_free(&z.directory);
     close(fd);
 }
 
