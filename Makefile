@@ -1,9 +1,9 @@
 # tfm: Transformers as Unix filters. `make help` lists the targets.
 #
 # One build without recursion: a folder under tools/ is a program, tests/*/test_*.c a test program;
-# sources are found by wildcard, so adding a file needs no edit here. Everything made goes to $(BUILD).
-# Testing is in mk/check.mk, style and pages in mk/lint.mk, installing in mk/install.mk; a further
-# mk/*.mk is picked up by itself. make never installs packages: that is ./bootstrap.
+# sources are found by wildcard, so adding a file needs no edit here. Everything made goes to
+# $(BUILD). Testing is in mk/check.mk, style and pages in mk/lint.mk, installing in mk/install.mk; a
+# further mk/*.mk is picked up by itself. make never installs packages: that is ./bootstrap.
 
 VERSION   := 0.1.0
 SOVERSION := 0

@@ -1,8 +1,8 @@
 #!/bin/bash
 # loop.sh BUILD MODEL [PAIRS [TOKENS]] - tokens per second of the composed pipeline (embed, attend,
-# unembed, sample and the loop) against tfm-run, 32 sequences. Runs are paired and interleaved, so that
-# a busy machine disturbs both; the median of the pairs' ratios is what counts. MODEL: e.g. one of
-# random_llama.py; prompts are bytes, so that it needs no vocabulary.
+# unembed, sample and the loop) against tfm-run, 32 sequences. Runs are paired and interleaved, so
+# that a busy machine disturbs both; the median of the pairs' ratios is what counts. MODEL: e.g. one
+# of random_llama.py; prompts are bytes, so that it needs no vocabulary.
 set -eu
 build=${1:-build} model=$2 pairs=${3:-5} tokens=${4:-48}
 unset TFM_DEVICE TFM_THREADS TFM_MODEL

@@ -26,7 +26,8 @@ SHAPES = {
     "1.1b": (22, 2048, 32, 4, 5632, 32000, 32768, False),
 }
 
-# Of a little-endian f16 every second byte is sign, exponent and two bits of mantissa: +-(1 + m) * 2^-6.
+# Of a little-endian f16 every second byte is sign, exponent and two bits of mantissa: +-(1 + m) *
+# 2^-6.
 HIGH_F16 = bytes((b & 0x83) | (9 << 2) for b in range(256))
 # Of bf16, and of f32's upper half, the exponent is 121: its upper bits, then its lowest.
 HIGH_BF16 = bytes((b & 0x80) | (121 >> 1) for b in range(256))

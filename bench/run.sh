@@ -1,7 +1,8 @@
 #!/bin/bash
-# run.sh BUILD - measures this machine with the model that ships: tokens per second of generation, one
-# sequence and 32 at once, with one thread and with all. Best of five runs and the spread, of the whole
-# program (start-up included, so -n is long). What an entry of the log states is in SPEED.md.
+# run.sh BUILD - measures this machine with the model that ships: tokens per second of generation,
+# one sequence and 32 at once, with one thread and with all. Best of five runs and the spread, of
+# the whole program (start-up included, so -n is long). What an entry of the log states is in
+# SPEED.md.
 set -eu
 build=${1:-build}
 model=${TFM_MODEL:-share/models/story.tfms}

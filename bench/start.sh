@@ -1,8 +1,8 @@
 #!/bin/bash
 # start.sh BUILD [STORIES260K] - what does not depend on the size of a model: the time of a whole
-# process from its start to its first token (tfm-run -n 1; $TFM_ASSETS/stories260K or the model named,
-# else the one that ships), and of one step of a model of 5 blocks that has next to nothing to compute.
-# Medians of 41 starts and of 99 times 14 steps, lowest to highest.
+# process from its start to its first token (tfm-run -n 1; $TFM_ASSETS/stories260K or the model
+# named, else the one that ships), and of one step of a model of 5 blocks that has next to nothing
+# to compute. Medians of 41 starts and of 99 times 14 steps, lowest to highest.
 set -eu
 build=${1:-build}
 unset TFM_DEVICE TFM_THREADS TFM_MODEL

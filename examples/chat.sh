@@ -1,12 +1,13 @@
 #!/bin/bash
-# chat.sh MODEL [N] [OPTION OF TFM-RUN...] - a chat from a script: each line of stdin is answered by N
-# tokens (default: 24).
+# chat.sh MODEL [N] [OPTION OF TFM-RUN...] - a chat from a script: each line of stdin is answered by
+# N tokens (default: 24).
 #
 #     printf 'And the king said\nWho art thou?\n' | examples/chat.sh share/models/story.tfms
 #
 # One pipeline runs all the time, behind two FIFOs. A turn is the whole text so far, ended by a NUL;
 # tfm-run keeps the cache of the group and computes only what is new. Exits with the status of the
-# pipeline: 4 when a turn failed (a text longer than the context, say). Needs the tfm programs in PATH.
+# pipeline: 4 when a turn failed (a text longer than the context, say). Needs the tfm programs in
+# PATH.
 set -eu
 model=$1 n=${2:-24}
 shift $(($# < 2 ? $# : 2))
@@ -22,8 +23,8 @@ start() {
     exec 7>"$dir/ask" 8<"$dir/answer"
 }
 
-# Ends the pipeline; if it failed, or was to answer and ended instead ($1), so does the chat. It has said
-# why.
+# Ends the pipeline; if it failed, or was to answer and ended instead ($1), so does the chat. It has
+# said why.
 stop() {
     local status=0
     exec 7>&-
@@ -39,8 +40,8 @@ while IFS= read -r line; do
     text+=$line
     printf '%s\0' "$text" >&7 2>"$dir/ignored" || stop 3
     IFS= read -r -d '' -u 8 answer || stop 3
-    # A turn that failed ends its group with an empty answer, and nothing more would come of it: the end
-    # of the pipeline tells which it was.
+    # A turn that failed ends its group with an empty answer, and nothing more would come of it: the
+    # end of the pipeline tells which it was.
     [ -n "$answer" ] || { stop; start "$@"; }
     printf '%s\n' "$answer"
     text+=$answer$'\n'

@@ -1,7 +1,7 @@
 #!/bin/sh
-# two-hosts.sh MODEL PROMPTS A-B HOST THEIRS C-D [OPTION OF TFM-SAMPLE...] - the loop with the blocks
-# C-D on another host, which needs tfm-attend and the same model under any name (THEIRS): stages know
-# a model by its id. Only hidden states travel, width x 4 bytes a token.
+# two-hosts.sh MODEL PROMPTS A-B HOST THEIRS C-D [OPTION OF TFM-SAMPLE...] - the loop with the
+# blocks C-D on another host, which needs tfm-attend and the same model under any name (THEIRS):
+# stages know a model by its id. Only hidden states travel, width x 4 bytes a token.
 set -e
 if [ $# -lt 6 ]; then
     echo "usage: two-hosts.sh MODEL PROMPTS A-B HOST THEIRS C-D [option of tfm-sample...]" >&2

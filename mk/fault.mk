@@ -1,6 +1,6 @@
-# fault.mk - the preload library that makes system calls fail, and its driver, for tests/fault.bats and
-# tests/long/fault.bats. A sanitizer brings its own allocator, which cannot be replaced at the same
-# time: those builds leave the fault tests out.
+# fault.mk - the preload library that makes system calls fail, and its driver, for tests/fault.bats
+# and tests/long/fault.bats. A sanitizer brings its own allocator, which cannot be replaced at the
+# same time: those builds leave the fault tests out.
 
 FAULTS := $(BUILD)/tests/fault/faultlib.so $(BUILD)/tests/fault/drive
 

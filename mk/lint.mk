@@ -1,4 +1,5 @@
-# lint.mk - what can be checked without running a tool on data: layers, pages, format, static analysis.
+# lint.mk - what can be checked without running a tool on data: layers, pages, format, static
+# analysis.
 
 C_FILES = $(sort $(shell find include lib tools tests -name '*.[ch]' 2>/dev/null))
 

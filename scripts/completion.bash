@@ -1,5 +1,6 @@
 # bash completion for every tfm program: the options come from the program itself, so there is no
-# second list to keep (`tfm-X --help-options` prints LETTER, NAME, ARGUMENT and HELP, tab-separated).
+# second list to keep (`tfm-X --help-options` prints LETTER, NAME, ARGUMENT and HELP,
+# tab-separated).
 _tfm() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} table letter name arg
     table=$("$1" --help-options 2>/dev/null) || return

@@ -1,8 +1,8 @@
 #!/bin/bash
 # fuzz.sh SECONDS - runs every tests/fuzz/fuzz_*.c under libFuzzer (clang, address and undefined
-# behaviour sanitizers) for SECONDS each, starting from its corpus. New inputs go to build-fuzz/X, what
-# crashed stands there as crash-*: fix, add the file to tests/fuzz/corpus/X, and `make check` replays
-# it for ever. Without clang the deterministic mutator of replay.c runs instead.
+# behaviour sanitizers) for SECONDS each, starting from its corpus. New inputs go to build-fuzz/X,
+# what crashed stands there as crash-*: fix, add the file to tests/fuzz/corpus/X, and `make check`
+# replays it for ever. Without clang the deterministic mutator of replay.c runs instead.
 set -u
 seconds=${1:-60}
 status=0

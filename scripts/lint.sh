@@ -36,8 +36,8 @@ if command -v cppcheck >/dev/null; then
     ran=1
     # warning,portability: real faults. missingInclude would ask for the system's headers.
     # What is suppressed it gets wrong: hex floats, _Noreturn functions, the #error for big-endian,
-    # arrays that are filled in an unrolled loop, memory that leaves through a void * parameter. (The
-    # compilers warn of uninitialised variables, the sanitizers of leaks.)
+    # arrays that are filled in an unrolled loop, memory that leaves through a void * parameter.
+    # (The compilers warn of uninitialised variables, the sanitizers of leaks.)
     cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingInclude --suppress=incorrectLogicOperator \
         --suppress=nullPointerRedundantCheck --suppress=preprocessorErrorDirective \
@@ -54,6 +54,15 @@ if command -v shellcheck >/dev/null; then
     # Its variables are used by the .bats files that load it.
     shellcheck -S warning -e SC2034 tests/helper.bash || status=1
 fi
+
+# The formatter leaves a comment as it is, however wide. In scripts a line may be long where it is
+# data, a comment need not be.
+wide() { # EXPRESSION FILE...
+    LC_ALL=C.UTF-8 grep -HnE "$@" | cut -d: -f1,2 | sed 's/$/: wider than 100 columns/' | grep .
+}
+if wide '^.{101}' "$@"; then status=1; fi
+if wide '^ *#.{100}|^ {4}#.{96}|^ {8}#.{92}' bootstrap Makefile scripts/* bench/*.{sh,py} examples/*.sh \
+    tests/*.{bats,bash,sh}; then status=1; fi
 
 # Marks of unfinished work, and paths of one person's machine, do not belong in the tree.
 if grep -nwE 'TODO|FIXME|XXX' "$@"; then status=1; fi

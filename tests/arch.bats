@@ -1,5 +1,5 @@
-# arch.bats - architectures are data: nothing above the readers knows a name, and the messages about a
-# file or a checkpoint that does not fit say where and what.
+# arch.bats - architectures are data: nothing above the readers knows a name, and the messages about
+# a file or a checkpoint that does not fit say where and what.
 load helper
 
 golden=$top/tests/golden

@@ -1,4 +1,5 @@
-# batch.bats - a batch job: lines in order, failures counted, resumable, the same bytes at any -b, -t.
+# batch.bats - a batch job: lines in order, failures counted, resumable, the same bytes at any -b,
+# -t.
 
 load helper
 

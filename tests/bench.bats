@@ -1,5 +1,5 @@
-# bench.bats - tfm-bench: what is measured and how it is written. Times are nobody's to judge here; what
-# must hold between the figures is.
+# bench.bats - tfm-bench: what is measured and how it is written. Times are nobody's to judge here;
+# what must hold between the figures is.
 
 load helper
 

@@ -16,8 +16,8 @@ setup() {
 
 ids() { tfm-show --ids "$@"; }
 
-# cut N: the prompts of `tokens` in records of N rows (0: of 1 to 11), those of all groups mixed, some
-# with the flag FLUSH.
+# cut N: the prompts of `tokens` in records of N rows (0: of 1 to 11), those of all groups mixed,
+# some with the flag FLUSH.
 cut() {
     tfm-export tokens | jq -n -c --argjson n "$1" '
         def starts($len): if $n > 0 then [range(0; $len; $n)]

@@ -1,5 +1,5 @@
-# cache.bats - tfm-run --save-cache and --load-cache: the bits of recomputation, and what is refused.
-# (tests/fuzz/fuzz_cache.c reads damaged ones.)
+# cache.bats - tfm-run --save-cache and --load-cache: the bits of recomputation, and what is
+# refused. (tests/fuzz/fuzz_cache.c reads damaged ones.)
 
 load helper
 

@@ -1,6 +1,7 @@
-# contract.bats - DESIGN 8 over every program of `make print-tools`: options, messages, exit statuses,
-# the output file, pipes that close, terminals. One table (use_of) says how each is called; a program
-# that is not in it fails the first test. What a program computes is tested elsewhere.
+# contract.bats - DESIGN 8 over every program of `make print-tools`: options, messages, exit
+# statuses, the output file, pipes that close, terminals. One table (use_of) says how each is
+# called; a program that is not in it fails the first test. What a program computes is tested
+# elsewhere.
 load helper
 
 setup_file() {
@@ -29,8 +30,9 @@ setup() {
 
 # use_of TOOL: sets how it is called so that it works and writes something.
 #   args     with stdin from `from`
-#   takes    what stdin is: stream (garbage and nothing are exit 3), text (any bytes are good), answer
-#            (the verdict is the status: 1), json (garbage and nothing are exit 3), file (an operand), model (nothing but what -m names)
+#   takes    what stdin is: stream (garbage and nothing are exit 3), text (any bytes are good),
+#            answer (the verdict is the status: 1), json (garbage and nothing are exit 3),
+#            file (an operand), model (nothing but what -m names)
 #   writes   stream (binary), text, figures (text that is another each time), or nothing
 use_of() {
     from=tokens.tfms takes=stream writes=stream

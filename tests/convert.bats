@@ -1,5 +1,5 @@
-# convert.bats - tfm-convert: every source, type and layout, and back again. What the models compute is
-# judged by golden.bats; here it must only stay the same.
+# convert.bats - tfm-convert: every source, type and layout, and back again. What the models compute
+# is judged by golden.bats; here it must only stay the same.
 load helper
 
 golden=$top/tests/golden

@@ -85,10 +85,10 @@ _make_stubs() {
 export PATH="$build/bin:$_stubs:$PATH"
 
 # pipe 'a | b | c': runs the pipeline in $tmp by bash, stdin from $in if that file exists (else
-# empty), stdout to $out, stderr of all stages to $err, every stage's status to the array `statuses`.
-# Variables and functions of the test are seen. Succeeds whatever the stages return; fails only when
-# the time limit passed. `pipe` can be used for one command too, and for a list (`a; b | c`), whose
-# last pipeline gives the statuses.
+# empty), stdout to $out, stderr of all stages to $err, every stage's status to the array
+# `statuses`. Variables and functions of the test are seen. Succeeds whatever the stages return;
+# fails only when the time limit passed. `pipe` can be used for one command too, and for a list (`a;
+# b | c`), whose last pipeline gives the statuses.
 pipe() {
     local late=
     rm -f "$tmp/.statuses" "$tmp/.late"
@@ -177,8 +177,8 @@ one_line() {
     return 1
 }
 
-# needs_asset PATH: skips the test when $TFM_ASSETS/PATH is not there (with REQUIRE_ASSETS=1: fails);
-# sets $asset to the full path.
+# needs_asset PATH: skips the test when $TFM_ASSETS/PATH is not there (with REQUIRE_ASSETS=1:
+# fails); sets $asset to the full path.
 needs_asset() {
     asset=${TFM_ASSETS:-}/$1
     [ -n "${TFM_ASSETS:-}" ] && [ -e "$asset" ] && return
@@ -189,8 +189,8 @@ needs_asset() {
     skip "needs \$TFM_ASSETS/$1"
 }
 
-# needs_numpy: sets $python to a python3 that has NumPy (the first in PATH may be one of the user's own
-# that has not), else skips as needs_program does.
+# needs_numpy: sets $python to a python3 that has NumPy (the first in PATH may be one of the user's
+# own that has not), else skips as needs_program does.
 needs_numpy() {
     for python in python3 /usr/bin/python3; do
         ! "$python" -c 'import numpy' 2>/dev/null || return 0

@@ -1,5 +1,5 @@
-# interventions.bats - --ablate, --skip, --patch, --steer in run and in the stages: what they change,
-# what they leave alone, and that the laws hold with them.
+# interventions.bats - --ablate, --skip, --patch, --steer in run and in the stages: what they
+# change, what they leave alone, and that the laws hold with them.
 
 load probe
 

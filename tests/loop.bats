@@ -1,5 +1,5 @@
-# loop.bats - the generation loop as a pipe: the text of tfm-run, group for group; what happens when a
-# stage is lost; that nothing waits for ever and nobody spins.
+# loop.bats - the generation loop as a pipe: the text of tfm-run, group for group; what happens when
+# a stage is lost; that nothing waits for ever and nobody spins.
 
 load helper
 
@@ -34,7 +34,8 @@ loop_is_run() {
     records saved | same - <(records fused)
 }
 
-# Records by group, without what only the loop has: their number, LAST, FLUSH, held tokens, who failed.
+# Records by group, without what only the loop has: their number, LAST, FLUSH, held tokens, who
+# failed.
 records() {
     tfm-show "$1" | grep -E '^ +[0-9]+ (tensor|group-end|text|error)' |
         sed -E 's/^ +[0-9]+ //; s/ last//; s/ flush//; s/(error +)tfm-[a-z]+/\1/' |
@@ -153,8 +154,8 @@ records() {
     tfm-tokenize -l $t lines | tfm-run -m "$m" $s | tfm-detok | same - composed
 }
 
-# stderr says that stage $1 was lost: the stage behind it does, by the header's name or, before there
-# was one, by who writes such streams as a rule.
+# stderr says that stage $1 was lost: the stage behind it does, by the header's name or, before
+# there was one, by who writes such streams as a rule.
 names_lost() {
     grep -qE "the stream of tfm-${1%.*} ends before|as a rule [a-z -]*tfm-${1%.*}[ )]" "$err" && return
     echo "tfm-$1 is not named"
@@ -253,8 +254,8 @@ ticks() {
     for stage in "$@"; do cut -d' ' -f14,15 "/proc/$(cat "pid.$stage")/stat" | tr ' ' + | bc; done
 }
 
-# idle PIPELINE STAGE...: the pipeline answers all lines, then its input stays open for two seconds, in
-# which no stage uses more than one tick.
+# idle PIPELINE STAGE...: the pipeline answers all lines, then its input stays open for two seconds,
+# in which no stage uses more than one tick.
 idle() {
     local before after i
     rm -f hold got

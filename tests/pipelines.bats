@@ -1,6 +1,6 @@
-# pipelines.bats - the one line of tfm-pipelines(7) that its examples cannot run everywhere: GNU parallel.
-# Where it is not installed a few lines of shell stand in for it: lines in pieces, a process for each
-# piece, output in order. That is all that our side of the line relies on.
+# pipelines.bats - the one line of tfm-pipelines(7) that its examples cannot run everywhere: GNU
+# parallel. Where it is not installed a few lines of shell stand in for it: lines in pieces, a
+# process for each piece, output in order. That is all that our side of the line relies on.
 
 load helper
 

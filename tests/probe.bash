@@ -26,8 +26,8 @@ numpy_model() {
     tfm-run -m "$checkpoint" -n 0 --tap '*' --tap-out other.taps other >none
 }
 
-# numpy_agrees DEVICE "OPTIONS" WORDS...: all values of `text`, computed with the options, are those that
-# golden/taps.py computes with the words.
+# numpy_agrees DEVICE "OPTIONS" WORDS...: all values of `text`, computed with the options, are those
+# that golden/taps.py computes with the words.
 numpy_agrees() {
     tfm-run -m "$checkpoint" -d "$1" -n 0 --tap '*' --tap-out numpy.taps $2 text >none
     tfm-export numpy.taps -o numpy.npz

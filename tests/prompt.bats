@@ -1,5 +1,5 @@
-# prompt.bats - tfm-prompt: frames, options, records that fail, where templates come from. What templates make
-# of conversations is checked inside one C process (tests/unit/test_template.c).
+# prompt.bats - tfm-prompt: frames, options, records that fail, where templates come from. What
+# templates make of conversations is checked inside one C process (tests/unit/test_template.c).
 
 load helper
 

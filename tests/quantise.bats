@@ -1,5 +1,6 @@
-# quantise.bats - tfm-convert --type of 2 to 6 bits, mixed, --imatrix. How good the search is, is judged by
-# tests/unit/test_quant_search.c; here is what tensors get which type, and that nothing else decides.
+# quantise.bats - tfm-convert --type of 2 to 6 bits, mixed, --imatrix. How good the search is, is
+# judged by tests/unit/test_quant_search.c; here is what tensors get which type, and that nothing
+# else decides.
 load helper
 
 setup() { cd "$tmp"; }

@@ -1,4 +1,5 @@
-# run.bats - tfm-run: limits, ends, samples, stop strings, budgets, turns; on a tiny model of its own.
+# run.bats - tfm-run: limits, ends, samples, stop strings, budgets, turns; on a tiny model of its
+# own.
 
 load helper
 

@@ -1,5 +1,5 @@
-# sample.bats - tfm-sample on logits that are known: 40 groups of 2 rows over 32 ids, in which row r of
-# group g has its peak (4.0) at id (7g + r) mod 32 and the other ids below 2 (tests/contract).
+# sample.bats - tfm-sample on logits that are known: 40 groups of 2 rows over 32 ids, in which row r
+# of group g has its peak (4.0) at id (7g + r) mod 32 and the other ids below 2 (tests/contract).
 
 load helper
 

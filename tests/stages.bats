@@ -33,8 +33,8 @@ setup() {
     same "$out" fused
 }
 
-# touched PROGRAM INPUT: kB of the model file (a copy under its own name) that the program has in memory
-# once it has answered.
+# touched PROGRAM INPUT: kB of the model file (a copy under its own name) that the program has in
+# memory once it has answered.
 touched() {
     local pid i
     # shellcheck disable=SC2086

@@ -1,5 +1,5 @@
-# stories.bats - acceptance on a real checkpoint: the greedy text and ids of stories260K are those of
-# llama2.c itself, on every backend, from every form the checkpoint can take.
+# stories.bats - acceptance on a real checkpoint: the greedy text and ids of stories260K are those
+# of llama2.c itself, on every backend, from every form the checkpoint can take.
 
 load helper
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # summary.sh FOLDER - reads what tests/run.sh left there: prints the output of the jobs that failed,
-# the names of skipped tests, and last "N passed, N failed, N skipped". Exits 1 if anything failed, if
-# nothing was run, or if something was skipped under REQUIRE_ASSETS=1. With $TALLY set, the three
+# the names of skipped tests, and last "N passed, N failed, N skipped". Exits 1 if anything failed,
+# if nothing was run, or if something was skipped under REQUIRE_ASSETS=1. With $TALLY set, the three
 # numbers and the skipped names are also added to that file (.ci/run sums several sets).
 folder=$1
 passed=0 failed=0 skipped=0

@@ -1,5 +1,6 @@
-# taps.bats - --tap in run, embed, attend, unembed: what is written, in which order, and that nothing
-# about it depends on batches, threads, cuts or processes; that the numbers are those of NumPy.
+# taps.bats - --tap in run, embed, attend, unembed: what is written, in which order, and that
+# nothing about it depends on batches, threads, cuts or processes; that the numbers are those of
+# NumPy.
 
 load probe
 

@@ -13,8 +13,8 @@
  *     TFM_TRY(tfm_limits_measure(l, &f, err));               // 0.2 s
  *     tfm_limits_free(l);
  *
- * Nothing here times a pass: clocks are the caller's. What runs is what tfm_generator runs, less the
- * choice of the next token.
+ * Nothing here times a pass: clocks are the caller's. What runs is what tfm_generator runs, less
+ * the choice of the next token.
  */
 #ifndef TFM_BENCH_H
 #define TFM_BENCH_H

@@ -1,6 +1,6 @@
 /* exchange.h - streams as files of other programs: npy, npz, JSON lines, safetensors; and back.
  *
- *     tfm_exporter *e;                                             // r stands before its first stream
+ *     tfm_exporter *e;                           // r stands before its first stream
  *     tfm_export_options o = {.format = TFM_EXCHANGE_NPZ};
  *     TFM_TRY(tfm_export_new(&e, 1, "stdout", &o, err));
  *     while ((st = tfm_reader_stream(r, err)) == TFM_OK) {
@@ -25,9 +25,9 @@
  *     }
  *
  * JSON lines hold everything. npz and safetensors hold the tensors as arrays, and beside them a
- * manifest: the same JSON lines, in which a record names the array and the row where its values lie.
- * So these three give back the same headers, records and bytes; npy holds the values of one tensor
- * and nothing else. The forms are specified in tfm-export(1).
+ * manifest: the same JSON lines, in which a record names the array and the row where its values
+ * lie. So these three give back the same headers, records and bytes; npy holds the values of one
+ * tensor and nothing else. The forms are specified in tfm-export(1).
  */
 #ifndef TFM_EXCHANGE_H
 #define TFM_EXCHANGE_H
@@ -44,7 +44,8 @@ typedef enum tfm_exchange {
 
 /* "npy", "npz", "jsonl", "safetensors"; TFM_EXCHANGE_NONE for another name. */
 TFM_API tfm_exchange tfm_exchange_parse(const char *name);
-/* By the suffix of a file's name (.json counts as jsonl, too); TFM_EXCHANGE_NONE if it says nothing. */
+/* By the suffix of a file's name (.json counts as jsonl, too); TFM_EXCHANGE_NONE if it says
+ * nothing. */
 TFM_API tfm_exchange tfm_exchange_of_path(const char *path);
 
 /* ---- export ---- */

@@ -100,9 +100,9 @@ typedef struct tfm_generate_options {
     const char *const *stop; /* stop strings (bytes), need a vocabulary */
     size_t n_stop;
     uint32_t row_budget; /* rows of one batch; 0: 512 */
-    /* Where the taps of the engine's probe go (probe.h), sample after sample as END and ERROR events
-     * are given out; GROUP-END and ERROR records are the caller's. Needed if there are taps: then a
-     * prompt runs even where no token is asked for. */
+    /* Where the taps of the engine's probe go (probe.h), sample after sample as END and ERROR
+     * events are given out; GROUP-END and ERROR records are the caller's. Needed if there are taps:
+     * then a prompt runs even where no token is asked for. */
     tfm_writer *tap_out;
 } tfm_generate_options;
 
@@ -143,7 +143,8 @@ TFM_API tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, co
                                             tfm_error *err) TFM_MUST_CHECK;
 /* Groups added and not yet wholly reported: a caller bounds memory by them. */
 TFM_API size_t tfm_generator_open(const tfm_generator *g);
-/* Samples that are not computed to their end: with fewer than `sequences` there is room for more. */
+/* Samples that are not computed to their end: with fewer than `sequences` there is room for
+ * more. */
 TFM_API size_t tfm_generator_unfinished(const tfm_generator *g);
 /* Would tfm_generator_next return at once, without computing? A caller flushes when not. */
 TFM_API bool tfm_generator_ready(const tfm_generator *g);

@@ -5,8 +5,8 @@
  *     TFM_TRY(tfm_load(&m, "llama.gguf", &o, err));      // model.bin or GGUF
  *
  * This is where the architecture files (share/arch/x.yaml, see tfm-arch(5)) are applied: they say
- * which checkpoints they match, how hyper-parameters and tensors are named there, and what the steps
- * of one block are. The result is a description that the runtime can follow without them.
+ * which checkpoints they match, how hyper-parameters and tensors are named there, and what the
+ * steps of one block are. The result is a description that the runtime can follow without them.
  */
 #ifndef TFM_LOAD_H
 #define TFM_LOAD_H

@@ -7,10 +7,11 @@
  *                   ^                                              |
  *                   +-------------------- loop --------------------+
  *
- * Goes in rounds, so that what runs together never depends on timing: one record of every open group
- * (a whole prompt for one that is new, the last token for the others), the last one with FLUSH, every
- * one with LAST; then the loop is read until the record with FLUSH has come back. A group that ended
- * there frees its place, and its GROUP-END goes down the pipe, so that every stage frees its cache.
+ * Goes in rounds, so that what runs together never depends on timing: one record of every open
+ * group (a whole prompt for one that is new, the last token for the others), the last one with
+ * FLUSH, every one with LAST; then the loop is read until the record with FLUSH has come back. A
+ * group that ended there frees its place, and its GROUP-END goes down the pipe, so that every stage
+ * frees its cache.
  */
 #ifndef TFM_LOOP_H
 #define TFM_LOOP_H
@@ -32,9 +33,9 @@ typedef struct tfm_loop_options {
 /* Bytes that one open group may have in the loop at once: its token and its GROUP-END. */
 #define TFM_LOOP_BYTES 320u
 
-/* One stream: s is an embedding stage and w has its header; the present stream of `loop` is read from
- * its header, after the first round was written, to its END. *is_cut: it was the loop that ended
- * early (TFM_TRUNCATED), so that a stage behind was lost or its reader left. */
+/* One stream: s is an embedding stage and w has its header; the present stream of `loop` is read
+ * from its header, after the first round was written, to its END. *is_cut: it was the loop that
+ * ended early (TFM_TRUNCATED), so that a stage behind was lost or its reader left. */
 TFM_API tfm_status tfm_loop_run(tfm_stage *s, tfm_prompts *prompts, tfm_reader *loop, tfm_writer *w,
                                 const tfm_loop_options *o, bool *is_cut,
                                 tfm_error *err) TFM_MUST_CHECK;

@@ -125,11 +125,11 @@ typedef struct tfm_meta {
 
 typedef struct tfm_source tfm_source;
 
-/* What lies at `path` decides: a GGUF file (magic); a folder, or a .safetensors or PyTorch file in it
- * (HF; PyTorch's are read as data, nothing in them is run); a llama2.c checkpoint (either header, size
- * checked). A tokenizer alone is a source without tensors: tokenizer.json, tokenizer.model
- * (SentencePiece), vocab.json, llama2.c's tokenizer.bin, a GGUF without tensors, a folder with tokenizer
- * files only.
+/* What lies at `path` decides: a GGUF file (magic); a folder, or a .safetensors or PyTorch file in
+ * it (HF; PyTorch's are read as data, nothing in them is run); a llama2.c checkpoint (either
+ * header, size checked). A tokenizer alone is a source without tensors: tokenizer.json,
+ * tokenizer.model (SentencePiece), vocab.json, llama2.c's tokenizer.bin, a GGUF without tensors, a
+ * folder with tokenizer files only.
  * tokenizer_path (may be NULL): such a file or folder that is used instead of what lies beside the
  * checkpoint; llama2.c checkpoints without one look for tokenizer.bin, then tok*.bin if it is the
  * only one, in the same folder. */

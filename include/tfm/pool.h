@@ -8,8 +8,8 @@
  *     uint32_t width, n_rows;
  *     TFM_TRY(tfm_pooler_end(p, group, &vector, &width, &n_rows, err));
  *
- * Sums are made in double, row after row in ascending order of position, and rounded once; so pieces
- * of any size give the same bits. Groups may interleave.
+ * Sums are made in double, row after row in ascending order of position, and rounded once; so
+ * pieces of any size give the same bits. Groups may interleave.
  */
 #ifndef TFM_POOL_H
 #define TFM_POOL_H
@@ -35,8 +35,8 @@ TFM_API tfm_status tfm_pooler_new(tfm_pooler **out, const tfm_pool_options *o,
                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_pooler_free(tfm_pooler *p);
 /* Takes rows [n, width] of the group, the first at `position`. Rows must follow each other from
- * position 0, all of one width; CLS and LAST also take a group that goes back, MEAN cannot take rows
- * away again. TFM_RECORD says what is wrong: the group is to be given up. */
+ * position 0, all of one width; CLS and LAST also take a group that goes back, MEAN cannot take
+ * rows away again. TFM_RECORD says what is wrong: the group is to be given up. */
 TFM_API tfm_status tfm_pooler_take(tfm_pooler *p, uint32_t group, uint32_t position,
                                    const float *rows, uint32_t n, uint32_t width,
                                    tfm_error *err) TFM_MUST_CHECK;

@@ -7,8 +7,8 @@
  *     tfm_engine_options eo = {.probe = p};                     // alive as long as the engine
  *     tfm_generate_options go = {.tap_out = writer};            // records of kind tensor
  *
- * A value is known by the block and the name of the step that writes it (`blk.2.ffn_down`; of a step
- * with several outputs `blk.2.attn_split.q`), and some by what they are in any architecture:
+ * A value is known by the block and the name of the step that writes it (`blk.2.ffn_down`; of a
+ * step with several outputs `blk.2.attn_split.q`), and some by what they are in any architecture:
  *
  *     embedding         the residual stream before block 0
  *     blk.N.q .k .v     as attention reads them, after the rotation      [heads, head width]
@@ -20,10 +20,10 @@
  *     blk.N.resid       the residual stream after the block
  *     logits
  *
- * A pattern can be patched or ablated to zero; as its rows differ in length, no vector steers it and
- * it has no mean. Globs have * ? and [...]; a * matches dots too. A tap is seen after every change of
- * its value. What changes a row depends on its group and position alone, so laws of batch, threads and
- * cuts hold with a probe as they do without; taps change no bit of a result.
+ * A pattern can be patched or ablated to zero; as its rows differ in length, no vector steers it
+ * and it has no mean. Globs have * ? and [...]; a * matches dots too. A tap is seen after every
+ * change of its value. What changes a row depends on its group and position alone, so laws of
+ * batch, threads and cuts hold with a probe as they do without; taps change no bit of a result.
  */
 #ifndef TFM_PROBE_H
 #define TFM_PROBE_H
@@ -52,8 +52,8 @@ TFM_API tfm_status tfm_probe_ablate(tfm_probe *p, const char *glob, tfm_error *e
 TFM_API tfm_status tfm_probe_skip(tfm_probe *p, const char *glob, tfm_error *err) TFM_MUST_CHECK;
 
 /* Files are streams whose TENSOR records are named as values (f32, f16 or bf16; rank 1 is one row).
- * Names of the model outside the engine's range are left out; others are TFM_MISMATCH. `name` is for
- * messages. Each reads r to its end. */
+ * Names of the model outside the engine's range are left out; others are TFM_MISMATCH. `name` is
+ * for messages. Each reads r to its end. */
 
 /* What tfm_probe_ablate sets instead of zero: the mean over all rows of the value's name. */
 TFM_API tfm_status tfm_probe_mean(tfm_probe *p, tfm_reader *r, const char *name,
@@ -70,8 +70,8 @@ TFM_API tfm_status tfm_probe_steer(tfm_probe *p, tfm_reader *r, const char *name
 /* Ablation and steering act on positions first..last only, both included. */
 TFM_API void tfm_probe_positions(tfm_probe *p, uint32_t first, uint32_t last);
 
-/* Calls fn for every value of the range with the shape of one row ("[64]", "[4, 16]"). Block numbers
- * past the model's last are cut. */
+/* Calls fn for every value of the range with the shape of one row ("[64]", "[4, 16]"). Block
+ * numbers past the model's last are cut. */
 typedef tfm_status (*tfm_probe_name_fn)(void *ctx, const char *name, const char *shape,
                                         tfm_error *err);
 TFM_API tfm_status tfm_probe_list(tfm_model *m, const tfm_model_range *range, tfm_probe_name_fn fn,

@@ -43,21 +43,21 @@ typedef struct tfm_prompt {
 
 typedef struct tfm_prompts tfm_prompts;
 
-/* For the present stream of r (after tfm_reader_stream). Borrows r and vocab (NULL: ids are taken as
- * they are). The stream must be of kind tokens, and of vocab or of raw-bytes; else TFM_MISMATCH that
- * names both and where each came from (`model_path`). */
+/* For the present stream of r (after tfm_reader_stream). Borrows r and vocab (NULL: ids are taken
+ * as they are). The stream must be of kind tokens, and of vocab or of raw-bytes; else TFM_MISMATCH
+ * that names both and where each came from (`model_path`). */
 TFM_API tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vocab,
                                    const char *model_path, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_prompts_free(tfm_prompts *p);
-/* Is this a stream of turns (header key `turns`)? Then tfm_prompts_next gives a group at each record
- * with the flags LAST and FLUSH, with all its ids so far, and once more at its end. */
+/* Is this a stream of turns (header key `turns`)? Then tfm_prompts_next gives a group at each
+ * record with the flags LAST and FLUSH, with all its ids so far, and once more at its end. */
 TFM_API bool tfm_prompts_has_turns(const tfm_prompts *p);
-/* One id of the answer to the last turn of a group: it counts as the group's, so that the next record
- * can follow it. */
+/* One id of the answer to the last turn of a group: it counts as the group's, so that the next
+ * record can follow it. */
 TFM_API tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id,
                                       tfm_error *err) TFM_MUST_CHECK;
-/* The next group whose GROUP-END has come (or, at END, that had none). FORK begins a group with the ids
- * of another that is open. A gap between positions and
+/* The next group whose GROUP-END has come (or, at END, that had none). FORK begins a group with the
+ * ids of another that is open. A gap between positions and
  * what the tokenizer refuses make the group a failed one, not the stream. */
 TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,
                                     tfm_error *err) TFM_MUST_CHECK;

@@ -14,8 +14,8 @@
  *
  * A text longer than the context fails, unless there is a stride: then windows of the context's
  * length begin at every multiple of it, each computed by itself, and a token is scored in the first
- * window that reaches it. So all tokens but those of the first window have at least context - stride
- * tokens before them.
+ * window that reaches it. So all tokens but those of the first window have at least context -
+ * stride tokens before them.
  */
 #ifndef TFM_SCORE_H
 #define TFM_SCORE_H
@@ -57,9 +57,10 @@ typedef struct tfm_scorer tfm_scorer;
 TFM_API tfm_status tfm_scorer_new(tfm_scorer **out, tfm_engine *e, const tfm_score_options *o,
                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_scorer_free(tfm_scorer *s);
-/* Adds a text (copied); tokens before `from` are read but not scored (0 is taken as 1). An id outside
- * the vocabulary, or more tokens than the context without a stride, is an ERROR of that text. Texts
- * are reported in the order added. A text of one token or none is complete without a score. */
+/* Adds a text (copied); tokens before `from` are read but not scored (0 is taken as 1). An id
+ * outside the vocabulary, or more tokens than the context without a stride, is an ERROR of that
+ * text. Texts are reported in the order added. A text of one token or none is complete without a
+ * score. */
 TFM_API tfm_status tfm_scorer_add(tfm_scorer *s, uint32_t group, const int32_t *ids, size_t n,
                                   size_t from, tfm_error *err) TFM_MUST_CHECK;
 /* A text that failed before it got here: keeps its place in the order. */

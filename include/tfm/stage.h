@@ -43,8 +43,8 @@ typedef struct tfm_stage_options {
 
 typedef struct tfm_stage tfm_stage;
 
-/* Borrows model. `in` is the input's header: kind, model, next-block, side and context must fit, else
- * TFM_MISMATCH that names both. */
+/* Borrows model. `in` is the input's header: kind, model, next-block, side and context must fit,
+ * else TFM_MISMATCH that names both. */
 TFM_API tfm_status tfm_stage_new(tfm_stage **out, tfm_model *model, const tfm_stage_options *o,
                                  const tfm_header *in, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_stage_free(tfm_stage *s);
@@ -64,8 +64,8 @@ TFM_API uint32_t tfm_header_ctx(const tfm_header *h);
 
 /* ---- the same by hand, for a stage that has more than one input ---- */
 
-/* Takes one record (payload copied) as if it had come in; runs and writes when its flags, or the row
- * budget, say so. */
+/* Takes one record (payload copied) as if it had come in; runs and writes when its flags, or the
+ * row budget, say so. */
 TFM_API tfm_status tfm_stage_take(tfm_stage *s, const tfm_record *rec, const void *payload,
                                   tfm_writer *w, tfm_error *err) TFM_MUST_CHECK;
 /* Runs what is gathered and writes it. */

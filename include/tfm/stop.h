@@ -34,8 +34,8 @@ TFM_API tfm_status tfm_stop_new(tfm_stop **out, const tfm_stop_set *set,
                                 tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_stop_free(tfm_stop *s);
 /* Takes the next id. Appends to *ready the ids that are now certain; *stopped is set when a stop
- * string is complete: then *ready got the ids that spell exactly the text before it. TFM_RECORD: the
- * id is outside the vocabulary, or the vocabulary cannot spell that text. */
+ * string is complete: then *ready got the ids that spell exactly the text before it. TFM_RECORD:
+ * the id is outside the vocabulary, or the vocabulary cannot spell that text. */
 TFM_API tfm_status tfm_stop_push(tfm_stop *s, int32_t id, tfm_ids *ready, bool *stopped,
                                  tfm_error *err) TFM_MUST_CHECK;
 /* Appends what is still held back: the text ended otherwise. */

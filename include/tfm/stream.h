@@ -35,8 +35,8 @@
 /* First line "TFMSTRM1", then "kind K", "needs 1.0", then "key value" lines in the order they were
  * added (a key may repeat: prov), then "end CRC". Keys: [A-Za-z0-9_-]{1,64}; an upper-case first
  * letter makes the key critical. Values: UTF-8 without control characters, may hold spaces.
- * Kinds: text, tokens, hidden, logits, scores, embedding, cache, tensor (anything), model, and error:
- * from a stage that failed before it had a header, nothing but a stream ERROR. */
+ * Kinds: text, tokens, hidden, logits, scores, embedding, cache, tensor (anything), model, and
+ * error: from a stage that failed before it had a header, nothing but a stream ERROR. */
 typedef struct tfm_header tfm_header;
 
 #define TFM_HEADER_MAX (1u << 20)   /* bytes */
@@ -51,8 +51,8 @@ TFM_API tfm_status tfm_header_copy(tfm_header **out, const tfm_header *h,
                                    tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_header_free(tfm_header *h);
 TFM_API const char *tfm_header_kind(const tfm_header *h);
-/* TFM_OK if h is of `kind`; else TFM_MISMATCH that names the tool whose stream it is, both kinds, and
- * what makes the wanted one. */
+/* TFM_OK if h is of `kind`; else TFM_MISMATCH that names the tool whose stream it is, both kinds,
+ * and what makes the wanted one. */
 TFM_API tfm_status tfm_header_expect(const tfm_header *h, const char *kind,
                                      tfm_error *err) TFM_MUST_CHECK;
 TFM_API tfm_status tfm_header_set_kind(tfm_header *h, const char *kind,
@@ -132,12 +132,12 @@ typedef struct tfm_reader tfm_reader;
 TFM_API tfm_status tfm_reader_new(tfm_reader **out, int fd, const char *name,
                                   tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_reader_free(tfm_reader *r);
-/* Who writes what is wanted here, as a rule ("tfm-embed"): named when the input ends before a header
- * has said whose it is. Borrowed. */
+/* Who writes what is wanted here, as a rule ("tfm-embed"): named when the input ends before a
+ * header has said whose it is. Borrowed. */
 TFM_API void tfm_reader_writer(tfm_reader *r, const char *tools);
 /* Goes to the next header. TFM_OK: one was read. TFM_DONE: the input ended cleanly after an END.
- * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be called
- * at the start or after tfm_reader_next gave TFM_DONE. */
+ * Input with no byte at all is TFM_TRUNCATED; a stream of kind error is TFM_UPSTREAM. May only be
+ * called at the start or after tfm_reader_next gave TFM_DONE. */
 TFM_API tfm_status tfm_reader_stream(tfm_reader *r, tfm_error *err) TFM_MUST_CHECK;
 /* The present header, borrowed until the next tfm_reader_stream. */
 TFM_API const tfm_header *tfm_reader_header(const tfm_reader *r);
@@ -156,9 +156,9 @@ TFM_API tfm_status tfm_reader_chunk(tfm_reader *r, const void **p, size_t *n,
                                     tfm_error *err) TFM_MUST_CHECK;
 /* Are bytes buffered, so that the next call may not block even if the fd has nothing? */
 TFM_API bool tfm_reader_pending(const tfm_reader *r);
-/* Do tfm_reader_next and tfm_reader_payload give the next record of the present stream without waiting
- * for its writer? Reads what is there. True also where only reading can tell: a very large record, a
- * gzipped input, a failure. The present payload is gone after it. */
+/* Do tfm_reader_next and tfm_reader_payload give the next record of the present stream without
+ * waiting for its writer? Reads what is there. True also where only reading can tell: a very large
+ * record, a gzipped input, a failure. The present payload is gone after it. */
 TFM_API bool tfm_reader_ready(tfm_reader *r);
 /* Bytes of input consumed so far (offset of the next record in an uncompressed file). */
 TFM_API uint64_t tfm_reader_offset(const tfm_reader *r);

@@ -11,13 +11,13 @@
  *
  * Templates are programs in Jinja2. This is an interpreter for the part of it that chat templates
  * use, with the settings of Hugging Face's apply_chat_template; the rest is an error that names the
- * line and what is missing, never an approximation. A template cannot do anything but make text; its
- * steps, its memory and its output are limited.
+ * line and what is missing, never an approximation. A template cannot do anything but make text;
+ * its steps, its memory and its output are limited.
  *
  * Every byte of the result carries its origin: the template's own text (and variables that are
- * marked so, as bos_token), or content (messages, tools). Origins survive filters, slices, joins. Only
- * the template's own bytes may be taken for control tokens: who writes "<|im_end|>" in a message
- * has written ten characters.
+ * marked so, as bos_token), or content (messages, tools). Origins survive filters, slices, joins.
+ * Only the template's own bytes may be taken for control tokens: who writes "<|im_end|>" in a
+ * message has written ten characters.
  */
 #ifndef TFM_TEMPLATE_H
 #define TFM_TEMPLATE_H
@@ -31,8 +31,8 @@
 typedef struct tfm_template tfm_template;
 
 /* Parses a template (copied); `name` (copied) is for messages: "NAME:LINE: ...". TFM_FORMAT: not a
- * template; TFM_UNSUPPORTED: it has a statement that this version has not. Immutable afterwards, may
- * be used from many threads. */
+ * template; TFM_UNSUPPORTED: it has a statement that this version has not. Immutable afterwards,
+ * may be used from many threads. */
 TFM_API tfm_status tfm_template_new(tfm_template **out, const char *name, const char *text,
                                     size_t n, tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_template_free(tfm_template *t);

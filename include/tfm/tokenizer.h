@@ -156,8 +156,8 @@ TFM_API tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t
                                 tfm_ids *ids, uint64_t *unknown, tfm_error *err) TFM_MUST_CHECK;
 /* The same for a text of which only some parts may hold control tokens: marks[i] is not 0 where the
  * byte text[i] may belong to one; a token counts where all of its bytes may. TFM_TOK_PARSE_SPECIAL
- * is not looked at; marks NULL: exactly tfm_tokenize. All else is as in one text: what is no control
- * token runs across the marks. */
+ * is not looked at; marks NULL: exactly tfm_tokenize. All else is as in one text: what is no
+ * control token runs across the marks. */
 TFM_API tfm_status tfm_tokenize_marked(const tfm_tokenizer *t, const char *text,
                                        const unsigned char *marks, size_t n, unsigned flags,
                                        tfm_ids *ids, uint64_t *unknown,
@@ -199,7 +199,8 @@ TFM_API void tfm_detok_free(tfm_detok *d);
  * (at most 3 bytes). Borrowed until the next call. An id outside the vocabulary is TFM_RECORD. */
 TFM_API tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *n,
                                   tfm_error *err) TFM_MUST_CHECK;
-/* What is held back, as the raw bytes it is (exactness before prettiness); resets for a new text. */
+/* What is held back, as the raw bytes it is (exactness before prettiness); resets for a new
+ * text. */
 TFM_API tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n,
                                     tfm_error *err) TFM_MUST_CHECK;
 

@@ -1,4 +1,5 @@
-/* arch_internal.h - from architecture file and checkpoint to description, from description to graph.
+/* arch_internal.h - from architecture file and checkpoint to description, from description to
+ * graph.
  *
  *     share/arch/x.yaml + tfm_source --tfm_arch_resolve--> description (YAML) + tensor recipes
  *     description + tensors          --tfm_graph_new-->    tfm_graph (steps)
@@ -28,9 +29,9 @@ typedef struct tfm_recipe {
                           by itself */
     bool transpose; /* [in, out] -> [out, in] */
     uint32_t rows, out_rows; /* of a matrix, after that; of one that is made */
-    uint32_t part[TFM_RECIPE_PARTS],
-        n_parts; /* n_parts > 0: the rows are groups, each of consecutive
-                          parts of so many rows; they become all first parts, all second ones, ... */
+    /* n_parts > 0: the rows are groups, each of consecutive parts of so many rows; they become all
+     * first parts, all second ones, ... */
+    uint32_t part[TFM_RECIPE_PARTS], n_parts;
     uint32_t row_first, row_count, row_every; /* of each row_every rows, row_count from row_first;
                                                  row_count 0: all rows */
     uint32_t rope_heads, rope_rot; /* heads > 0: in each of so many heads the first rope_rot rows go

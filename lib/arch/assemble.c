@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Failing to look is an error: a model.bin that could not be read for a moment must not be taken for
- * something else. O_NONBLOCK: a FIFO is refused by the reader, not waited for. */
+/* Failing to look is an error: a model.bin that could not be read for a moment must not be taken
+ * for something else. O_NONBLOCK: a FIFO is refused by the reader, not waited for. */
 tfm_status tfm_is_model_file(const char *path, bool *yes, tfm_error *err) {
     static const char magic[] = "TFMSTRM1\n";
     char start[sizeof magic - 1];

@@ -1,5 +1,6 @@
-/* assemble_internal.h - everything a model is made of, before it is used in place (load.c) or written
- * (convert.c): description, and a list of tensors each of which lies somewhere or has a recipe. */
+/* assemble_internal.h - everything a model is made of, before it is used in place (load.c) or
+ * written (convert.c): description, and a list of tensors each of which lies somewhere or has a
+ * recipe. */
 #ifndef TFM_ARCH_ASSEMBLE_INTERNAL_H
 #define TFM_ARCH_ASSEMBLE_INTERNAL_H
 

@@ -1,5 +1,5 @@
-/* convert.c - to model.bin: type and layout of each tensor are decided first, from what the steps do
- * with it; then the tensors are written one after another, each in memory only while it is made.
+/* convert.c - to model.bin: type and layout of each tensor are decided first, from what the steps
+ * do with it; then the tensors are written one after another, each in memory only while it is made.
  */
 #include "arch/assemble_internal.h"
 #include "arch/graph_internal.h"
@@ -190,8 +190,8 @@ static tfm_status decide(converter *c, tfm_error *err) {
     return TFM_OK;
 }
 
-/* q4_0 and q8_0 are made by the reference formulas, but for q4_0 where there is an imatrix, or where it
- * stands for another type. */
+/* q4_0 and q8_0 are made by the reference formulas, but for q4_0 where there is an imatrix, or
+ * where it stands for another type. */
 static bool is_searched(const converter *c, size_t i) {
     const tfm_tensor *s = &c->source[i], *t = &c->target[i];
     if (s->dtype == t->dtype || !tfm_can_quantise(t->dtype)) return false;

@@ -13,7 +13,8 @@
 
 /* ---- scalars ---- */
 
-/* The shortest text that reads back as v: whole numbers in full, 9 digits if v came from a float. */
+/* The shortest text that reads back as v: whole numbers in full, 9 digits if v came from a
+ * float. */
 static void number_text(char out[40], double v) {
     static const int digits[] = {9, 15, 17};
     if (v == floor(v) && fabs(v) < 1e15) {

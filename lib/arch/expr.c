@@ -1,8 +1,8 @@
 /* expr.c - recursive descent over one line of text, evaluating as it goes.
  *
  * Owns: grammar, functions, and the depth limit. No syntax tree: an expression is evaluated once or
- * once per layer and is never longer than a line. In the branch of `if` that is not taken, `live` is
- * false: it is parsed, but names and arithmetic have no effect and cannot fail.
+ * once per layer and is never longer than a line. In the branch of `if` that is not taken, `live`
+ * is false: it is parsed, but names and arithmetic have no effect and cannot fail.
  */
 #include "arch/expr_internal.h"
 

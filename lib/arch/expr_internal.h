@@ -29,8 +29,8 @@ typedef struct tfm_scope {
     bool (*has)(const struct tfm_scope *s, const char *tensor, size_t len);
 } tfm_scope;
 
-/* Evaluates `text`; messages name `where`. Texts and lists in *out are borrowed from `text` and from
- * the scope. */
+/* Evaluates `text`; messages name `where`. Texts and lists in *out are borrowed from `text` and
+ * from the scope. */
 tfm_status tfm_expr_eval(const tfm_yaml *where, const char *text, const tfm_scope *s, tfm_val *out,
                          tfm_error *err) TFM_MUST_CHECK;
 /* As a condition: none is false, a text is an error. */

@@ -2,8 +2,8 @@
  *
  * Owns: which step belongs to which block, value ids and widths, weight ids, cache numbers. A value
  * is known by (name, width): a name may be written again, and a block whose heads differ from its
- * neighbour's writes a `q` of its own. Names live for one block; only `x`, the residual stream, goes
- * from block to block, so that any range of blocks can be run on its own.
+ * neighbour's writes a `q` of its own. Names live for one block; only `x`, the residual stream,
+ * goes from block to block, so that any range of blocks can be run on its own.
  * Does not own: whether shapes fit a step in all detail; tfm_graph_check (backend) has the last
  * word. Descriptions come from files: nothing here trusts one.
  */

@@ -1,10 +1,10 @@
-/* importance.c - how much each column of a matrix counts: the mean square of what it is multiplied with,
- * over the rows of a stream of taps.
+/* importance.c - how much each column of a matrix counts: the mean square of what it is multiplied
+ * with, over the rows of a stream of taps.
  *
- * The graph says which value a matrix reads: the last that was written to that name before the step.
- * That value has the name of the step which wrote it, as taps have (tfm/probe.h), and maybe one that
- * is the same in every architecture: blk.N.heads of what attention gives, blk.N.ffn_in of what the
- * first step of the feed-forward part reads. Either is recognised in the stream. */
+ * The graph says which value a matrix reads: the last that was written to that name before the
+ * step. That value has the name of the step which wrote it, as taps have (tfm/probe.h), and maybe
+ * one that is the same in every architecture: blk.N.heads of what attention gives, blk.N.ffn_in of
+ * what the first step of the feed-forward part reads. Either is recognised in the stream. */
 #include "arch/quantise_internal.h"
 
 #include "model/names_internal.h"

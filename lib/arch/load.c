@@ -1,7 +1,7 @@
 /* load.c - opens anything as a model: model.bin as it is, foreign checkpoints in place.
  *
- * A tensor that lies in the checkpoint as the model wants it is used where it lies; one that must be
- * transposed, cut or reordered is made in memory, once, at opening.
+ * A tensor that lies in the checkpoint as the model wants it is used where it lies; one that must
+ * be transposed, cut or reordered is made in memory, once, at opening.
  */
 #include "arch/assemble_internal.h"
 

@@ -1,5 +1,5 @@
-/* quantise_internal.h - what tfm-convert needs to quantise: which type a tensor gets, what its columns
- * are multiplied with (importance), and whole tensors by all threads. */
+/* quantise_internal.h - what tfm-convert needs to quantise: which type a tensor gets, what its
+ * columns are multiplied with (importance), and whole tensors by all threads. */
 #ifndef TFM_ARCH_QUANTISE_INTERNAL_H
 #define TFM_ARCH_QUANTISE_INTERNAL_H
 
@@ -9,13 +9,14 @@
 
 /* ---- quantise.c ---- */
 
-/* TFM_TYPE_MIXED's type for a tensor (canonical name), of a model of n_blocks. is_output: the output
- * projection, or the embedding where it is that, too. */
+/* TFM_TYPE_MIXED's type for a tensor (canonical name), of a model of n_blocks. is_output: the
+ * output projection, or the embedding where it is that, too. */
 tfm_dtype tfm_mixed_type(const char *name, uint32_t n_blocks, bool is_output);
 /* `want`, or the nearest type of blocks of 32 if the columns are no whole blocks of it, or
  * TFM_DTYPE_NONE if they are no multiple of 32 either. */
 tfm_dtype tfm_type_for_columns(tfm_dtype want, uint32_t columns);
-/* Layout rows, any type of numbers, to blocks with searched scales. importance: [columns] or NULL. */
+/* Layout rows, any type of numbers, to blocks with searched scales. importance: [columns] or
+ * NULL. */
 tfm_status tfm_quantise_tensor(tfm_pool *pool, const tfm_tensor *from, const void *src,
                                tfm_dtype to, const float *importance, void *dst,
                                tfm_error *err) TFM_MUST_CHECK;
@@ -32,8 +33,8 @@ tfm_status tfm_importance_new(tfm_importance **out, const tfm_graph *g,
 void tfm_importance_free(tfm_importance *m);
 /* Reads r to its end. Names that feed no matrix are left out. */
 tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, tfm_error *err) TFM_MUST_CHECK;
-/* [columns] of a tensor; NULL if it reads no value of a step. *value: the value's name; *rows: how many
- * were read of it, 0: the result is NULL. */
+/* [columns] of a tensor; NULL if it reads no value of a step. *value: the value's name; *rows: how
+ * many were read of it, 0: the result is NULL. */
 const float *tfm_importance_of(const tfm_importance *m, size_t tensor, const char **value,
                                uint64_t *rows);
 /* SHA-256 over all that was read. */

@@ -1,7 +1,7 @@
 /* recipe.c - carries out a recipe: transposes, sorts and takes rows, reorders rotary rows, widens.
  *
- * Also puts tensors on top of one another. All but the transpose move whole rows, so block-quantised
- * weights are moved bit for bit.
+ * Also puts tensors on top of one another. All but the transpose move whole rows, so
+ * block-quantised weights are moved bit for bit.
  */
 #include "arch/arch_internal.h"
 

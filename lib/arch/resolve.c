@@ -107,8 +107,8 @@ static const tfm_tensor *find_proof(const tfm_tensors *t, const char *name) {
     return &p->tensor[i];
 }
 
-/* Views of all recipes. The compiler reads vectors only, and those are there; an address that nobody
- * follows stands for a matrix that is not made yet. */
+/* Views of all recipes. The compiler reads vectors only, and those are there; an address that
+ * nobody follows stands for a matrix that is not made yet. */
 static tfm_status proof_tensors(proof *p, tfm_error *err) {
     void *mem;
     TFM_TRY(tfm_arena_alloc(p->r->arena, &mem, (p->r->n_recipes + 1) * sizeof *p->tensor, err));

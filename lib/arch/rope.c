@@ -1,13 +1,13 @@
 /* rope.c - the frequencies of rotary position embedding and their length scaling.
  *
  * inv_freq[i] = base^(-2i/rot), then by kind of scaling:
- *   linear    inv_freq / factor                                  (Chen et al. 2023, arXiv 2306.15595)
- *   dynamic   base grows with the context beyond `original`      (NTK-aware, fixed from ctx here)
- *   yarn      a ramp between inv_freq and inv_freq / factor      (Peng et al. 2023, arXiv 2309.00071)
- *   longrope  divided by factors_long or factors_short           (Ding et al. 2024, arXiv 2402.13753)
- * and always divided by `factors` where there are (some families scale by such a table alone). Computed in
- * double and rounded once. What depends on length depends on the context in force, never on how
- * long a text has become: else a result would depend on how the prompt was fed.
+ *   linear    inv_freq / factor                                (Chen et al. 2023, arXiv 2306.15595)
+ *   dynamic   base grows with the context beyond `original`    (NTK-aware, fixed from ctx here)
+ *   yarn      a ramp between inv_freq and inv_freq / factor    (Peng et al. 2023, arXiv 2309.00071)
+ *   longrope  divided by factors_long or factors_short         (Ding et al. 2024, arXiv 2402.13753)
+ * and always divided by `factors` where there are (some families scale by such a table alone).
+ * Computed in double and rounded once. What depends on length depends on the context in force,
+ * never on how long a text has become: else a result would depend on how the prompt was fed.
  */
 #include "arch/graph_internal.h"
 

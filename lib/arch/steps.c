@@ -1,7 +1,7 @@
 /* steps.c - the table of step kinds and their attributes, and the reader of one step.
  *
- * A new kind of step is an enum value in backend_internal.h, a line here, and its widths in graph.c;
- * reading, describing and the messages follow from the table.
+ * A new kind of step is an enum value in backend_internal.h, a line here, and its widths in
+ * graph.c; reading, describing and the messages follow from the table.
  */
 #include "arch/steps_internal.h"
 

@@ -2,10 +2,10 @@
  *
  *     - {linear: attn_q, in: h, out: q, weight: blk.N.attn_q.weight}
  *
- * The first key is the kind of step and its value the step's name (the tap name); then values in and
- * out, then the attributes of that kind (table in steps.c, meaning in tfm-arch(5)). Both files use
- * the same words: a description is what remains when macros, conditions, expressions and defaults
- * have been worked out.
+ * The first key is the kind of step and its value the step's name (the tap name); then values in
+ * and out, then the attributes of that kind (table in steps.c, meaning in tfm-arch(5)). Both files
+ * use the same words: a description is what remains when macros, conditions, expressions and
+ * defaults have been worked out.
  */
 #ifndef TFM_ARCH_STEPS_INTERNAL_H
 #define TFM_ARCH_STEPS_INTERNAL_H

@@ -153,7 +153,8 @@ static tfm_status take_add(const tfm_resolver *r, const mapping *m, const tfm_ya
     return TFM_OK;
 }
 
-/* Vectors are made at once: they are small, and the compiler may want to read one (rotary tables). */
+/* Vectors are made at once: they are small, and the compiler may want to read one (rotary
+ * tables). */
 static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *err) {
     void *p;
     if (c->out.data != NULL || c->out.rank != 1) return TFM_OK;

@@ -106,8 +106,8 @@ typedef struct tfm_step {
     int n_in, n_out;
     int in[TFM_STEP_MAX_IN];
     int out[TFM_STEP_MAX_OUT];
-    /* extra: attention sinks [heads]; of MOE_ROUTE [experts], what is added to the scores for the choice
-     * only. MOE_FFN has its three matrices here, each [experts, out, in]:
+    /* extra: attention sinks [heads]; of MOE_ROUTE [experts], what is added to the scores for the
+     * choice only. MOE_FFN has its three matrices here, each [experts, out, in]:
      * weight: gate (or TFM_NONE), bias: up, extra: down. */
     int weight, bias, extra;
     union {
@@ -254,7 +254,8 @@ typedef struct tfm_backend_ops {
     /* Runs one batch; blocks until the outputs are there. Writes the rows' K and V to the cache. */
     tfm_status (*plan_run)(tfm_plan *plan, const tfm_batch *b, tfm_error *err);
     void (*plan_free)(tfm_plan *plan);
-    /* A cache for blocks [first_block, end_block) in type f32, f16 or q8_0; no page is allocated yet. */
+    /* A cache for blocks [first_block, end_block) in type f32, f16 or q8_0; no page is allocated
+     * yet. */
     tfm_status (*kv_new)(tfm_backend *be, const tfm_graph *g, uint32_t first_block,
                          uint32_t end_block, tfm_dtype type, tfm_kv **out, tfm_error *err);
     /* Makes pages [0, n_pages) usable (never shrinks); existing pages stay where they are. */
@@ -262,7 +263,8 @@ typedef struct tfm_backend_ops {
     void (*kv_copy_page)(tfm_kv *kv, uint32_t to, uint32_t from);
     uint64_t (*kv_page_bytes)(const tfm_kv *kv);
     /* K (or V) of one layer, positions [first, first + n) of the sequence with this page table, out
-     * of the cache or into it: rows [n, kv_heads * dim] of the cache's type, whatever its layout. */
+     * of the cache or into it: rows [n, kv_heads * dim] of the cache's type, whatever its
+     * layout. */
     void (*kv_read)(const tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page,
                     uint32_t first, uint32_t n, void *rows);
     void (*kv_write)(tfm_kv *kv, uint32_t layer, bool is_v, const uint32_t *page, uint32_t first,
@@ -283,7 +285,8 @@ struct tfm_backend {
 tfm_status tfm_backend_new(tfm_backend **out, const char *device, unsigned threads,
                            tfm_error *err) TFM_MUST_CHECK;
 void tfm_backend_free(tfm_backend *be);
-/* The names it knows, i = 0, 1, ... until NULL; the machine may be without the instructions of one. */
+/* The names it knows, i = 0, 1, ... until NULL; the machine may be without the instructions of
+ * one. */
 const char *tfm_backend_device(size_t i);
 
 /* The constructors behind it. */

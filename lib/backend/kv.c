@@ -2,9 +2,9 @@
  *
  * A page holds TFM_KV_PAGE positions of every layer of the range, so one number names a piece of a
  * sequence's past; a fork shares pages by sharing numbers (lib/infer counts them). Pages come in
- * slabs and never move: a plan that runs reads them through the table. Rows go out and in (caches in
- * files) without their layout, which is the backend's. Rounding to q8_0 is here because both backends
- * must round alike. */
+ * slabs and never move: a plan that runs reads them through the table. Rows go out and in (caches
+ * in files) without their layout, which is the backend's. Rounding to q8_0 is here because both
+ * backends must round alike. */
 #include <string.h>
 
 #include "backend/plan_internal.h"
@@ -16,9 +16,9 @@ bool tfm_kv_type_known(tfm_dtype t) {
     return t == TFM_F32 || t == TFM_F16 || t == TFM_Q8_0;
 }
 
-/* As the q8_0 of weights (quant.c): d = amax / 127, q = x / d rounded, halves away from zero. There is
- * nobody to report to, so what f16 cannot hold becomes a scale that is NaN, and shows; and where the
- * scale is 0 as f16, so are the codes. */
+/* As the q8_0 of weights (quant.c): d = amax / 127, q = x / d rounded, halves away from zero. There
+ * is nobody to report to, so what f16 cannot hold becomes a scale that is NaN, and shows; and where
+ * the scale is 0 as f16, so are the codes. */
 uint16_t tfm_kv_round_q8_0(const float x[TFM_KV_BLOCK], int8_t q[TFM_KV_BLOCK]) {
     uint32_t amax_bits = 0; /* magnitudes order like their bits, NaN above all */
     for (unsigned i = 0; i < TFM_KV_BLOCK; i++) {

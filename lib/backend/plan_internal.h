@@ -85,7 +85,8 @@ tfm_status tfm_step_supported(const tfm_backend *be, const tfm_graph *g, const t
 
 /* ---- KV pages: storage; a backend writes and reads them in one of two layouts ---- */
 
-/* Numbers of a q8_0 cache that share a scale, never of two heads; bytes of such a block in a row. */
+/* Numbers of a q8_0 cache that share a scale, never of two heads; bytes of such a block in a
+ * row. */
 enum { TFM_KV_BLOCK = 32, TFM_KV_BLOCK_BYTES = 34 };
 
 /* A page is for each layer of the range: K of TFM_KV_PAGE positions, then V of them; a layer starts
@@ -93,8 +94,8 @@ enum { TFM_KV_BLOCK = 32, TFM_KV_BLOCK_BYTES = 34 };
 struct tfm_kv {
     tfm_dtype type; /* f32, f16, q8_0 */
     uint32_t first_block, end_block, n_layers;
-    uint32_t k_panel;    /* head after head, each as kernel_internal.h of cpu says;
-                             0: K and V as [PAGE][kv_heads][dim], q8_0 in blocks as tensors have it */
+    uint32_t k_panel;    /* head after head, each as kernel_internal.h of cpu says; 0: K and V as
+                            [PAGE][kv_heads][dim], q8_0 in blocks as tensors have it */
     tfm_kv_shape *shape; /* [n_layers] */
     size_t *k_at, *v_at; /* [n_layers]: byte offsets in a page, SIZE_MAX for a layer not in range */
     size_t page_bytes;
@@ -108,10 +109,12 @@ struct tfm_kv {
 tfm_status tfm_kv_new(tfm_backend *be, const tfm_graph *g, uint32_t first_block, uint32_t end_block,
                       tfm_dtype type, tfm_kv **out, tfm_error *err) TFM_MUST_CHECK;
 bool tfm_kv_type_known(tfm_dtype t);
-/* Rounds a block to codes, returns their scale as f16: x[i] is about (float)q[i] * scale, which is exact
- * in f32. A block that holds a NaN, an infinity or more than f16 can scale gets the scale NaN. */
+/* Rounds a block to codes, returns their scale as f16: x[i] is about (float)q[i] * scale, which is
+ * exact in f32. A block that holds a NaN, an infinity or more than f16 can scale gets the scale
+ * NaN. */
 uint16_t tfm_kv_round_q8_0(const float x[TFM_KV_BLOCK], int8_t q[TFM_KV_BLOCK]);
-/* Bytes that a page has for one head's K (or V) of `dim` numbers in every position, in any layout. */
+/* Bytes that a page has for one head's K (or V) of `dim` numbers in every position, in any
+ * layout. */
 static inline size_t tfm_kv_head_bytes(tfm_dtype t, uint32_t dim) {
     const size_t n = (size_t)TFM_KV_PAGE * dim;
     return t == TFM_F32 ? n * 4 : t == TFM_F16 ? n * 2 : n + n / TFM_KV_BLOCK * 2;

@@ -1,4 +1,5 @@
-/* probe_steps.c - the steps that are inserted into a graph: EDIT, PATTERN (interventions), KEEP (taps).
+/* probe_steps.c - the steps that are inserted into a graph: EDIT, PATTERN (interventions), KEEP
+ * (taps).
  *
  *     EDIT  x[r, first..first + width) = data | 0 | x + data | the row given for (group, position)
  *     PATTERN  pattern[r,h,:] = 0 | the row given; where that changes a bit of it
@@ -9,8 +10,9 @@
  * divided) cannot give the same bits. A head whose pattern comes out as it was therefore keeps what
  * ATTEND gave: to put back a run's own patterns changes nothing.
  *
- * One implementation for all backends on the host: copies and single additions have no faster truth.
- * A row's group comes from its sequence, so what happens to a row does not depend on the batch. */
+ * One implementation for all backends on the host: copies and single additions have no faster
+ * truth. A row's group comes from its sequence, so what happens to a row does not depend on the
+ * batch. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -121,7 +123,8 @@ static tfm_status values_read(values *x, const tfm_plan *plan, const tfm_step *s
     return tfm_to_f32(kv->type, x->cached, (uint64_t)keys * width, x->v, err);
 }
 
-/* out [v_dim] = sum_j p[j] v[j]; stride: from one v to the next. A key without weight is not read. */
+/* out [v_dim] = sum_j p[j] v[j]; stride: from one v to the next. A key without weight is not
+ * read. */
 static void weigh(const float *p, const float *v, size_t stride, uint32_t keys, uint32_t v_dim,
                   float *out) {
     for (uint32_t i = 0; i < v_dim; i++) {

@@ -123,7 +123,8 @@ tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes,
  * end of file. `name` is for the message. */
 tfm_status tfm_fd_read_full(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) TFM_MUST_CHECK;
-/* One read(2) that gives something: retries EINTR and waits on EAGAIN. *got = 0 at the end of file. */
+/* One read(2) that gives something: retries EINTR and waits on EAGAIN. *got = 0 at the end of
+ * file. */
 tfm_status tfm_fd_read_some(int fd, const char *name, void *p, size_t n, size_t *got,
                             tfm_error *err) TFM_MUST_CHECK;
 /* Would a read give something, the end of file or an error at once? */

@@ -1,8 +1,8 @@
 /* group_map.c - the map of tfm/group_map.h: open addressing, linear probing, removal by moving up.
  *
  * The table is at most half full. The number is spread by a multiplication and its upper bits are
- * used, so that rows of consecutive numbers, the usual case, do not collide; whoever picks numbers to
- * collide can make a chain no longer than the groups he keeps open.
+ * used, so that rows of consecutive numbers, the usual case, do not collide; whoever picks numbers
+ * to collide can make a chain no longer than the groups he keeps open.
  */
 #include "base/base_internal.h"
 #include "tfm/group_map.h"

@@ -6,8 +6,8 @@
  * others fail too until the call has ended. This also tells reliably that memory ran out, which
  * jansson's own error codes mostly do not.
  *
- * The allocator is process-wide in jansson. This one passes on to what was set before, for everybody,
- * and adds its rule only on a thread that is inside one of these two functions. */
+ * The allocator is process-wide in jansson. This one passes on to what was set before, for
+ * everybody, and adds its rule only on a thread that is inside one of these two functions. */
 #include <pthread.h>
 #include <stdlib.h>
 

@@ -6,17 +6,17 @@
  *     claim too, then wait until done == n_chunks
  *
  * Every thread has a range of consecutive chunks with a ticket of its own, and when that is used up
- * takes from the others': chunks that a thread runs one after another are neighbours in memory, which
- * is what streams of weights are read fastest by.
+ * takes from the others': chunks that a thread runs one after another are neighbours in memory,
+ * which is what streams of weights are read fastest by.
  *
  * A 64-bit ticket holds the generation and the next chunk, so a claim and "is this still the job
  * whose fields I read?" are the same atomic step: a worker that wakes late cannot take a chunk of a
  * newer job with the older job's arguments, and the caller need not wait for workers that never
- * woke. While the fields change all tickets are closed (next = CLOSED); the first is opened last, so
- * its generation tells that there is work.
+ * woke. While the fields change all tickets are closed (next = CLOSED); the first is opened last,
+ * so its generation tells that there is work.
  *
- * Waiting: spin for SPIN_NS, then sleep on a condition. A sleeper first announces itself, then looks
- * again; a waker first publishes, then looks for sleepers; both sequentially consistent. */
+ * Waiting: spin for SPIN_NS, then sleep on a condition. A sleeper first announces itself, then
+ * looks again; a waker first publishes, then looks for sleepers; both sequentially consistent. */
 #include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
@@ -143,7 +143,8 @@ static void *worker_main(void *arg) {
     }
 }
 
-/* Starts the workers with every signal blocked, so that handlers run in the program's own thread. */
+/* Starts the workers with every signal blocked, so that handlers run in the program's own
+ * thread. */
 static tfm_status start_workers(tfm_pool *p, tfm_error *err) {
     sigset_t all, old;
     int failed = 0;

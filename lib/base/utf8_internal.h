@@ -1,4 +1,5 @@
-/* utf8_internal.h - UTF-8 one character at a time, strict (no surrogates, no overlong, <= 10FFFF). */
+/* utf8_internal.h - UTF-8 one character at a time, strict (no surrogates, no overlong, <=
+ * 10FFFF). */
 #ifndef TFM_UTF8_INTERNAL_H
 #define TFM_UTF8_INTERNAL_H
 

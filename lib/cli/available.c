@@ -1,8 +1,8 @@
 /* available.c - how much memory this process may still take, and sizes on the command line.
  *
  * The library takes what it is told to; how much of the machine that should be is decided here. The
- * least of what the kernel calls available and what each control group (version 1 or 2) leaves, where
- * cached pages of files count as free. */
+ * least of what the kernel calls available and what each control group (version 1 or 2) leaves,
+ * where cached pages of files count as free. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -14,8 +14,8 @@
 #include "cli/cli_internal.h"
 
 /* A missing fd 0-2 would be given to the next file that is opened, which stray output would then
- * damage. fd 0 is opened for writing and fd 1 for reading, so that a tool that needs the missing one
- * fails with EBADF instead of reading nothing or writing nowhere in silence. */
+ * damage. fd 0 is opened for writing and fd 1 for reading, so that a tool that needs the missing
+ * one fails with EBADF instead of reading nothing or writing nowhere in silence. */
 static void fill_missing_fds(void) {
     static const int modes[3] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++)
@@ -87,8 +87,8 @@ static void tell_next_stage(const tfm_cli *c, tfm_writer *w, const tfm_error *er
     if (tfm_writer_error(w, TFM_GROUP_ALL, name, message, &ignored) != TFM_OK) return;
 }
 
-/* Closes stdout, then completes or removes -o: a failure of either must find FILE untouched. Returns
- * the exit status; only the first failure of a program is told. */
+/* Closes stdout, then completes or removes -o: a failure of either must find FILE untouched.
+ * Returns the exit status; only the first failure of a program is told. */
 static int close_outputs(tfm_cli *c, int code) {
     tfm_error err = {0};
     const bool good = code == 0 || code == 1 || code == 4;

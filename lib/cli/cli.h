@@ -57,10 +57,12 @@ enum { TFM_LONG = 256 }; /* long-only options of a tool: TFM_LONG + 0, + 1, ...;
         {'V', "version", NULL, "show the version and exit"}
 #define TFM_OPT_MODEL {'m', "model", "FILE", "the model (default: $TFM_MODEL)"}
 #define TFM_OPT_DEVICE                                                                            \
-    {'d', "device", "DEV", "auto, ref, cpu, cpu:generic, cpu:avx2, cpu:avx512 (default: $TFM_DEVICE, auto)"}
+    {'d', "device", "DEV",                                                                        \
+     "auto, ref, cpu, cpu:generic, cpu:avx2, cpu:avx512 (default: $TFM_DEVICE, auto)"}
 #define TFM_OPT_THREADS {'t', "threads", "N", "threads (default: $TFM_THREADS, what is allowed)"}
 #define TFM_OPT_PROGRESS                                                                          \
-    {0x1002, "progress", "SECS", "say how far it is every SECS seconds (default: on a terminal; SIGUSR1)"}
+    {0x1002, "progress", "SECS",                                                                  \
+     "say how far it is every SECS seconds (default: on a terminal; SIGUSR1)"}
 #define TFM_OPT_END {0, NULL, NULL, NULL}
 /* clang-format on */
 
@@ -139,8 +141,9 @@ void tfm_cli_say(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3); /* only wit
 /* Prints one line and exits 2. */
 _Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 
-/* Opens FILE for writing: a temporary beside it, removed when a signal ends the program, so that FILE is
- * the old one or the whole new one. What is no regular file (a FIFO, a device) is written directly. */
+/* Opens FILE for writing: a temporary beside it, removed when a signal ends the program, so that
+ * FILE is the old one or the whole new one. What is no regular file (a FIFO, a device) is written
+ * directly. */
 tfm_status tfm_cli_aside_open(tfm_cli_aside *a, const char *path, tfm_error *err) TFM_MUST_CHECK;
 /* keep: the temporary takes FILE's place; else it is removed. A second call does nothing. */
 tfm_status tfm_cli_aside_close(tfm_cli_aside *a, bool keep, tfm_error *err) TFM_MUST_CHECK;
@@ -156,22 +159,22 @@ tfm_status tfm_cli_open_output(tfm_cli *c, bool binary, int *fd, const char **na
  * could not be written. */
 tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) TFM_MUST_CHECK;
-/* Writes bytes from a stream so that a line stays a line and a terminal is safe: \n, \t, \\ and \xHH
- * for what is no printable UTF-8. */
+/* Writes bytes from a stream so that a line stays a line and a terminal is safe: \n, \t, \\ and
+ * \xHH for what is no printable UTF-8. */
 void tfm_cli_escaped(FILE *out, const char *text, size_t n);
-/* Writes text as a JSON string with its quotes. Broken UTF-8 cannot stand there: U+FFFD for each of its
- * bytes. */
+/* Writes text as a JSON string with its quotes. Broken UTF-8 cannot stand there: U+FFFD for each of
+ * its bytes. */
 void tfm_cli_json_string(FILE *out, const char *text, size_t n);
 /* Length of the UTF-8 character at p (0: broken, or a control character). */
 size_t tfm_cli_printable(const unsigned char *p, size_t n);
 /* Sets `tool` and (unless switched off) adds one `prov` line to h: JSON with tool, version, options
  * and operands that change results (not -t -b -q -o -v; files as base names, free text, i.e. an
- * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). Notes whether h was
- * salvaged. */
+ * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). Notes whether h
+ * was salvaged. */
 tfm_status tfm_cli_provenance(tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
-/* Parses JSON text with jansson (flags as for json_loadb, the result is json_decref'd by the caller).
- * TFM_FORMAT: not JSON, *why (may be NULL, a json_error_t) says where; TFM_NOMEM. Tools use this and
- * not json_loadb, which mistakes a lack of memory for bad JSON, or worse. */
+/* Parses JSON text with jansson (flags as for json_loadb, the result is json_decref'd by the
+ * caller). TFM_FORMAT: not JSON, *why (may be NULL, a json_error_t) says where; TFM_NOMEM. Tools
+ * use this and not json_loadb, which mistakes a lack of memory for bad JSON, or worse. */
 struct json_t;
 struct json_error_t;
 tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t flags,
@@ -181,8 +184,8 @@ tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t 
 void tfm_cli_progress(tfm_cli *c, const char *unit, uint64_t done, uint64_t total);
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
-/* Notes that a record failed if h is the header of a salvaged stream: whatever was lost with its end
- * left no error record, and the last stage's status must tell all the same. */
+/* Notes that a record failed if h is the header of a salvaged stream: whatever was lost with its
+ * end left no error record, and the last stage's status must tell all the same. */
 void tfm_cli_note_salvaged(tfm_cli *c, const tfm_header *h);
 /* Notes that the answer is no (exit 1 if nothing worse happens): cmp, check. */
 void tfm_cli_answer_no(tfm_cli *c);
@@ -197,13 +200,16 @@ int tfm_cli_finish(tfm_cli *c, tfm_status status, tfm_writer *w, const tfm_error
 enum { TFM_OPTION_KV = 0x900, TFM_OPTION_KV_MEMORY, TFM_OPTION_PREFIX_CACHE };
 /* clang-format off */
 #define TFM_OPT_KV                                                                                \
-    {TFM_OPTION_KV, "kv", "TYPE", "type of the cache: f16, f32 or q8_0 (default: f32 for f32 weights, else f16)"}
+    {TFM_OPTION_KV, "kv", "TYPE",                                                                 \
+     "type of the cache: f16, f32 or q8_0 (default: f32 for f32 weights, else f16)"}
 #define TFM_OPT_KV_MEMORY                                                                         \
-    {TFM_OPTION_KV_MEMORY, "kv-memory", "SIZE", "most memory of the cache, as 512M or 4G (default: half of what is free)"}
+    {TFM_OPTION_KV_MEMORY, "kv-memory", "SIZE",                                                   \
+     "most memory of the cache, as 512M or 4G (default: half of what is free)"}
 tfm_dtype tfm_cli_kv(tfm_cli *c); /* the present option's argument; else exits 2 */
 /* A size with K, M, G or T (powers of 1024, "B" or "iB" may follow) as bytes, at least 1. */
 uint64_t tfm_cli_size(tfm_cli *c);
-/* Bytes that this process may still take as kernel and control groups say, UINT64_MAX: nobody knows. */
+/* Bytes that this process may still take as kernel and control groups say, UINT64_MAX: nobody
+ * knows. */
 uint64_t tfm_cli_available_memory(void);
 /* What --kv-memory is by default for c->model; 0: no limit is known. */
 uint64_t tfm_cli_default_kv_memory(const tfm_cli *c);
@@ -266,8 +272,8 @@ bool tfm_cli_probe_take(tfm_cli *c, int option);
  * library's options, alive until tfm_cli_probe_close; NULL where there is none. */
 tfm_status tfm_cli_probe_open(tfm_cli *c, tfm_probe **probe, tfm_writer **taps,
                               tfm_error *err) TFM_MUST_CHECK;
-/* Starts and ends a stream of taps, if they go anywhere. output: the header of the tool's own output,
- * complete. */
+/* Starts and ends a stream of taps, if they go anywhere. output: the header of the tool's own
+ * output, complete. */
 tfm_status tfm_cli_taps_header(tfm_cli *c, const tfm_header *output, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_cli_taps_end(tfm_cli *c, tfm_error *err) TFM_MUST_CHECK;
 /* After the engine is gone: closes and frees everything. On failure (st) the taps end with a stream
@@ -289,14 +295,18 @@ enum {
 /* clang-format off */
 #define TFM_OPT_SAMPLING                                                                          \
     {'s', "seed", "N", "seed of the random numbers (default: 0)"},                                \
-        {'T', "temp", "X", "temperature; 0 takes the most likely (default: 0, or 1 with -k, -p, --min-p)"}, \
+        {'T', "temp", "X",                                                                        \
+         "temperature; 0 takes the most likely (default: 0, or 1 with -k, -p, --min-p)"},         \
         {'k', "top-k", "N", "draw from the N most likely (default: 0, all)"},                     \
         {'p', "top-p", "X", "draw from the fewest whose probability reaches X (default: 1, all)"}, \
         {TFM_OPTION_MIN_P, "min-p", "X", "drop those below X times the most likely (default: 0)"}, \
-        {TFM_OPTION_REPEAT, "repeat-penalty", "X", "divide the logits of ids that occurred (default: 1)"}, \
+        {TFM_OPTION_REPEAT, "repeat-penalty", "X",                                                \
+         "divide the logits of ids that occurred (default: 1)"},                                  \
         {TFM_OPTION_PRESENCE, "presence-penalty", "X", "lower ids that occurred (default: 0)"},   \
-        {TFM_OPTION_FREQUENCY, "frequency-penalty", "X", "lower ids by each occurrence (default: 0)"}, \
-        {TFM_OPTION_LAST, "penalty-last", "N", "ids that the penalties look back on (default: 0, all)"}
+        {TFM_OPTION_FREQUENCY, "frequency-penalty", "X",                                          \
+         "lower ids by each occurrence (default: 0)"},                                            \
+        {TFM_OPTION_LAST, "penalty-last", "N",                                                    \
+         "ids that the penalties look back on (default: 0, all)"}
 /* clang-format on */
 
 /* Greedy unless -k, -p or --min-p is given (then the temperature is 1) or -T says otherwise. */
@@ -309,8 +319,8 @@ void tfm_cli_sampling_start(tfm_cli_sampling *s);
 bool tfm_cli_sampling_take(tfm_cli *c, int option, tfm_cli_sampling *s);
 tfm_sampling tfm_cli_sampling_end(const tfm_cli_sampling *s);
 
-/* The folder of arch/ and models/: ../share/tfm beside the program's folder, or ../../share (the build
- * tree); the first, for messages, when neither is there. Static. */
+/* The folder of arch/ and models/: ../share/tfm beside the program's folder, or ../../share (the
+ * build tree); the first, for messages, when neither is there. Static. */
 const char *tfm_cli_share_dir(void);
 
 #endif

@@ -27,7 +27,8 @@ tfm_status tfm_cli_close_stdout(tfm_error *err) TFM_MUST_CHECK;
 
 /* signals.c */
 void tfm_cli_signals_start(void);
-/* A file to remove when a signal ends the program. Copied; TFM_LIMIT if too long, or one too many. */
+/* A file to remove when a signal ends the program. Copied; TFM_LIMIT if too long, or one too
+ * many. */
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) TFM_MUST_CHECK;
 void tfm_cli_signals_keep(const char *path); /* is not to be removed any more */
 bool tfm_cli_signals_asked(void);            /* did SIGUSR1 come since the last call? */

@@ -1,7 +1,8 @@
 /* message.c - the one place where a program speaks to people: "tfm-tool: what: why" on stderr.
  *
  * A message is one line and one write, so that the lines of a pipeline's stages do not mix. What
- * comes from outside (file names, upstream messages) cannot send control characters to a terminal. */
+ * comes from outside (file names, upstream messages) cannot send control characters to a
+ * terminal. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

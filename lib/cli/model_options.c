@@ -1,4 +1,5 @@
-/* model_options.c - options about a model that several tools share: the cache's type, a block range. */
+/* model_options.c - options about a model that several tools share: the cache's type, a block
+ * range. */
 #include <string.h>
 
 #include "base/base_internal.h"

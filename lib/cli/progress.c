@@ -1,8 +1,9 @@
 /* progress.c - how far a long work is, for people: on a terminal, on SIGUSR1, or every N seconds.
  *
- * A tool calls tfm_cli_progress as often as it likes; most calls only look at the clock. On a terminal
- * there is one line that is written over (message.c clears it before it writes anything else), and
- * none before a second has passed; --progress SECS and SIGUSR1 give whole lines that a log can keep. */
+ * A tool calls tfm_cli_progress as often as it likes; most calls only look at the clock. On a
+ * terminal there is one line that is written over (message.c clears it before it writes anything
+ * else), and none before a second has passed; --progress SECS and SIGUSR1 give whole lines that a
+ * log can keep. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -1,8 +1,8 @@
 /* provenance.c - the `prov` line a tool adds to the header of what it writes.
  *
  * Owns the rule of what goes in: what changes results, nothing that does not (threads, batch size,
- * where the output goes), and nothing private (a folder's name, a prompt). So the same command gives
- * the same line on every machine. */
+ * where the output goes), and nothing private (a folder's name, a prompt). So the same command
+ * gives the same line on every machine. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

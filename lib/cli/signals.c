@@ -1,9 +1,10 @@
 /* signals.c - a signal that ends the program takes its unfinished files with it.
  *
- * Owns: the dispositions of SIGPIPE, SIGXFSZ, SIGUSR1 and of the signals that end a program, and the paths to
- * remove. They are in static buffers because a handler may touch nothing else safely. A signal
- * that was ignored when the program started (nohup, a background job) stays ignored, except SIGPIPE:
- * a reader that left must always end a filter, quietly and by that signal (DESIGN 8). */
+ * Owns: the dispositions of SIGPIPE, SIGXFSZ, SIGUSR1 and of the signals that end a program, and
+ * the paths to remove. They are in static buffers because a handler may touch nothing else safely.
+ * A signal that was ignored when the program started (nohup, a background job) stays ignored,
+ * except SIGPIPE: a reader that left must always end a filter, quietly and by that signal (DESIGN
+ * 8). */
 #include <limits.h>
 #include <signal.h>
 #include <string.h>

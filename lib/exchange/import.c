@@ -4,10 +4,10 @@
  *                      +-- npz, safetensors: arrays + manifest -----+
  *                      +-- npy, or arrays without a manifest: plain.c
  *
- * A stream that began with a header line must end with an end line whose counts are right: a file that
- * was cut is noticed. Lines of records alone (made by jq, say) are a stream of the kind asked for, that
- * ends with the file; its groups are then ended here, and tensors without flags are the last of their
- * turn. */
+ * A stream that began with a header line must end with an end line whose counts are right: a file
+ * that was cut is noticed. Lines of records alone (made by jq, say) are a stream of the kind asked
+ * for, that ends with the file; its groups are then ended here, and tensors without flags are the
+ * last of their turn. */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>

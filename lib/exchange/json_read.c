@@ -1,7 +1,7 @@
 /* json_read.c - a line of JSON back to a header, a record, or the end of a stream.
  *
- * jansson builds a tree of some 40 bytes a number. So the member "data", which holds nearly all of a
- * line, is found first and read straight into the payload; the rest of the line goes to jansson.
+ * jansson builds a tree of some 40 bytes a number. So the member "data", which holds nearly all of
+ * a line, is found first and read straight into the payload; the rest of the line goes to jansson.
  * Keys that are not known are passed over, so that people may add their own. */
 #include <inttypes.h>
 #include <math.h>

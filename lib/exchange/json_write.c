@@ -2,8 +2,9 @@
  *
  * Values that JSON has numbers for are numbers: %.9g gives every f32 (and so every f16 and bf16)
  * back, integers have all their digits. What JSON has no number for is a string: "inf", "-inf",
- * "nan" (the quiet NaN of all zeros), and "nan:HEX" with the bits of any other. A zero with a sign is
- * -0.0, because readers take -0 for an integer. Block types, and bytes that are no UTF-8, are base64. */
+ * "nan" (the quiet NaN of all zeros), and "nan:HEX" with the bits of any other. A zero with a sign
+ * is -0.0, because readers take -0 for an integer. Block types, and bytes that are no UTF-8, are
+ * base64. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -81,8 +82,8 @@ tfm_status tfm_json_end(tfm_buf *b, uint64_t records, uint64_t groups, tfm_error
 
 /* ---- values ---- */
 
-/* x as it stands in JSON, at most 24 bytes. `bits` are those of a NaN, `plain` those of the NaN that
- * needs no digits, `width` the number of hex digits. */
+/* x as it stands in JSON, at most 24 bytes. `bits` are those of a NaN, `plain` those of the NaN
+ * that needs no digits, `width` the number of hex digits. */
 static size_t format_float(char *out, double x, uint32_t bits, uint32_t plain, int width) {
     enum { ROOM = 32 };
     if (isnan(x) && bits == plain) return (size_t)snprintf(out, ROOM, "\"nan\"");

@@ -4,8 +4,8 @@
  *     'shape': (3, 4), } spaces newline | data
  *
  * The header is a Python dictionary. It is not evaluated: the three keys with the few values that
- * NumPy writes are matched as text, everything else is refused. Data in other than little-endian row
- * order is refused with the cure. */
+ * NumPy writes are matched as text, everything else is refused. Data in other than little-endian
+ * row order is refused with the cure. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -1,9 +1,10 @@
 /* plain.c - arrays that no stream was: each becomes the records of a group, or of many.
  *
- * The kind says what a record must look like: tokens i32 [n], hidden and logits f32 [n, width], scores
- * f32 [n], embedding f32 [width]; any other kind takes arrays as they are. An array with one dimension
- * more is a batch: its first axis counts groups. Element types that a stream has not are converted
- * where no value changes (int64 ids that fit i32, float64 that are whole f32, ...), else refused. */
+ * The kind says what a record must look like: tokens i32 [n], hidden and logits f32 [n, width],
+ * scores f32 [n], embedding f32 [width]; any other kind takes arrays as they are. An array with one
+ * dimension more is a batch: its first axis counts groups. Element types that a stream has not are
+ * converted where no value changes (int64 ids that fit i32, float64 that are whole f32, ...), else
+ * refused. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>

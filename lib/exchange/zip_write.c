@@ -1,8 +1,8 @@
 /* zip_write.c - an npz: a ZIP archive of stored members, written in one pass.
  *
- * Members are in memory when they are written, so their CRC and size stand before them. Offsets past
- * 4 GiB and more than 65,534 members take the ZIP64 forms (APPNOTE.TXT 4.3, 4.5.3). All times are
- * 1980-01-01, so the same stream gives the same bytes. */
+ * Members are in memory when they are written, so their CRC and size stand before them. Offsets
+ * past 4 GiB and more than 65,534 members take the ZIP64 forms (APPNOTE.TXT 4.3, 4.5.3). All times
+ * are 1980-01-01, so the same stream gives the same bytes. */
 #include <string.h>
 
 #include "exchange/exchange_internal.h"

@@ -1,8 +1,8 @@
 /* cache_set.c - many caches, and which of them knows most of a prompt.
  *
- * They are kept in the order of their ids as words in a dictionary: what begins like a prompt for the
- * longest stands right before or right behind the prompt's own place. Sorted when first asked after an
- * addition, because a file is read whole before any prompt.
+ * They are kept in the order of their ids as words in a dictionary: what begins like a prompt for
+ * the longest stands right before or right behind the prompt's own place. Sorted when first asked
+ * after an addition, because a file is read whole before any prompt.
  */
 #include <stdlib.h>
 

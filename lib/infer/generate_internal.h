@@ -1,7 +1,7 @@
 /* generate_internal.h - what generate.c (prompts in, events out) and schedule.c (steps) share.
  *
- * A job is one group with its samples; a sample is one sequence. Samples have an order: jobs as they
- * were added, samples of a job ascending. "Older" means earlier in it.
+ * A job is one group with its samples; a sample is one sequence. Samples have an order: jobs as
+ * they were added, samples of a job ascending. "Older" means earlier in it.
  */
 #ifndef TFM_GENERATE_INTERNAL_H
 #define TFM_GENERATE_INTERNAL_H

@@ -50,8 +50,8 @@ void tfm_seq_truncate(tfm_pages *p, tfm_seq *s, uint32_t len);
 /* *to = the first len positions of from, pages shared. to must be {0}. */
 tfm_status tfm_seq_fork(tfm_pages *p, tfm_seq *to, const tfm_seq *from, uint32_t len,
                         tfm_error *err) TFM_MUST_CHECK;
-/* The next n positions (1 to TFM_KV_PAGE) are those that the page begins with; s->len is a multiple of
- * TFM_KV_PAGE, and no page lies behind it. */
+/* The next n positions (1 to TFM_KV_PAGE) are those that the page begins with; s->len is a multiple
+ * of TFM_KV_PAGE, and no page lies behind it. */
 tfm_status tfm_seq_share(tfm_pages *p, tfm_seq *s, uint32_t page, uint32_t n,
                          tfm_error *err) TFM_MUST_CHECK;
 /* `page`, which holds the same rows, takes the place of the i-th one. */
@@ -72,8 +72,8 @@ bool tfm_engine_has_cache(const tfm_engine *e); /* does a step of the range atte
 /* Runs rows through the whole model. Fills b's outputs. */
 tfm_status tfm_engine_run(tfm_engine *e, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;
 
-/* The steps [*first, *end) of a range of the model, whose block numbers are checked; a range that is
- * no part becomes the whole. `path` is for the message. */
+/* The steps [*first, *end) of a range of the model, whose block numbers are checked; a range that
+ * is no part becomes the whole. `path` is for the message. */
 tfm_status tfm_range_steps(const tfm_graph *g, const char *path, tfm_model_range *r, size_t *first,
                            size_t *end, tfm_error *err) TFM_MUST_CHECK;
 

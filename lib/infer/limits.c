@@ -1,8 +1,8 @@
 /* limits.c - the machine's limits: how fast all threads together read memory and compute.
  *
- * Owns the buffer, a thread pool of its own and the clock; the loops are the backend's. Each figure is
- * the best of a few runs of some ten milliseconds, since what disturbs a run only ever slows it: a
- * limit is what the machine can do, not what it does on average. */
+ * Owns the buffer, a thread pool of its own and the clock; the loops are the backend's. Each figure
+ * is the best of a few runs of some ten milliseconds, since what disturbs a run only ever slows it:
+ * a limit is what the machine can do, not what it does on average. */
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>

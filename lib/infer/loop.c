@@ -1,12 +1,12 @@
-/* loop.c - rounds of the generation loop: what goes into the pipe, what comes back. Also prompts that
- * go through the pipe once.
+/* loop.c - rounds of the generation loop: what goes into the pipe, what comes back. Also prompts
+ * that go through the pipe once.
  *
- *     round: GROUP-END of the finished | rows of the open | new prompts -> FLUSH -> read until FLUSH
+ *     round: GROUP-END of the finished | rows of the open | new prompts -> FLUSH -> read to FLUSH
  *
- * Owns which groups are open and the one token that each has in flight. Nothing can deadlock: a stage
- * gathers until FLUSH, so no answer is written before this side has written all of its round and
- * reads; large records that pass by go in an exchange of their own. The last record of a round is
- * kept back until it is known to be the last, because it carries FLUSH.
+ * Owns which groups are open and the one token that each has in flight. Nothing can deadlock: a
+ * stage gathers until FLUSH, so no answer is written before this side has written all of its round
+ * and reads; large records that pass by go in an exchange of their own. The last record of a round
+ * is kept back until it is known to be the last, because it carries FLUSH.
  */
 #include <stdio.h>
 #include <string.h>

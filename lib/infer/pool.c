@@ -110,7 +110,8 @@ tfm_status tfm_pooler_take(tfm_pooler *p, uint32_t group, uint32_t position, con
     return TFM_OK;
 }
 
-/* The divisor: of the mean, then of the norm. Everything stays in double until the last rounding. */
+/* The divisor: of the mean, then of the norm. Everything stays in double until the last
+ * rounding. */
 static void finish(const tfm_pool_options *o, pool_group *g) {
     double square = 0;
 

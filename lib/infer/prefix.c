@@ -1,9 +1,9 @@
 /* prefix.c - the table of shared pages: find, announce, fill, evict.
  *
- * Owns nodes and one reference on the page of each filled one. Filled nodes are in a list by last use;
- * a path is touched from its end to its beginning, so that parents are newer than their children and
- * the oldest node is a leaf as a rule. One with children is never evicted: they could not be found
- * any more.
+ * Owns nodes and one reference on the page of each filled one. Filled nodes are in a list by last
+ * use; a path is touched from its end to its beginning, so that parents are newer than their
+ * children and the oldest node is a leaf as a rule. One with children is never evicted: they could
+ * not be found any more.
  */
 #include <string.h>
 
@@ -57,8 +57,8 @@ uint32_t tfm_prefix_count(const tfm_prefix *px) {
 
 /* ---- the table ---- */
 
-/* FNV-1a over whole ids, from the parent's hash on, so that it is one of the whole chain; then mixed,
- * because buckets are taken by the low bits. */
+/* FNV-1a over whole ids, from the parent's hash on, so that it is one of the whole chain; then
+ * mixed, because buckets are taken by the low bits. */
 static uint64_t hash_of(const tfm_prefix_node *parent, const int32_t *ids) {
     uint64_t h = parent ? parent->hash : 0xcbf29ce484222325u;
     for (uint32_t i = 0; i < TFM_KV_PAGE; i++) h = (h ^ (uint32_t)ids[i]) * 0x100000001b3u;

@@ -5,13 +5,13 @@
  *     TFM_TRY(tfm_prefix_announce(px, NULL, ids, me, &n, err)); // or: I compute it
  *     tfm_prefix_fill(px, n, page);                             // it is there
  *
- * A node is one page and says: these ids, behind the ids of my parent. It is found by a hash of both
- * and believed only after both were compared. The rows of a page are a function of the ids up to its
- * end, so whoever begins with them may read the page, and no result changes.
+ * A node is one page and says: these ids, behind the ids of my parent. It is found by a hash of
+ * both and believed only after both were compared. The rows of a page are a function of the ids up
+ * to its end, so whoever begins with them may read the page, and no result changes.
  *
- * A node that is announced has no page yet: whoever needs it waits for its owner instead of computing
- * the same rows. Announced nodes belong to their owner, who fills or withdraws them; filled ones hold
- * a reference to their page and can be evicted while nobody else has one. */
+ * A node that is announced has no page yet: whoever needs it waits for its owner instead of
+ * computing the same rows. Announced nodes belong to their owner, who fills or withdraws them;
+ * filled ones hold a reference to their page and can be evicted while nobody else has one. */
 #ifndef TFM_PREFIX_INTERNAL_H
 #define TFM_PREFIX_INTERNAL_H
 

@@ -1,8 +1,8 @@
 /* probe.c - what a probe asks for: globs, and the rows of the files it was given.
  *
  * Owns the lists and what was read. Names are only looked up when there is a graph (probe_graph.c);
- * until then a file is rows under a name. Of files whose mean counts only sums are kept, so that the
- * taps of a whole corpus may be one.
+ * until then a file is rows under a name. Of files whose mean counts only sums are kept, so that
+ * the taps of a whole corpus may be one.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* probe_graph.c - the graph with a probe in it: EDIT and KEEP steps behind the steps whose values
  * they touch, blocks that are skipped left out.
  *
- * Owns the order: behind a step its changes (ablation, patch, steering), then its taps, so that a tap
- * sees what the model goes on with. The steps are copies; everything they point to is borrowed from
- * the graph or from the probe, but for the vectors of means and steering, which are made here.
+ * Owns the order: behind a step its changes (ablation, patch, steering), then its taps, so that a
+ * tap sees what the model goes on with. The steps are copies; everything they point to is borrowed
+ * from the graph or from the probe, but for the vectors of means and steering, which are made here.
  */
 #include <fnmatch.h>
 #include <inttypes.h>

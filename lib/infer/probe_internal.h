@@ -75,8 +75,8 @@ typedef struct probe_nodes {
 
 tfm_status tfm_probe_nodes(probe_nodes *out, const tfm_graph *g, size_t first, size_t end,
                            tfm_arena *arena, tfm_error *err) TFM_MUST_CHECK;
-/* The name of the node that the glob matches (the last of them: what it is, rather than the step's),
- * or NULL. */
+/* The name of the node that the glob matches (the last of them: what it is, rather than the
+ * step's), or NULL. */
 const char *tfm_probe_match(const probe_node *n, const char *glob);
 bool tfm_probe_in_range(const probe_nodes *nodes, const probe_node *n);
 /* Columns of a value. */

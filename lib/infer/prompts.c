@@ -1,8 +1,8 @@
 /* prompts.c - gathers the records of each group until it is whole, in the model's vocabulary.
  *
  * Owns the groups that are open. Groups may interleave; they are found by a hash of their number.
- * The limits: what one group may hold is bounded by what its writer has sent, and what FORKs copy by
- * FORKED_MAX, because 128 bytes of a hostile stream would ask for any number of ids.
+ * The limits: what one group may hold is bounded by what its writer has sent, and what FORKs copy
+ * by FORKED_MAX, because 128 bytes of a hostile stream would ask for any number of ids.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -245,8 +245,8 @@ static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *ou
     return TFM_OK;
 }
 
-/* A turn: what the group has come to is given out as a copy, the group stays open. Records that came
- * with it go with the copy. */
+/* A turn: what the group has come to is given out as a copy, the group stays open. Records that
+ * came with it go with the copy. */
 static tfm_status give_turn(tfm_prompts *p, open_group *o, tfm_prompt *out, tfm_error *err) {
     open_group *copy = NULL;
     tfm_prompt *to;

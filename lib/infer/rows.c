@@ -64,8 +64,8 @@ void tfm_rows_free(tfm_rows *r) {
     tfm_free(r);
 }
 
-/* One batch: n rows of each of the sequences [first, first + n_seqs) from position `at` on; logits of
- * the last of each if `wanted`. */
+/* One batch: n rows of each of the sequences [first, first + n_seqs) from position `at` on; logits
+ * of the last of each if `wanted`. */
 static tfm_status batch(tfm_rows *r, uint32_t first, uint32_t n_seqs, uint32_t at, uint32_t n,
                         const int32_t *ids, float *logits, bool wanted, tfm_error *err) {
     const tfm_batch b = {.n_rows = n_seqs * n,

@@ -6,11 +6,11 @@
  * budget with rows of prompts, oldest first: a long prompt is cut and holds nobody up. What is in a
  * batch never changes a result, so all of this is free to follow memory and arrival.
  *
- * Samples are let in in order, when there is room for their prompt and a page for each one that runs.
- * When pages run out all the same, they are taken from where they cost least: shared pages nobody uses
- * now; rows that only wait to be given out; then from the youngest sample, which waits again, first in
- * line, and computes its rows once more. So the oldest always goes on and nothing can block. One that
- * does not fit even alone fails, and says so.
+ * Samples are let in in order, when there is room for their prompt and a page for each one that
+ * runs. When pages run out all the same, they are taken from where they cost least: shared pages
+ * nobody uses now; rows that only wait to be given out; then from the youngest sample, which waits
+ * again, first in line, and computes its rows once more. So the oldest always goes on and nothing
+ * can block. One that does not fit even alone fails, and says so.
  */
 #include <stdio.h>
 #include <string.h>
@@ -142,9 +142,9 @@ static tfm_status make_room(tfm_generator *g, job *j, sample_run *s, uint32_t le
 
 /* ---- shared prefixes ---- */
 
-/* Takes from the table what it has of the sample's next pages. *waits: the next one is being computed
- * by somebody else. The last wanted row is always computed: who has its page takes that, too, but one
- * position less. */
+/* Takes from the table what it has of the sample's next pages. *waits: the next one is being
+ * computed by somebody else. The last wanted row is always computed: who has its page takes that,
+ * too, but one position less. */
 static tfm_status take_shared(tfm_generator *g, sample_run *s, bool *waits, tfm_error *err) {
     tfm_prefix *px = tfm_engine_prefix(g->engine);
     tfm_pages *pages = tfm_engine_pages(g->engine);
@@ -306,8 +306,8 @@ static uint32_t count_waiting(const tfm_generator *g, const job *j) {
     return n;
 }
 
-/* The samples of a job come together, to compute its prompt once. *is_full: somebody has to wait, and
- * so has who is behind. */
+/* The samples of a job come together, to compute its prompt once. *is_full: somebody has to wait,
+ * and so has who is behind. */
 static tfm_status admit_job(tfm_generator *g, size_t at, bool *is_full, tfm_error *err) {
     job *j = g->jobs[at];
     uint32_t n = count_waiting(g, j);

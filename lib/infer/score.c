@@ -2,11 +2,11 @@
  *
  *     add -> [texts, a list] -> gather (windows of the texts, in order) -> run -> rows, in order
  *
- * Nothing here depends on what was computed before, as it does in generation, so the texts are worked
- * off strictly in order: a batch takes as many rows as fit, the last text of it may go on in the next
- * one, and results need no sorting. Logits are kept for the rows of one batch only, and a batch stops
- * at LOGITS_MAX numbers of them: a text of a million tokens needs no more memory than one of hundred,
- * but for its ids and scores.
+ * Nothing here depends on what was computed before, as it does in generation, so the texts are
+ * worked off strictly in order: a batch takes as many rows as fit, the last text of it may go on in
+ * the next one, and results need no sorting. Logits are kept for the rows of one batch only, and a
+ * batch stops at LOGITS_MAX numbers of them: a text of a million tokens needs no more memory than
+ * one of hundred, but for its ids and scores.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* chat.c - the chat templates that a model's source came with, and the special tokens they name.
  *
  * Both stand in what tfm-convert keeps of the source: GGUF's tokenizer.chat_template (and
- * tokenizer.chat_template.NAME), or a Hugging Face folder's chat_template.jinja, else the chat_template
- * of its tokenizer_config.json (one text, or a list of named ones). The text is not looked into here:
- * that is the text layer's (tfm/template.h). */
+ * tokenizer.chat_template.NAME), or a Hugging Face folder's chat_template.jinja, else the
+ * chat_template of its tokenizer_config.json (one text, or a list of named ones). The text is not
+ * looked into here: that is the text layer's (tfm/template.h). */
 #include <stdlib.h>
 #include <string.h>
 

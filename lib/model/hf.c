@@ -1,8 +1,8 @@
 /* hf.c - a Hugging Face folder: its configurations and its shards of safetensors or of PyTorch's
  * own format (pytorch.c), whichever is there; safetensors if both are.
  *
- * The tokenizer files of the folder are read later, when the vocabulary is asked for. A folder with a
- * tokenizer and no weights is a source without tensors. */
+ * The tokenizer files of the folder are read later, when the vocabulary is asked for. A folder with
+ * a tokenizer and no weights is a source without tensors. */
 #include <stdlib.h>
 #include <string.h>
 

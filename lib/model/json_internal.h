@@ -19,7 +19,8 @@ bool tfm_json_bool(const json_t *object, const char *key, bool fallback);
 /* The text of a token that is either a string or an object with "content"; NULL otherwise. */
 const char *tfm_json_token(const json_t *object, const char *key, size_t *len);
 
-/* The tensors of a safetensors file: names and metadata are in the tree, data in the file's bytes. */
+/* The tensors of a safetensors file: names and metadata are in the tree, data in the file's
+ * bytes. */
 typedef struct tfm_safetensors_entry {
     const char *name; /* in the tree */
     tfm_tensor t; /* bytes as the offsets say: whether the dims agree is the caller's to check */

@@ -1,11 +1,13 @@
 /* pickle.c - the stack machine of a pickle, protocols 2 to 5, reduced to data.
  *
- * Owns opcodes, stack, marks and memo. What a name means is in pickle_torch.c. The opcodes are those
- * of Python's pickletools that its writers use for containers, numbers and text; the rest (among
- * them all of protocol 0 and the ways to make an object but REDUCE and NEWOBJ) is refused by name.
+ * Owns opcodes, stack, marks and memo. What a name means is in pickle_torch.c. The opcodes are
+ * those of Python's pickletools that its writers use for containers, numbers and text; the rest
+ * (among them all of protocol 0 and the ways to make an object but REDUCE and NEWOBJ) is refused by
+ * name.
  *
  * Limits instead of trust: values pushed, memo entries, open marks. A value is 16 bytes, texts stay
- * where they are, and nothing recurses, so that memory and time grow with the bytes that are there. */
+ * where they are, and nothing recurses, so that memory and time grow with the bytes that are
+ * there. */
 #include <string.h>
 
 #include "model/pickle_internal.h"
@@ -257,7 +259,8 @@ static tfm_status reduce(tfm_pickle *k, tfm_error *err) {
     return push(k, out, err);
 }
 
-/* State of an object: an ordered dict has some (state_dict's _metadata), which says nothing here. */
+/* State of an object: an ordered dict has some (state_dict's _metadata), which says nothing
+ * here. */
 static tfm_status build(tfm_pickle *k, tfm_error *err) {
     tfm_pickle_value *v;
     TFM_TRY(peek(k, 2, &v, err));

@@ -5,10 +5,10 @@
  *     ... tfm_pickle_text(&k.top.u.items->v[0], "state_dict") ...
  *     tfm_pickle_free(&k);
  *
- * A pickle is a program for a stack machine that may import any name and call it. This machine knows
- * no import: a name is one of a fixed list (tensors and plain containers, pickle_torch.c), and every
- * other name or opcode is TFM_UNSUPPORTED, named in the message. It calls nothing, and it does not
- * recurse, whatever is nested.
+ * A pickle is a program for a stack machine that may import any name and call it. This machine
+ * knows no import: a name is one of a fixed list (tensors and plain containers, pickle_torch.c),
+ * and every other name or opcode is TFM_UNSUPPORTED, named in the message. It calls nothing, and it
+ * does not recurse, whatever is nested.
  *
  *     pickle.c        opcodes, stack, memo, limits
  *     pickle_torch.c  the names that are known, and what "calling" them builds

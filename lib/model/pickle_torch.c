@@ -1,8 +1,8 @@
 /* pickle_torch.c - the names that a checkpoint's pickle may say, and what they build.
  *
  * Owns the list of names (facts of torch.save's output: torch/_utils.py, torch/storage.py) and the
- * check that a tensor lies inside its storage. A call is a look-up in this list and one of six small
- * functions: there is no way from here to anything else. */
+ * check that a tensor lies inside its storage. A call is a look-up in this list and one of six
+ * small functions: there is no way from here to anything else. */
 #include <string.h>
 
 #include "model/pickle_internal.h"

@@ -17,7 +17,8 @@
 #include "model/source_internal.h"
 #include "model/zip_internal.h"
 
-/* The first bytes of torch.save's format before 1.6: protocol 2, then a magic number of ten bytes. */
+/* The first bytes of torch.save's format before 1.6: protocol 2, then a magic number of ten
+ * bytes. */
 static const unsigned char legacy_magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c,
                                              0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 

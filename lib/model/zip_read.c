@@ -3,7 +3,8 @@
  * The directory at the end is what counts; local headers only tell where data begins. Nothing is
  * believed: members must not overlap each other or the directory (archives whose members share one
  * deflated body are the bombs that grow without bound), sizes must come out as announced, CRCs must
- * match. A deflated member goes to an unnamed temporary file, so its size costs disk, not memory. */
+ * match. A deflated member goes to an unnamed temporary file, so its size costs disk, not
+ * memory. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>

@@ -268,7 +268,8 @@ tfm_status tfm_header_extent(const unsigned char *p, size_t n, size_t from, size
     *total = 0;
     if (memcmp(p, TFM_STREAM_MAGIC, known) != 0) return not_a_stream(p, n, err);
     if (n < magic_len) return TFM_OK;
-    /* The end line begins after a newline; a search that goes on steps back over a split "\nend ". */
+    /* The end line begins after a newline; a search that goes on steps back over a split "\nend
+     * ". */
     from = from > magic_len + 5 ? from - 5 : magic_len - 1;
     const unsigned char *end = from < n ? memmem(p + from, n - from, "\nend ", 5) : NULL;
     if (end) *total = (size_t)tfm_pad64((uint64_t)(end - p) + 1 + END_LINE);

@@ -2,9 +2,9 @@
  *
  *     header, (head + name, payload, CRC, padding) ..., END, [the next header ...]
  *
- * A payload is used in the input buffer when it lies there as a whole, else it is read straight into
- * a buffer of its own, which grows with what has arrived: a lying length costs nothing. The first
- * failure sticks: every later call returns it again. */
+ * A payload is used in the input buffer when it lies there as a whole, else it is read straight
+ * into a buffer of its own, which grows with what has arrived: a lying length costs nothing. The
+ * first failure sticks: every later call returns it again. */
 #include <string.h>
 
 #include "stream/stream_internal.h"

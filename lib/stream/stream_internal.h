@@ -47,8 +47,8 @@ const char *tfm_rec_type_name(unsigned type); /* "tensor", ..., "unknown" */
 
 /* ---- input.c ---- */
 
-/* buf is 64-byte aligned and the stream's byte i always lies at an address that is i modulo 64, so a
- * payload that is in the buffer as a whole can be used where it is. */
+/* buf is 64-byte aligned and the stream's byte i always lies at an address that is i modulo 64, so
+ * a payload that is in the buffer as a whole can be used where it is. */
 typedef struct tfm_input tfm_input;
 enum { TFM_INPUT_PEEK = 128 * 1024 };
 tfm_status tfm_input_new(tfm_input **out, int fd, const char *name, tfm_error *err) TFM_MUST_CHECK;

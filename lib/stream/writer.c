@@ -1,8 +1,8 @@
 /* writer.c - the other end of an edge: writes streams that every reader accepts.
  *
- * Small records gather in a buffer; a payload too large for what is left of it is written from where
- * it lies. Each record is held to the rules that a reader checks, so that a mistake shows in the
- * tool that made it. */
+ * Small records gather in a buffer; a payload too large for what is left of it is written from
+ * where it lies. Each record is held to the rules that a reader checks, so that a mistake shows in
+ * the tool that made it. */
 #include <stdlib.h>
 #include <string.h>
 

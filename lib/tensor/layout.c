@@ -128,8 +128,8 @@ static void part_fields(const tfm_block_form *form, tfm_bitfield *low, tfm_bitfi
     if (form->high.bits == 1) high->stride = 1; /* H1: bit i of the word is element i */
 }
 
-/* The same four elements at a time: a quad is their codes, one a byte. Packing runs at every open of
- * a checkpoint, so it has a fast way; the inverse is plain. */
+/* The same four elements at a time: a quad is their codes, one a byte. Packing runs at every open
+ * of a checkpoint, so it has a fast way; the inverse is plain. */
 enum { QUADS = SUB / 4 };
 static const uint32_t EACH_BYTE = 0x01010101u;
 
@@ -247,7 +247,8 @@ static unsigned p16_unit(tfm_dtype t) {
     return t == TFM_F32 || t == TFM_BF16 ? 4 : t == TFM_F16 ? 2 : 0;
 }
 
-/* All blocks of n rows into one panel, piece by piece: what is written stays in the nearest cache. */
+/* All blocks of n rows into one panel, piece by piece: what is written stays in the nearest
+ * cache. */
 INLINE void blocks_into_panel(const tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *src,
                               uint64_t row_bytes, uint8_t *panel) {
     const tfm_block_form *form = &tfm_block_forms[t];
@@ -260,7 +261,8 @@ INLINE void blocks_into_panel(const tfm_dtype t, uint32_t n, uint32_t k, const u
     }
 }
 
-/* n rows (at most 16) into one panel, piece by piece: what is written stays in the nearest cache. */
+/* n rows (at most 16) into one panel, piece by piece: what is written stays in the nearest
+ * cache. */
 static void rows_into_panel(tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *src,
                             uint64_t row_bytes, uint8_t *panel) {
     enum { UNITS = 16 }; /* of a piece */

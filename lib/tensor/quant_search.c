@@ -1,13 +1,13 @@
 /* quant_search.c - f32 to blocks of 2 to 6 bits with the scales of least error.
  *
- * Owns the search. The plain formulas of q8_0 and q4_0 are in quant.c, the packing of codes and scales
- * in block.c and kquants.c.
+ * Owns the search. The plain formulas of q8_0 and q4_0 are in quant.c, the packing of codes and
+ * scales in block.c and kquants.c.
  *
  * Of a group of 16 or 32 numbers x[i] with weights w[i] we want
  *     min sum of w[i] * (s * q[i] - m - x[i])^2     over s, m and integers q[i] in [lo, hi]
- * (m is 0 for the symmetric types). For fixed q the best s and m are a least-squares fit, for fixed s
- * and m the best q is rounding; so several first guesses of the step, each fitted once, and of the
- * best one a few turns of the two. A k-quant then rounds s and m of its 8 or 16 groups to small
+ * (m is 0 for the symmetric types). For fixed q the best s and m are a least-squares fit, for fixed
+ * s and m the best q is rounding; so several first guesses of the step, each fitted once, and of
+ * the best one a few turns of the two. A k-quant then rounds s and m of its 8 or 16 groups to small
  * integers times d and dmin (f16): each group tries the integers around its own best with q rounded
  * anew, d and dmin are fitted to all 256, and so once more.
  *

@@ -1,14 +1,15 @@
 /* cuts.c - where a text without pre-tokenizer may be cut before it is merged.
  *
- * While merging, every symbol that spans two characters is a piece of the vocabulary, letter by letter
- * (merge.c sees to that, whatever the tables say). So if no piece holds the characters x y side by side,
- * no symbol ever spans x and y: what is left and what is right of the cut are merged as if they
- * stood alone, and in the same order. Between a letter and a space (U+2581) that holds for nearly
- * all vocabularies, which makes words of the text, and words are found in the cache (words.c).
+ * While merging, every symbol that spans two characters is a piece of the vocabulary, letter by
+ * letter (merge.c sees to that, whatever the tables say). So if no piece holds the characters x y
+ * side by side, no symbol ever spans x and y: what is left and what is right of the cut are merged
+ * as if they stood alone, and in the same order. Between a letter and a space (U+2581) that holds
+ * for nearly all vocabularies, which makes words of the text, and words are found in the cache
+ * (words.c).
  *
  * The pairs of neighbours in all pieces are kept as hashed bits. Two pairs may share a bit: then a
- * cut is not made where it could be. One pass over the vocabulary costs 0.5 ms for 32,000 pieces, so
- * it is made when a tokenizer has been given some text, not at start. */
+ * cut is not made where it could be. One pass over the vocabulary costs 0.5 ms for 32,000 pieces,
+ * so it is made when a tokenizer has been given some text, not at start. */
 #include "text/text_internal.h"
 
 enum { BITS_MIN = 1 << 20, BITS_MAX = 1 << 23, BITS_PER_PIECE = 32 };

@@ -27,8 +27,8 @@ static size_t sym_end(const tfm_tok_run *r, uint32_t i, size_t text_len) {
     return r->sym[i].next == NONE ? text_len : r->sym[r->sym[i].next].start;
 }
 
-/* tfm_vocab_merge, by a cache of the pairs last asked for: the table of a large vocabulary (8 MB for
- * 128,000 pieces) does not fit near the processor, the pairs of a text mostly do. */
+/* tfm_vocab_merge, by a cache of the pairs last asked for: the table of a large vocabulary (8 MB
+ * for 128,000 pieces) does not fit near the processor, the pairs of a text mostly do. */
 static int32_t merge_of(const tfm_tok_run *r, int32_t left, int32_t right, uint32_t *rank) {
     if (left < 0 || right < 0) return -1;
     uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;

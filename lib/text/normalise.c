@@ -3,10 +3,10 @@
  * Only for a text that is UTF-8 as a whole: other bytes are no text, and what is no text is kept as
  * it is, so that every byte string survives tokenizing where the vocabulary can spell it.
  *
- * NFC, the one that models use, leaves nearly all text alone. A character that is a starter, is its own
- * NFC and never joins what stands before it is a boundary: the text in front of it is normalised alone
- * (Unicode Standard Annex 15, 9.1). So only the runs of other characters go to utf8proc, each with
- * the character before it. */
+ * NFC, the one that models use, leaves nearly all text alone. A character that is a starter, is its
+ * own NFC and never joins what stands before it is a boundary: the text in front of it is
+ * normalised alone (Unicode Standard Annex 15, 9.1). So only the runs of other characters go to
+ * utf8proc, each with the character before it. */
 #include <utf8proc.h>
 
 #include "text/text_internal.h"
@@ -61,8 +61,8 @@ static tfm_status add_normal(tfm_tok_run *r, const unsigned char *s, size_t n,
 }
 
 /* Is this a boundary of NFC, as above? What joins the character before it is a mark or a vowel or
- * final consonant of Hangul, but for the vowels of Kirat Rai (U+16D40 to U+16D7F), which are letters;
- * a test goes through all decompositions that the library knows. */
+ * final consonant of Hangul, but for the vowels of Kirat Rai (U+16D40 to U+16D7F), which are
+ * letters; a test goes through all decompositions that the library knows. */
 bool tfm_nfc_boundary(uint32_t cp) {
     int32_t out[8];
     int class = 0;

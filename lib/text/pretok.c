@@ -7,11 +7,12 @@
  *
  * Patterns of the plain kind, which are nearly all that models have, are matched by scan.c.
  *
- * A pattern is data from outside: what it may cost is limited, for a text as a whole and in proportion to
- * its length. PCRE2 counts the steps of one match only, and one step may pass over any number of
- * characters. So a match begins with few steps and a short window of the text; where PCRE2 wants
- * more of either (match limit, partial match) it gets four times as much and the text is charged for
- * it. Where a match ends does not depend on windows: PCRE2 says when it has looked at their end. */
+ * A pattern is data from outside: what it may cost is limited, for a text as a whole and in
+ * proportion to its length. PCRE2 counts the steps of one match only, and one step may pass over
+ * any number of characters. So a match begins with few steps and a short window of the text; where
+ * PCRE2 wants more of either (match limit, partial match) it gets four times as much and the text
+ * is charged for it. Where a match ends does not depend on windows: PCRE2 says when it has looked
+ * at their end. */
 #include "text/scan_internal.h"
 
 struct tfm_pretok {

@@ -4,13 +4,14 @@
  *
  *     (?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+
  *
- * Such a pattern is read into items (class, least, most), and the classes of a character, as bits, into a
- * table, so that a character costs one look-up. PCRE2 itself says which classes a character is in, once for
- * each character that occurs: so no Unicode table stands here, and the answers cannot differ from
- * those of the general path. Matching is the same backtracking, greedy and leftmost alternative first.
+ * Such a pattern is read into items (class, least, most), and the classes of a character, as bits,
+ * into a table, so that a character costs one look-up. PCRE2 itself says which classes a character
+ * is in, once for each character that occurs: so no Unicode table stands here, and the answers
+ * cannot differ from those of the general path. Matching is the same backtracking, greedy and
+ * leftmost alternative first.
  *
- * What does not fit (other groups, anchors, lookbehind, lazy repeats) is left to PCRE2: see pretok.c.
- * A test compares both on all known patterns. */
+ * What does not fit (other groups, anchors, lookbehind, lazy repeats) is left to PCRE2: see
+ * pretok.c. A test compares both on all known patterns. */
 #include "text/scan_internal.h"
 
 enum { CLASSES_MAX = 31, ALTS_MAX = 32, ITEMS_MAX = 8, SEQUENCES_MAX = 16, SEQUENCE_MAX = 4 };
@@ -222,8 +223,8 @@ static tfm_status parse_item(parser *q, alternative *a, item *it, bool *fits) {
     return TFM_OK;
 }
 
-/* Which classes an alternative may begin with; false if it may match nothing, or goes on behind a group
- * or a lookahead, which matching does not come back to. */
+/* Which classes an alternative may begin with; false if it may match nothing, or goes on behind a
+ * group or a lookahead, which matching does not come back to. */
 static bool check_alternative(alternative *a) {
     bool open = true;
     for (unsigned i = 0; i < a->n; i++) {
@@ -341,7 +342,8 @@ static tfm_status learn(const tfm_scan_use *u, uint32_t cp, const unsigned char 
     return TFM_OK;
 }
 
-/* The facts of the character at s[i], i < n; *len = its bytes. {0} on failure, which stays in *u. */
+/* The facts of the character at s[i], i < n; *len = its bytes. {0} on failure, which stays in
+ * *u. */
 static facts facts_at(tfm_scan_use *u, const unsigned char *s, size_t n, size_t i, size_t *len) {
     uint32_t cp = s[i];
     *len = 1;

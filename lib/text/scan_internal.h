@@ -1,7 +1,7 @@
-/* scan_internal.h - plain pre-tokenizer patterns, matched without PCRE2 (scan.c); for pretok.c and its
- * tests.
+/* scan_internal.h - plain pre-tokenizer patterns, matched without PCRE2 (scan.c); for pretok.c and
+ * its tests.
  *
- *     tfm_scan_new(&scan, pattern, n, err);            NULL in scan: the pattern is not of the plain kind
+ *     tfm_scan_new(&scan, pattern, n, err);            NULL in scan: the pattern is not plain
  *     question = compiled tfm_scan_question(scan);     by PCRE2, with the flags of the general path
  *     tfm_scan_table_new(&table, scan, general, err);  one for each run: it learns
  *     tfm_scan_next(&use, s, n, from, &found, &begin, &end); */

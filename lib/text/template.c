@@ -1,7 +1,7 @@
 /* template.c - chat templates from outside: parse, render, cut for a continuation.
  *
- * Owns the limits of a run: steps, memory, output. Each is generous for the longest conversations and
- * small enough that a hostile template ends within a second. */
+ * Owns the limits of a run: steps, memory, output. Each is generous for the longest conversations
+ * and small enough that a hostile template ends within a second. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
-/* template_eval.c - expressions: a walk over the tree. How deep it goes is known from parsing (a tree)
- * and counted (macros), every node is a step. */
+/* template_eval.c - expressions: a walk over the tree. How deep it goes is known from parsing (a
+ * tree) and counted (macros), every node is a step. */
 #include "text/template_internal.h"
 
 /* ---- arithmetic ---- */
@@ -96,7 +96,8 @@ static tfm_status join_lists(tp_run *r, const tp_list *a, const tp_list *b, tp_v
     return TFM_OK;
 }
 
-/* s with &<>'" as HTML has them, unless it is marked safe: what adding to a value marked safe does. */
+/* s with &<>'" as HTML has them, unless it is marked safe: what adding to a value marked safe
+ * does. */
 static tfm_status escaped(tp_run *r, const tp_str *s, tp_val *out) {
     static const char from[] = "&<>'\"";
     static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};

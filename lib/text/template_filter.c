@@ -151,7 +151,8 @@ static tfm_status reversed(call *c, tp_val *out) {
 
 /* ---- numbers ---- */
 
-/* The text of a number without spaces around and without underscores; false if it is longer than any. */
+/* The text of a number without spaces around and without underscores; false if it is longer than
+ * any. */
 static bool number_text(const tp_str *s, char out[64]) {
     tp_str t = tfm_tp_strip(s, NULL, TP_LEFT | TP_RIGHT);
     if (t.n == 0 || t.n >= 64 || memchr(t.p, '_', t.n) || memchr(t.p, '\0', t.n)) return false;

@@ -1,4 +1,5 @@
-/* template_internal.h - the parts of the chat template interpreter: source -> tokens -> tree -> text.
+/* template_internal.h - the parts of the chat template interpreter: source -> tokens -> tree ->
+ * text.
  *
  *     template_lex.c        bytes to tokens; white space control
  *     template_parse.c      tokens to expressions
@@ -12,11 +13,11 @@
  *     template.c            the public functions
  *
  * The language is Jinja2 with the settings of Hugging Face's apply_chat_template (trim_blocks,
- * lstrip_blocks, no autoescape, loop controls, immutable sandbox). What is not there is an error that
- * names the line and the thing; nothing is approximated.
+ * lstrip_blocks, no autoescape, loop controls, immutable sandbox). What is not there is an error
+ * that names the line and the thing; nothing is approximated.
  *
- * All memory of a run comes from one arena, whose bytes are counted; every step is counted, too. So a
- * hostile template ends by a limit, and nothing has to be freed one by one. */
+ * All memory of a run comes from one arena, whose bytes are counted; every step is counted, too. So
+ * a hostile template ends by a limit, and nothing has to be freed one by one. */
 #ifndef TFM_TEMPLATE_INTERNAL_H
 #define TFM_TEMPLATE_INTERNAL_H
 

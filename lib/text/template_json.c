@@ -1,7 +1,8 @@
-/* template_json.c - JSON text to values, and the filter tojson: Python's json.dumps, separators included.
+/* template_json.c - JSON text to values, and the filter tojson: Python's json.dumps, separators
+ * included.
  *
- * What tojson puts around values (brackets, quotes) counts as content: a message must not be able to
- * choose where the template's own text stands. */
+ * What tojson puts around values (brackets, quotes) counts as content: a message must not be able
+ * to choose where the template's own text stands. */
 #include "base/json_text_internal.h"
 #include "base/utf8_internal.h"
 #include "text/template_internal.h"

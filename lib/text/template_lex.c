@@ -1,9 +1,9 @@
 /* template_lex.c - a template's bytes to tokens, with Jinja's rules for white space.
  *
  * Text and tags alternate: {{ expression }}, {% statement %}, {# comment #}. As apply_chat_template
- * sets it (trim_blocks, lstrip_blocks): the newline right behind a statement or comment goes, and so
- * does white space between the beginning of a line and one. "-" takes all white space on its side, "+"
- * keeps it. One newline at the end of the template goes, too. */
+ * sets it (trim_blocks, lstrip_blocks): the newline right behind a statement or comment goes, and
+ * so does white space between the beginning of a line and one. "-" takes all white space on its
+ * side, "+" keeps it. One newline at the end of the template goes, too. */
 #include <stdlib.h>
 
 #include "base/utf8_internal.h"

@@ -1,7 +1,7 @@
 /* template_member.c - a.name, a[key], a[from:to:step], with Jinja's rules for what is not there.
  *
- * a.name looks for an attribute (a method) first and for an item then; a['name'] the other way round.
- * What neither has is undefined, which may be tested but not used further. */
+ * a.name looks for an attribute (a method) first and for an item then; a['name'] the other way
+ * round. What neither has is undefined, which may be tested but not used further. */
 #include "text/template_internal.h"
 
 static tfm_status undefined_base(tp_run *r, const tp_val *a) {

@@ -1,5 +1,5 @@
-/* template_method.c - methods of strings, lists and dicts, as Python has them. Those that would change
- * a value do not exist: the sandbox that templates are written for forbids them. */
+/* template_method.c - methods of strings, lists and dicts, as Python has them. Those that would
+ * change a value do not exist: the sandbox that templates are written for forbids them. */
 #include "text/template_internal.h"
 
 /* Methods that Python has and this has not; a name that neither has is a key, or undefined. */

@@ -2,8 +2,8 @@
  *
  * A scope is a list of names; a loop opens one for each turn, so that what is set inside is gone
  * behind it, as Jinja has it (namespace is the way around that). if opens none. A macro sees the
- * scope it was defined in. What is captured (macro, block set) is written behind the output and then
- * taken off again, so there is one buffer. */
+ * scope it was defined in. What is captured (macro, block set) is written behind the output and
+ * then taken off again, so there is one buffer. */
 #include "text/template_internal.h"
 
 typedef enum flow { GO_ON, BREAK, CONTINUE } flow;

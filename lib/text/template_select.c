@@ -1,5 +1,5 @@
-/* template_select.c - filters over the items of a sequence: by an attribute of each, by a filter or a
- * test applied to each, by their order. */
+/* template_select.c - filters over the items of a sequence: by an attribute of each, by a filter or
+ * a test applied to each, by their order. */
 #include "text/template_internal.h"
 
 /* The keyword argument `key`, or NULL. */

@@ -1,9 +1,10 @@
-/* template_statement.c - tokens to statements: if, for, set, macro, with, filter, generation, break and
- * continue. Others that Jinja has (include, extends, block, call, import) are refused by name. */
+/* template_statement.c - tokens to statements: if, for, set, macro, with, filter, generation, break
+ * and continue. Others that Jinja has (include, extends, block, call, import) are refused by
+ * name. */
 #include "text/template_internal.h"
 
-/* Parses until one of the names in ends ("elif else endif"; "" for the end of the template), which is
- * left to the caller: the position is at the name. *out: a TP_N_BLOCK. */
+/* Parses until one of the names in ends ("elif else endif"; "" for the end of the template), which
+ * is left to the caller: the position is at the name. *out: a TP_N_BLOCK. */
 static tfm_status parse_body(tp_parser *p, const char *ends, tp_node **out) TFM_MUST_CHECK;
 
 static bool is_one_of(const tp_tok *t, const char *names) {

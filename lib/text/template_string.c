@@ -1,7 +1,7 @@
 /* template_string.c - strings that remember where each byte came from, and what Python's str does.
  *
- * A part of a string borrows its bytes; what is put together is copied. As long as all bytes have one
- * origin there is no mask, which is the rule: messages are content, the template is not. */
+ * A part of a string borrows its bytes; what is put together is copied. As long as all bytes have
+ * one origin there is no mask, which is the rule: messages are content, the template is not. */
 #include <utf8proc.h>
 
 #include "base/utf8_internal.h"

@@ -1,7 +1,7 @@
 /* template_value.c - values: what is true, equal, greater, how long, and what str() of it is.
  *
- * All of it as in Python, because templates were written against that: True == 1, None prints as None,
- * an undefined value is empty and false but cannot be added to anything. */
+ * All of it as in Python, because templates were written against that: True == 1, None prints as
+ * None, an undefined value is empty and false but cannot be added to anything. */
 #include <math.h>
 #include <stdio.h>
 #include <utf8proc.h>

@@ -354,7 +354,8 @@ tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) TFM_MUST_CHECK;
 /* Length of the valid UTF-8 at the start of s[0..n). */
 size_t tfm_utf8_span(const unsigned char *s, size_t n);
 
-/* The longest added token at text[i..n), or control token of at most control_n bytes: its id, or -1. */
+/* The longest added token at text[i..n), or control token of at most control_n bytes: its id, or
+ * -1. */
 int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
                        size_t control_n, size_t *len);
 void tfm_special_index(tfm_tokenizer *t);
@@ -362,8 +363,8 @@ void tfm_special_index(tfm_tokenizer *t);
 /* *text becomes its normalised form, which lives in r until the next call. */
 tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
 bool tfm_is_space(uint32_t cp); /* Unicode White_Space */
-/* May a text be cut in front of this character before NFC, whatever surrounds it, and does NFC leave
- * it alone? False where that is not certain. */
+/* May a text be cut in front of this character before NFC, whatever surrounds it, and does NFC
+ * leave it alone? False where that is not certain. */
 bool tfm_nfc_boundary(uint32_t cp);
 
 /* plain: patterns of the plain kind are matched by scan.c, else (for tests) all by PCRE2. */

@@ -130,7 +130,8 @@ static size_t strip_left(const unsigned char *s, size_t from, size_t to) {
     return from;
 }
 
-/* How many of the bytes s[i..n), as many as a token may be long, may be those of a control token. */
+/* How many of the bytes s[i..n), as many as a token may be long, may be those of a control
+ * token. */
 static size_t control_bytes(const tfm_tok_run *r, size_t i, size_t n) {
     if (r->marks == NULL) return r->flags & TFM_TOK_PARSE_SPECIAL ? n - i : 0;
     size_t most = n - i < TFM_SPECIAL_LEN_MAX ? n - i : TFM_SPECIAL_LEN_MAX;

@@ -3,9 +3,9 @@
  *     home = hash of the bytes -> two slots beside each other -> ids, or merge and keep
  *
  * Each run of a tokenizer has its own, so no lock stands between threads, and what is found is what
- * merging would give, so results never depend on what was seen before. Its size is fixed: a new word
- * pushes the older of its two neighbours out. Slots that were never written cost no memory (calloc),
- * so that a short text does not pay for the table. */
+ * merging would give, so results never depend on what was seen before. Its size is fixed: a new
+ * word pushes the older of its two neighbours out. Slots that were never written cost no memory
+ * (calloc), so that a short text does not pay for the table. */
 #include "text/text_internal.h"
 
 enum {

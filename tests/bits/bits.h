@@ -9,8 +9,9 @@
  *     a manner    of generating: six drawings (greedy, penalties, top-p with a seed, stop strings,
  *                 ...); row budget; in order or not; a cache that is roomy or holds one group
  *
- * Whatever is in a batch comes in random order on pages in random order; cut at random, sequences also
- * pause, go back and fork. Hidden states, logits and ids are compared with the truth by memcmp.
+ * Whatever is in a batch comes in random order on pages in random order; cut at random, sequences
+ * also pause, go back and fork. Hidden states, logits and ids are compared with the truth by
+ * memcmp.
  *
  * What is a full product and what is pairwise (bits_cover.h: every two values of any two axes occur
  * together in some run, three need not):
@@ -21,11 +22,11 @@
  *     long    1023 1024 1025 2048 2049 2050       pairwise over model and way, slim models
  *     texts   prompts of the short lengths        pairwise over model, way and manner
  *
- * `make check` runs short, a quarter of texts and a few of the long ones; LONG=1 all of it. The size
- * of a page of the cache is a constant of the build: tests/long/bits.bats runs the same with small
- * ones. The programs, as processes with pipes between them, are in tests/bits.bats. test_bits.c runs
- * this on every instruction set of cpu that the machine has and proves that wrong kernels are
- * caught; test_bits_ref.c runs it on ref; -d DEVICE on any. */
+ * `make check` runs short, a quarter of texts and a few of the long ones; LONG=1 all of it. The
+ * size of a page of the cache is a constant of the build: tests/long/bits.bats runs the same with
+ * small ones. The programs, as processes with pipes between them, are in tests/bits.bats.
+ * test_bits.c runs this on every instruction set of cpu that the machine has and proves that wrong
+ * kernels are caught; test_bits_ref.c runs it on ref; -d DEVICE on any. */
 #ifndef TFM_TESTS_BITS_H
 #define TFM_TESTS_BITS_H
 

@@ -5,8 +5,8 @@
  *     bits_cover_new(&c, 3, size);
  *     ... c.row[i][axis] < size[axis], i < c.n_rows ...
  *
- * A full product of ten axes is half a million runs; what breaks the law is nearly always one value or
- * two together (a type with a cut, a window with a length), and a few dozen rows hold every two.
+ * A full product of ten axes is half a million runs; what breaks the law is nearly always one value
+ * or two together (a type with a cut, a window with a length), and a few dozen rows hold every two.
  * Greedy (Cohen et al., 1997, AETG): of some candidates the row that covers most pairs that are
  * still open. Always the same rows for the same sizes. */
 #ifndef TFM_TESTS_BITS_COVER_H

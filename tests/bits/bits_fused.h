@@ -1,8 +1,8 @@
 /* bits_fused.h - sequences through one engine in batches of every kind.
  *
  * Rows of several sequences in random order, cut as the way says; page numbers from a shuffled free
- * list; some rows want logits, some batches want hidden states. Cut at random, sequences also pause,
- * go back some positions and run them again, and begin as forks of one another. */
+ * list; some rows want logits, some batches want hidden states. Cut at random, sequences also
+ * pause, go back some positions and run them again, and begin as forks of one another. */
 #ifndef TFM_TESTS_BITS_FUSED_H
 #define TFM_TESTS_BITS_FUSED_H
 

@@ -1,9 +1,9 @@
 /* bits_generated.h - the ids that a generator gives, against those of a loop that runs one sequence
  * token by token and draws from its logits.
  *
- * Greedy and drawn, with penalties and stop strings, with several samples of a prompt: by 1, 3 and 32
- * sequences at once, any row budget, a cache of any size or just large enough for one group, groups
- * added in any order, reported in order or as they come. */
+ * Greedy and drawn, with penalties and stop strings, with several samples of a prompt: by 1, 3 and
+ * 32 sequences at once, any row budget, a cache of any size or just large enough for one group,
+ * groups added in any order, reported in order or as they come. */
 #ifndef TFM_TESTS_BITS_GENERATED_H
 #define TFM_TESTS_BITS_GENERATED_H
 

@@ -5,11 +5,11 @@
  *     ... m.model ...
  *     bits_model_free(&m);
  *
- * Three blocks, so that there are other ways to cut them than whole and one by one. The numbers come
- * from form, type and shape alone: the same model in another layout holds the same weights, and both
- * must give the same bits. Widths of the usual size are the smallest that a block type allows, none
- * a round number of panels where it need not be. A slim one has as little as can be of everything
- * but positions: two thousand of them are dear where attention is plain.
+ * Three blocks, so that there are other ways to cut them than whole and one by one. The numbers
+ * come from form, type and shape alone: the same model in another layout holds the same weights,
+ * and both must give the same bits. Widths of the usual size are the smallest that a block type
+ * allows, none a round number of panels where it need not be. A slim one has as little as can be of
+ * everything but positions: two thousand of them are dear where attention is plain.
  *
  * The vocabulary has a piece of one character for most ids and of two for the last, so that a stop
  * string may begin inside a token. */

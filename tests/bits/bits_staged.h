@@ -1,10 +1,10 @@
-/* bits_staged.h - sequences as a token stream through a chain of stages, each a tfm_stage of its own
- * with its own cache, threads and row budget; a file in memory stands for every pipe.
+/* bits_staged.h - sequences as a token stream through a chain of stages, each a tfm_stage of its
+ * own with its own cache, threads and row budget; a file in memory stands for every pipe.
  *
  *     tokens -> embed -> blocks 0-0 -> blocks 1-2 -> head -> logits
  *
- * Records of the groups interleave in random order, with FLUSH here and there. Cut at random, groups
- * also go back (a record at an earlier position) and fork. Every hidden stream on the way is
+ * Records of the groups interleave in random order, with FLUSH here and there. Cut at random,
+ * groups also go back (a record at an earlier position) and fork. Every hidden stream on the way is
  * compared, and the logits of every row. */
 #ifndef TFM_TESTS_BITS_STAGED_H
 #define TFM_TESTS_BITS_STAGED_H
@@ -165,8 +165,8 @@ static inline int bits_stage(bits_staged *s, int in, tfm_part part, uint32_t fir
     return fd;
 }
 
-/* Every row of a hidden stream that stands before block `block`, or (BITS_BLOCKS + 1) of logits. All
- * positions of all groups must have come. */
+/* Every row of a hidden stream that stands before block `block`, or (BITS_BLOCKS + 1) of logits.
+ * All positions of all groups must have come. */
 static inline void bits_compare_stream(bits_staged *s, int fd, uint32_t block) {
     const bool logits = block > BITS_BLOCKS;
     const uint32_t width = logits ? BITS_VOCAB : s->t->width;

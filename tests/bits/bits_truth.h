@@ -86,9 +86,9 @@ static inline void bits_truth_pass(bits_truth *t, tfm_model *model, int stream, 
     free(number);
 }
 
-/* Streams for batches of n_seqs sequences: the first has n positions, the others no more, the second
- * at most 1025, the third at most 65. Hidden states before the blocks of the mask `inner`, and behind
- * the last. */
+/* Streams for batches of n_seqs sequences: the first has n positions, the others no more, the
+ * second at most 1025, the third at most 65. Hidden states before the blocks of the mask `inner`,
+ * and behind the last. */
 static inline void bits_truth_new(bits_truth *t, const bits_model *m, const char *device,
                                   tfm_dtype kv_type, uint32_t n, uint32_t n_seqs, unsigned inner) {
     static const uint32_t most[BITS_STREAMS] = {UINT32_MAX, 1025, 65};

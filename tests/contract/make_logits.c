@@ -1,8 +1,9 @@
 /* make_logits.c - makes logits.tfms, the input of tfm-sample in contract.bats (no program of this
  * version writes logits):
  *
- *     cc -std=c11 -Iinclude tests/contract/make_logits.c build/lib/libtfm.a -lyaml -lpcre2-8 -lutf8proc \
- *         -ljansson -lz -lm -pthread -o make_logits && ./make_logits >tests/contract/logits.tfms
+ *     cc -std=c11 -Iinclude tests/contract/make_logits.c build/lib/libtfm.a -lyaml -lpcre2-8 \
+ *         -lutf8proc -ljansson -lz -lm -pthread -o make_logits
+ *     ./make_logits >tests/contract/logits.tfms
  *
  * 40 groups, two rows of 32 logits each; the largest is at (7 * group + row) % 32. */
 #include <stdio.h>

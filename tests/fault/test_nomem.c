@@ -2,8 +2,8 @@
  * success. Every call then returns TFM_NOMEM (TFM_IO from opendir) or has the full result, does
  * not crash, and leaves nothing allocated: what tests/fault.bats cannot see from outside.
  *
- * malloc and its family are replaced by functions that count and fail, with glibc. Elsewhere and under
- * a sanitizer, which has its own allocator, every scenario runs once, without failures. */
+ * malloc and its family are replaced by functions that count and fail, with glibc. Elsewhere and
+ * under a sanitizer, which has its own allocator, every scenario runs once, without failures. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>

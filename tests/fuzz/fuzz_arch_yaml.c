@@ -1,5 +1,5 @@
-/* fuzz_arch_yaml.c - fuzz target: any bytes as an architecture file, and as the macros of a good one,
- * applied to a small checkpoint. */
+/* fuzz_arch_yaml.c - fuzz target: any bytes as an architecture file, and as the macros of a good
+ * one, applied to a small checkpoint. */
 #include "fuzz_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

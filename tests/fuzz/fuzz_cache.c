@@ -1,9 +1,9 @@
 /* fuzz_cache.c - fuzz target: any bytes as a file of --load-cache, as they are and with checksums
  * repaired.
  *
- * The caches are of a model in the corpus of models; the header's model and numerics are part of the input
- * (make_model_seeds.sh makes the seeds anew when they change). What is accepted must be usable: a prompt
- * that begins with its tokens runs from it, and written again it reads back. */
+ * The caches are of a model in the corpus of models; the header's model and numerics are part of
+ * the input (make_model_seeds.sh makes the seeds anew when they change). What is accepted must be
+ * usable: a prompt that begins with its tokens runs from it, and written again it reads back. */
 #include "fuzz_use.h"
 #include "tfm/cache.h"
 

@@ -1,7 +1,8 @@
 /* fuzz_exchange.c - fuzz target: any bytes as a file to import (JSON lines, npy, npz, safetensors).
  *
- * What imports must be a stream that a writer takes and a reader reads; exported again as each of the
- * forms and imported, its records must come back. Each input is tried with and without a kind. */
+ * What imports must be a stream that a writer takes and a reader reads; exported again as each of
+ * the forms and imported, its records must come back. Each input is tried with and without a
+ * kind. */
 #include "fuzz_util.h"
 #include "tfm/exchange.h"
 

@@ -1,5 +1,5 @@
-/* fuzz_gguf.c - fuzz target: any bytes as a GGUF checkpoint, looked at, used in place, converted and
- * written back. */
+/* fuzz_gguf.c - fuzz target: any bytes as a GGUF checkpoint, looked at, used in place, converted
+ * and written back. */
 #include "fuzz_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

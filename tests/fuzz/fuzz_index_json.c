@@ -1,5 +1,5 @@
-/* fuzz_index_json.c - fuzz target: any bytes as model.safetensors.index.json, beside a good config.json
- * and two shards of the names that a good index gives them. */
+/* fuzz_index_json.c - fuzz target: any bytes as model.safetensors.index.json, beside a good
+ * config.json and two shards of the names that a good index gives them. */
 #include "fuzz_use.h"
 
 #define SHARD "tests/fuzz/corpus/safetensors/seed-shard-"

@@ -1,6 +1,6 @@
-/* fuzz_pytorch.c - fuzz target: any bytes as the pickle of a checkpoint, in an archive with one storage
- * of 256 bytes; bytes that start as an archive does are taken as the whole file. Beside it lies a good
- * config.json. */
+/* fuzz_pytorch.c - fuzz target: any bytes as the pickle of a checkpoint, in an archive with one
+ * storage of 256 bytes; bytes that start as an archive does are taken as the whole file. Beside it
+ * lies a good config.json. */
 #include "exchange/exchange_internal.h"
 #include "fuzz_use.h"
 

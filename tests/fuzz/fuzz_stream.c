@@ -1,8 +1,9 @@
 /* fuzz_stream.c - fuzz target: any bytes as a tensor stream.
  *
  * Reads them as a stage would, whole payloads and pieces in turn, and copies every record to a
- * writer. What reads to a clean end must read again from the copy: a reader may not let through what
- * a writer could not have written. Each input is tried as it is and with its checksums repaired. */
+ * writer. What reads to a clean end must read again from the copy: a reader may not let through
+ * what a writer could not have written. Each input is tried as it is and with its checksums
+ * repaired. */
 #include "fuzz_util.h"
 #include "tfm/stream.h"
 

@@ -1,4 +1,5 @@
-/* fuzz_template.c - fuzz target: any bytes as a chat template and, behind the first NUL, as messages.
+/* fuzz_template.c - fuzz target: any bytes as a chat template and, behind the first NUL, as
+ * messages.
  *
  * Whatever a template does, it ends within its steps, and what it makes is UTF-8 with an origin for
  * every byte. */

@@ -1,7 +1,7 @@
 /* fuzz_util.h - what several fuzz targets share: input as files, and repaired checksums.
  *
- * Header only, because a target is one file linked with one main (replay.c or libFuzzer's). Anything
- * that goes wrong here is the harness's own failure and aborts. */
+ * Header only, because a target is one file linked with one main (replay.c or libFuzzer's).
+ * Anything that goes wrong here is the harness's own failure and aborts. */
 #ifndef TFM_TESTS_FUZZ_UTIL_H
 #define TFM_TESTS_FUZZ_UTIL_H
 

@@ -8,8 +8,8 @@ build/bin/tfm-convert --no-prov "$seeds/gguf/seed-llama-q8_0.gguf" -o "$seeds/mo
 build/bin/tfm-convert --no-prov --portable "$seeds/gguf/seed-llama-q8_0.gguf" \
     -o "$seeds/model/seed-rows.tfms"
 build/bin/tfm-convert --no-prov "$seeds/gguf/seed-bpe-vocab.gguf" -o "$seeds/model/seed-vocab.tfms"
-# Caches of a converted model, whose id is written down (that of a GGUF changes with share/arch), on the
-# device whose numerics are the same everywhere.
+# Caches of a converted model, whose id is written down (that of a GGUF changes with share/arch), on
+# the device whose numerics are the same everywhere.
 mkdir -p "$seeds/cache"
 m=$seeds/model/seed-rows.tfms
 printf '1 2 3\n1 2 4 5 6\n' | build/bin/tfm-tokenize -l --from-ids -m "$m" |

@@ -4,10 +4,10 @@
  *
  * Owns: running LLVMFuzzerTestOneInput over every file (a folder is read in name order), and over
  * MUTATIONS deterministic mutations of them (default 50, LONG=1: 10,000), each watched:
- * more than a second of processor time, or more than 64 MiB + 4 times the input of live memory, is a
- * failure (memory is what was asked of malloc, counted by heap.c, so that a sanitizer's own does not
- * count). The input that caused a crash or a failure is left in $REPLAY_SAVE (else ./replay-failed).
- * Prints the lines that tests/run.sh counts. */
+ * more than a second of processor time, or more than 64 MiB + 4 times the input of live memory, is
+ * a failure (memory is what was asked of malloc, counted by heap.c, so that a sanitizer's own does
+ * not count). The input that caused a crash or a failure is left in $REPLAY_SAVE (else
+ * ./replay-failed). Prints the lines that tests/run.sh counts. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,11 +1,12 @@
 /* bench_attend.c - speed of the ATTEND step by context, beside the machine's own limits.
  *
- *     make build/tests/ops/bench_attend && build/tests/ops/bench_attend cpu 1 f16 32/4x64 1024 32768
+ *     make build/tests/ops/bench_attend
+ *     build/tests/ops/bench_attend cpu 1 f16 32/4x64 1024 32768
  *
  * DEVICE THREADS CACHE HEADS/KVxWIDTH CONTEXT...: for each context the best of several of: the last
- * 512 rows of a prompt of that length (GFLOP/s: 4 x width for each pair of a query head and a key it
- * sees), and one row at its end (GB/s: the bytes of K and V). Around them what one thread can do at
- * most: the f32 limit of the instruction set (limits.h), and reading 256 MB. With one thread,
+ * 512 rows of a prompt of that length (GFLOP/s: 4 x width for each pair of a query head and a key
+ * it sees), and one row at its end (GB/s: the bytes of K and V). Around them what one thread can do
+ * at most: the f32 limit of the instruction set (limits.h), and reading 256 MB. With one thread,
  * processor time is taken instead of wall time, so that a busy machine can be used. Not a test:
  * nothing here is judged. */
 #include <time.h>

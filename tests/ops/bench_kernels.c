@@ -2,12 +2,12 @@
  *
  *     build/tests/ops/bench_kernels [-k 2048] [-n 2048] [-t SECONDS] NUMERICS TYPE... ROWS...
  *
- * For every TYPE (all block types: "all") and number of ROWS, best of several: GOP/s (two per weight
- * and row), GB/s of weights read, and the share of the int8 limit of the instruction set (limits.h),
- * measured just before and after, the better one. Fewer than four rows run over weights that do not
- * fit in a cache, and the limit is reading them, measured in turn with it; many rows run over n
- * outputs. Pieces are 8 panels. Times are those of the processor (a busy machine slows it less). Not a
- * test: nothing here is judged. */
+ * For every TYPE (all block types: "all") and number of ROWS, best of several: GOP/s (two per
+ * weight and row), GB/s of weights read, and the share of the int8 limit of the instruction set
+ * (limits.h), measured just before and after, the better one. Fewer than four rows run over weights
+ * that do not fit in a cache, and the limit is reading them, measured in turn with it; many rows
+ * run over n outputs. Pieces are 8 panels. Times are those of the processor (a busy machine slows
+ * it less). Not a test: nothing here is judged. */
 #include <time.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-/* limits.h - what one thread can do at most, for the benchmarks here: the loops that tfm-bench's limits
- * are made of, timed by the benchmark's own clock. */
+/* limits.h - what one thread can do at most, for the benchmarks here: the loops that tfm-bench's
+ * limits are made of, timed by the benchmark's own clock. */
 #ifndef TFM_TESTS_LIMITS_H
 #define TFM_TESTS_LIMITS_H
 

@@ -1,6 +1,6 @@
-/* corpus.h - streams put together by hand, with rules broken on demand: test_corpus.c needs them, since
- * the writer of the library refuses to break a rule. Functions append to a `stream`; those that make a
- * record give the offset at which it begins. */
+/* corpus.h - streams put together by hand, with rules broken on demand: test_corpus.c needs them,
+ * since the writer of the library refuses to break a rule. Functions append to a `stream`; those
+ * that make a record give the offset at which it begins. */
 #ifndef TFM_TESTS_CORPUS_H
 #define TFM_TESTS_CORPUS_H
 

@@ -174,8 +174,8 @@ static void expressions(void) {
         {"if(0, list[9], 1)", 1},
         {"floor(pi * 100)", 314},
     };
-    /* Our pow is exp(y log x): within 6e-16 (1 + |y log x|) of the value (math_internal.h), which is
-     * under 2e-15 for the ones here; everything else is exact. */
+    /* Our pow is exp(y log x): within 6e-16 (1 + |y log x|) of the value (math_internal.h), which
+     * is under 2e-15 for the ones here; everything else is exact. */
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (!CHECK(fabs(value(good[i].text) - good[i].value) <=
                    (strstr(good[i].text, "pow") ? 2e-15 * fabs(good[i].value) : 0)))

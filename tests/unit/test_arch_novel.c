@@ -1,5 +1,5 @@
-/* test_arch_novel.c - an architecture that nobody has: the example of tfm-arch(5), taken from the page,
- * applied to a checkpoint made here, against a forward pass written out in double.
+/* test_arch_novel.c - an architecture that nobody has: the example of tfm-arch(5), taken from the
+ * page, applied to a checkpoint made here, against a forward pass written out in double.
  *
  * What must be right together: rows of a fused projection that is interleaved by groups, neox rope,
  * layer norm with bias, parallel residuals, a window in every other layer, scaled embedding, capped

@@ -1,8 +1,8 @@
-/* test_arch_resolve.c - architecture files applied to a checkpoint: recipes, macros, per-layer lists,
- * and that every mistake in a file is refused with its line.
+/* test_arch_resolve.c - architecture files applied to a checkpoint: recipes, macros, per-layer
+ * lists, and that every mistake in a file is refused with its line.
  *
- * Owns: variants of share/arch/llama.yaml over one tiny checkpoint. What the shipped files compute is
- * judged by test_golden.c.
+ * Owns: variants of share/arch/llama.yaml over one tiny checkpoint. What the shipped files compute
+ * is judged by test_golden.c.
  */
 #include <stdlib.h>
 #include <string.h>

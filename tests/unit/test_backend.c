@@ -162,9 +162,9 @@ static void cpu_follows_ref(void) {
                 top = fmaxf(top, fabsf(logits[i]));
                 far = fmaxf(far, fabsf(logits[i] - other[i]));
             }
-            /* 3 blocks of sums of 64 products are good to about 1e-6. But where nearly equal numbers
-             * are rounded again (f16 in the cache, bf16 before a linear) they may fall on either
-             * side: a unit of those, 2^-11 and 2^-9, in a few of the inputs of a sum. */
+            /* 3 blocks of sums of 64 products are good to about 1e-6. But where nearly equal
+             * numbers are rounded again (f16 in the cache, bf16 before a linear) they may fall on
+             * either side: a unit of those, 2^-11 and 2^-9, in a few of the inputs of a sum. */
             CHECK(far <= top * (types[t] == TFM_BF16 ? 2e-2f : 1e-3f));
         }
         ops_model_free(&m);
@@ -279,8 +279,8 @@ static void wrong_plans(void) {
     ops_model_free(&m);
 }
 
-/* A cache's rows come back as they went in, whatever the type and the layout of its pages; and a backend
- * that computed rows gives the same ones as the other. */
+/* A cache's rows come back as they went in, whatever the type and the layout of its pages; and a
+ * backend that computed rows gives the same ones as the other. */
 static void rows_of_a_cache(void) {
     const tfm_dtype types[] = {TFM_F32, TFM_F16, TFM_Q8_0};
     const uint32_t page[3] = {2, 0, 3}, n = TFM_KV_PAGE + 37;

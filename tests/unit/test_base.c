@@ -302,8 +302,8 @@ static void descriptors_that_do_not_block_are_waited_for(void) {
     CHECK_STR(err.message, "gone: read: Bad file descriptor");
 }
 
-/* Every chunk exactly once, by a worker in range, with the argument of its own run (runs take two in
- * turn), and seen when the run returns. */
+/* Every chunk exactly once, by a worker in range, with the argument of its own run (runs take two
+ * in turn), and seen when the run returns. */
 static struct { unsigned count[2][1000], n_workers; } jobs;
 
 static void count_chunk(void *arg, size_t chunk, unsigned worker) {

@@ -4,8 +4,8 @@
  *     test_corpus DIR        writes the files and README into DIR (tests/streams)
  *
  * The name says the verdict: good-* is read to its end, bad-* is refused, unsupported-* is well
- * formed but needs something newer. Each file breaks one rule; its line in `cases` says which, and a
- * word that the message must hold. How a stream is put together is in corpus.h. */
+ * formed but needs something newer. Each file breaks one rule; its line in `cases` says which, and
+ * a word that the message must hold. How a stream is put together is in corpus.h. */
 #include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* test_families.c - a tiny random model of every architecture, against Hugging Face transformers.
  *
- * Owns: making the weights of tests/golden/families by the rule of make_families.py, and holding `ref`
- * and `cpu` to the bound on the logits: from the Hugging Face folder, from GGUF written of it, and
- * converted to panels. The bound's derivation stands in tests/golden/MANIFEST.md.
+ * Owns: making the weights of tests/golden/families by the rule of make_families.py, and holding
+ * `ref` and `cpu` to the bound on the logits: from the Hugging Face folder, from GGUF written of
+ * it, and converted to panels. The bound's derivation stands in tests/golden/MANIFEST.md.
  */
 #include <math.h>
 #include <stdint.h>
@@ -175,8 +175,8 @@ static size_t best(const float *row, size_t n) {
     return at;
 }
 
-/* The worst row's max|a-b| / max|b|; infinite where a number is not finite, or where another id leads
- * though the margin is above the bound. */
+/* The worst row's max|a-b| / max|b|; infinite where a number is not finite, or where another id
+ * leads though the margin is above the bound. */
 static double worst_row(const family *c, const float *got) {
     double worst = 0;
     for (size_t r = 0; r < c->rows; r++) {

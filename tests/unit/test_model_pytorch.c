@@ -3,7 +3,8 @@
 #include "exchange/exchange_internal.h"
 #include "model_files.h"
 
-/* An archive x/data.pkl with this pickle, x/data/0 of 32 bytes 0..31, and one more member if named. */
+/* An archive x/data.pkl with this pickle, x/data/0 of 32 bytes 0..31, and one more member if
+ * named. */
 static void put_archive(const void *pickle, size_t n, const char *other, const char *body) {
     int fd = open(in_dir("pytorch_model.bin"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     tfm_zip_writer z = {.fd = fd, .name = "test"};

@@ -1,9 +1,10 @@
 /* test_ops_experts.c - the steps of a mixture of experts.
  *
  * ffn: on each backend byte for byte what the dense steps (linear, linear, activation, multiply,
- * linear) give for each expert, weighted and added slot after slot: those steps have their bounds in
- * test_ops.c, so nothing is left to bound here. route: cpu against ref within a derived bound, the
- * choice exactly, and against numbers worked out by hand. Both the same bits for every batch. */
+ * linear) give for each expert, weighted and added slot after slot: those steps have their bounds
+ * in test_ops.c, so nothing is left to bound here. route: cpu against ref within a derived bound,
+ * the choice exactly, and against numbers worked out by hand. Both the same bits for every
+ * batch. */
 #include "../ops/ops.h"
 
 #include "unit.h"

@@ -121,8 +121,8 @@ static void both_widths(void) {
 enum { DIM = 96, PANEL = 16 };
 static unsigned char head[2][TFM_KV_PAGE * DIM * 4];
 
-/* Number i of a row that is hard to round: ties, far apart magnitudes, and in some what q8_0 or f16 have
- * no room for. */
+/* Number i of a row that is hard to round: ties, far apart magnitudes, and in some what q8_0 or f16
+ * have no room for. */
 static float hard(unsigned row, unsigned i) {
     const float sizes[] = {1.0f, 127.0f, 1e-3f, 3e4f, 6e-8f, 1e-9f, 1e9f, 254.0f};
     const float v = (float)((int)((row * 131 + i * 37) % 509) - 254) / 2.0f * sizes[row % 8];

@@ -1,9 +1,10 @@
 /* test_ops_quant.c - the quantised kernels of the processor against their definition, bit for bit.
  *
- * The definition is the table of formulas in lib/backend/cpu/quant_line_internal.h, written here once
- * more as scalar C with fmaf, from blocks in layout `rows`. test_ops.c holds the same kernels to
- * derived bounds and to equal bits for any cutting; here no bit may differ from what is documented,
- * whatever the number of rows and panels of a call and whatever the alignment of the weights. */
+ * The definition is the table of formulas in lib/backend/cpu/quant_line_internal.h, written here
+ * once more as scalar C with fmaf, from blocks in layout `rows`. test_ops.c holds the same kernels
+ * to derived bounds and to equal bits for any cutting; here no bit may differ from what is
+ * documented, whatever the number of rows and panels of a call and whatever the alignment of the
+ * weights. */
 #include "../ops/ops.h"
 
 #include "backend/cpu/kernel_internal.h"

@@ -2,9 +2,10 @@
  * PATTERN do.
  *
  * A small random Llama with steps put in by hand. Kept values must be those that go on (compared
- * with hidden_out and with each other), must not depend on how rows come together or on threads, and
- * must not change a logit. EDIT is exact: after it stands, bit for bit, what its definition says of
- * the value before. A pattern times V must give what the heads gave within a derived bound. */
+ * with hidden_out and with each other), must not depend on how rows come together or on threads,
+ * and must not change a logit. EDIT is exact: after it stands, bit for bit, what its definition
+ * says of the value before. A pattern times V must give what the heads gave within a derived
+ * bound. */
 #include "../ops/model.h"
 
 #include "unit.h"
@@ -199,10 +200,10 @@ static void kept_values(void) {
     }
 }
 
-/* sum_j p[j] v[j] against the heads' output o = (sum_j w[j] v[j]) / t, p[j] = w[j] / t, over at most
- * 11 keys: o has at most 11 roundings of products, 11 of sums and the division, p one: 24 u with u =
- * 2^-24, relative to sum p |v|. V is read as the cache has it, in f16. Keys outside the window, and
- * those to come, have no place or a 0. */
+/* sum_j p[j] v[j] against the heads' output o = (sum_j w[j] v[j]) / t, p[j] = w[j] / t, over at
+ * most 11 keys: o has at most 11 roundings of products, 11 of sums and the division, p one: 24 u
+ * with u = 2^-24, relative to sum p |v|. V is read as the cache has it, in f16. Keys outside the
+ * window, and those to come, have no place or a 0. */
 static void patterns(void) {
     for (int d = 0; d < 2; d++) {
         probed p;
@@ -331,7 +332,8 @@ static void begin_pattern(probed *p, const tfm_edit *e) {
 }
 
 /* A run's own patterns change no bit; head 2 set to look at its last key only gives that V, as the
- * cache has it; heads without a pattern give 0. Others, and rows of other groups, stay as they were. */
+ * cache has it; heads without a pattern give 0. Others, and rows of other groups, stay as they
+ * were. */
 static void pattern_edits(void) {
     static float data[LONGEST][HEADS * LONGEST];
     tfm_edit_row rows[LONGEST];

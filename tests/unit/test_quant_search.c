@@ -49,8 +49,8 @@ static double error_of(unsigned from, unsigned to) {
     return e / p;
 }
 
-/* A group stored in b bits without search has a step of its whole range / (2^b - 1), and so an error of
- * step^2 / 12 at best for numbers spread evenly; a group's range is about 4.5 standard
+/* A group stored in b bits without search has a step of its whole range / (2^b - 1), and so an
+ * error of step^2 / 12 at best for numbers spread evenly; a group's range is about 4.5 standard
  * deviations here. Each type must stay below that, (4.5 / (2^b - 1))^2 / 12 of the power. */
 static void beats_plain_rounding(void) {
     static const int bits[N_TYPES] = {4, 4, 5, 5, 2, 3, 4, 5, 6};
@@ -116,7 +116,8 @@ static void rows_are_independent(void) {
     }
 }
 
-/* Constant, one-sided, tiny, huge and zero rows: finite, and no further off than the row is wide. */
+/* Constant, one-sided, tiny, huge and zero rows: finite, and no further off than the row is
+ * wide. */
 static void odd_rows(void) {
     fill();
     for (unsigned i = 0; i < COUNT; i++) {

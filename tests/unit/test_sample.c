@@ -33,7 +33,8 @@ static void shares(const tfm_sampling *o, const float *logits, double share[V]) 
     tfm_sampler_free(s);
 }
 
-/* Standard deviation of a share of p over 20,000 draws is sqrt(p(1-p)/20000) <= 0.0036: 6 of them. */
+/* Standard deviation of a share of p over 20,000 draws is sqrt(p(1-p)/20000) <= 0.0036: 6 of
+ * them. */
 static int near(double got, double want) {
     return fabs(got - want) <= 6 * sqrt(want * (1 - want) / 20000) + 1e-12;
 }

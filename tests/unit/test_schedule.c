@@ -1,6 +1,6 @@
-/* test_schedule.c - the generator's scheduler: whatever the order of arrival, the memory, the table of
- * prefixes or the number of sequences, every group has the ids that it has alone; rows are computed
- * once; nothing blocks. */
+/* test_schedule.c - the generator's scheduler: whatever the order of arrival, the memory, the table
+ * of prefixes or the number of sequences, every group has the ids that it has alone; rows are
+ * computed once; nothing blocks. */
 #include "../bits/bits_model.h"
 #include "infer/infer_internal.h"
 #include "tfm/cache.h"
@@ -210,7 +210,8 @@ static void shared_beginnings_are_computed_once(void) {
     for (int g = 0; g < GROUPS; g++) {
         const bool whole = more[g] == 0 && common[g] % TFM_KV_PAGE == 0 && common[g];
         all += length[g];
-        /* A prompt that ends with a shared page computes its last row again, unless it was first. */
+        /* A prompt that ends with a shared page computes its last row again, unless it was
+         * first. */
         own += whole ? 1 : length[g] - common[g] / TFM_KV_PAGE * TFM_KV_PAGE;
     }
     tfm_generator_stats stats = run(&s, got, e);
@@ -233,8 +234,8 @@ static void shared_beginnings_are_computed_once(void) {
     CHECK_INT(stats.shared_rows, 0);
 }
 
-/* One that can never fit fails with the cure, the others go on; one whose answer outgrows the memory
- * fails when it does. */
+/* One that can never fit fails with the cure, the others go on; one whose answer outgrows the
+ * memory fails when it does. */
 static void what_does_not_fit_fails_alone(void) {
     setting s = {.pages = 3, .sequences = 8, .n_samples = 1, .max_tokens = 20};
     text got[GROUPS];

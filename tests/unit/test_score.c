@@ -1,7 +1,8 @@
 /* test_score.c - scores against the golden logits, windows against texts of their own, pooling.
  *
- * The log-probabilities that are expected are computed here in long double with libm from the logits
- * of Hugging Face transformers (tests/golden/MANIFEST.md), which have nothing in common with ours.
+ * The log-probabilities that are expected are computed here in long double with libm from the
+ * logits of Hugging Face transformers (tests/golden/MANIFEST.md), which have nothing in common with
+ * ours.
  */
 #include <math.h>
 #include <stdint.h>
@@ -78,8 +79,9 @@ static long score(tfm_engine *e, const tfm_score_options *o, const int32_t *text
     return got;
 }
 
-/* A logit is right within 1e-4 of the row's largest (MANIFEST.md); a log-probability is a logit less
- * a mean of logits, so it is right within twice that. The perplexity follows from their sum. */
+/* A logit is right within 1e-4 of the row's largest (MANIFEST.md); a log-probability is a logit
+ * less a mean of logits, so it is right within twice that. The perplexity follows from their
+ * sum. */
 static void golden_scores(void) {
     static const char *const name[] = {"llama-f16", "gpt2-f32"};
     for (size_t c = 0; c < 2; c++) {

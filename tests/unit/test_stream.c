@@ -83,7 +83,8 @@ static tfm_buf sample(uint32_t rows, int times) {
     return b;
 }
 
-/* Reads all streams of fd to the end. pieces: payloads by tfm_reader_chunk, else whole or skipped. */
+/* Reads all streams of fd to the end. pieces: payloads by tfm_reader_chunk, else whole or
+ * skipped. */
 enum how { WHOLE, PIECES, SKIP };
 static tfm_status read_all(int fd, enum how how, size_t *n_streams, tfm_error *err) {
     tfm_reader *r = NULL;

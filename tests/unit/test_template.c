@@ -1,6 +1,6 @@
-/* Chat templates against Jinja2 and transformers (tests/golden/templates, see make_templates.py): the
- * language, templates of model families, the ids of real models ($TFM_ASSETS). Then what no other
- * engine promises: content never becomes a control token, and a hostile template ends. */
+/* Chat templates against Jinja2 and transformers (tests/golden/templates, see make_templates.py):
+ * the language, templates of model families, the ids of real models ($TFM_ASSETS). Then what no
+ * other engine promises: content never becomes a control token, and a hostile template ends. */
 #include <dirent.h>
 #include <jansson.h>
 
@@ -268,7 +268,8 @@ static bool count_control(const opened *o, const char *text, size_t n, json_t *c
     return st == TFM_OK;
 }
 
-/* However a control token is spelled in content, the control tokens are those of the harmless text. */
+/* However a control token is spelled in content, the control tokens are those of the harmless
+ * text. */
 static size_t check_template(const opened *o, const char *name, const char *text, size_t n) {
     uint32_t size = tfm_vocab_size(o->v);
     uint16_t *plain = calloc(size, sizeof *plain), *got = calloc(size, sizeof *got);
@@ -326,7 +327,8 @@ static void content_is_never_control(void) {
     }
 }
 
-/* The same without a model: bytes that spell "<|x|>" out of two origins are not all the template's. */
+/* The same without a model: bytes that spell "<|x|>" out of two origins are not all the
+ * template's. */
 static void origins(void) {
     static const char *const same[] = {"{{ c }}",
                                        "{{ c | trim }}",

@@ -1,6 +1,6 @@
-/* The fast paths of the text layer against the plain ones: patterns matched by scan.c against PCRE2 (all
- * code points in their contexts, random texts), what a hostile pattern may cost, NFC in stretches
- * against NFC of the whole, texts cut into words against texts merged whole. */
+/* The fast paths of the text layer against the plain ones: patterns matched by scan.c against PCRE2
+ * (all code points in their contexts, random texts), what a hostile pattern may cost, NFC in
+ * stretches against NFC of the whole, texts cut into words against texts merged whole. */
 #include <time.h>
 
 #include "text/text_internal.h"
@@ -249,7 +249,8 @@ static void odd_patterns_split_as_pcre2_does(void) {
     }
 }
 
-/* Patterns whose every match looks far ahead: refused at a cost in proportion to the text, by both. */
+/* Patterns whose every match looks far ahead: refused at a cost in proportion to the text, by
+ * both. */
 static void hostile_patterns_end_soon(void) {
     static const char *const hostile[] = {"[ab]*c|a",           "(?:[ab]*c|a)",
                                           "[ab]*[ab]*[ab]*c|a", "(?:[ab]*[ab]*[ab]*c)|a",
@@ -336,8 +337,8 @@ static void nfc_of_stretches_is_nfc(void) {
 
 /* ---- cuts and the cache ---- */
 
-/* Random SentencePiece vocabularies over a few characters: words from the cache and stretches between
- * cuts give what merging the text as a whole gives. */
+/* Random SentencePiece vocabularies over a few characters: words from the cache and stretches
+ * between cuts give what merging the text as a whole gives. */
 static void words_give_what_whole_texts_give(void) {
     static const char *const letters[] = {"a",        "b",           "c", "\xe2\x96\x81",
                                           "\xc3\xa9", "\xe4\xbd\xa0"};

@@ -1,4 +1,5 @@
-/* test_turns.c - a group that goes on: what tfm_prompts gives at each turn, and caches in memory. */
+/* test_turns.c - a group that goes on: what tfm_prompts gives at each turn, and caches in
+ * memory. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -8,12 +8,12 @@
  *         return unit_done();
  *     }
  *
- * A test program is a main() in tests/unit/test_X.c that exits 0 or 1. Checks outside UNIT_RUN belong
- * to one more test that has the program's name. A failed check prints "file:line: ..." and the
- * program goes on. A test that checks nothing and skips nothing is a failure: it proves nothing.
- * A skip is a failure under REQUIRE_ASSETS=1; that is the runner's business (tests/run.sh), which
- * counts the "ok", "not ok" and "ok ... # SKIP" lines. UNIT_SKIP only reports: it does not return.
- * Checks may be made from several threads at once.
+ * A test program is a main() in tests/unit/test_X.c that exits 0 or 1. Checks outside UNIT_RUN
+ * belong to one more test that has the program's name. A failed check prints "file:line: ..." and
+ * the program goes on. A test that checks nothing and skips nothing is a failure: it proves
+ * nothing. A skip is a failure under REQUIRE_ASSETS=1; that is the runner's business
+ * (tests/run.sh), which counts the "ok", "not ok" and "ok ... # SKIP" lines. UNIT_SKIP only
+ * reports: it does not return. Checks may be made from several threads at once.
  */
 #ifndef TFM_TESTS_UNIT_H
 #define TFM_TESTS_UNIT_H

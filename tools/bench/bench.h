@@ -1,7 +1,7 @@
 /* bench.h - tfm-bench inside: what is measured (measure.c), by whom else (others.c), how it is told
  * (report.c, svg.c).
  *
- *     options -> cases -> [limits] case case case [limits] case case case [limits] -> figures -> report
+ *     options -> cases -> [limits] case case [limits] case case [limits] -> figures -> report
  */
 #ifndef BENCH_H
 #define BENCH_H

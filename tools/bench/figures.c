@@ -1,10 +1,10 @@
 /* figures.c - from seconds to rates, shares and prices.
  *
- * What is counted: of a prompt, 2 operations for each number of the blocks' matrices and each row, and
- * of the head for the one row whose logits are wanted. Of generation, the head for every row; bytes are
- * those of all matrices once a step, and of each sequence's cache as far as it has grown. Attention's
- * own operations, norms and activations are left out, so the shares are those of the linear layers
- * and the true ones a little higher. */
+ * What is counted: of a prompt, 2 operations for each number of the blocks' matrices and each row,
+ * and of the head for the one row whose logits are wanted. Of generation, the head for every row;
+ * bytes are those of all matrices once a step, and of each sequence's cache as far as it has grown.
+ * Attention's own operations, norms and activations are left out, so the shares are those of the
+ * linear layers and the true ones a little higher. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,8 @@ double bench_tokens(const bench_case *c) {
 
 double bench_gb(const bench_figures *f, const bench_case *c) {
     const tfm_cost *k = &f->cost;
-    /* Row i of a sequence reads depth + i + 1 positions of the cache; a prompt's rows share them. */
+    /* Row i of a sequence reads depth + i + 1 positions of the cache; a prompt's rows share
+     * them. */
     if (c->is_prompt)
         return 1e-9 * ((double)(k->block_bytes + k->head_bytes) +
                        (double)k->kv_bytes * ((double)c->depth + c->tokens));

@@ -1,4 +1,5 @@
-/* main.c - tfm-bench: how fast a model runs on this machine, and how far that is from what it could.
+/* main.c - tfm-bench: how fast a model runs on this machine, and how far that is from what it
+ * could.
  *
  * Owns the options and the order of things; what is measured is in measure.c. */
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* measure.c - the cases, run in turn.
  *
- * A case is a fixed number of rows behind a fixed number of others, whose cache is computed once and
- * copied; after every repetition it is cut back. The cases of one repetition follow each other, so that
- * whatever disturbs the machine for a while disturbs all of them, and the limits are measured between
- * repetitions for the same reason. Ids are given, not chosen: what a token is has no influence on how
- * long it takes, and sampling has its own cost. */
+ * A case is a fixed number of rows behind a fixed number of others, whose cache is computed once
+ * and copied; after every repetition it is cut back. The cases of one repetition follow each other,
+ * so that whatever disturbs the machine for a while disturbs all of them, and the limits are
+ * measured between repetitions for the same reason. Ids are given, not chosen: what a token is has
+ * no influence on how long it takes, and sampling has its own cost. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

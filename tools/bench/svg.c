@@ -1,5 +1,6 @@
-/* svg.c - the figures as a chart: for every case a bar of the share reached of the limit that binds it
- * (the larger of its two shares), a line from the lowest to the highest repetition, and the numbers. */
+/* svg.c - the figures as a chart: for every case a bar of the share reached of the limit that binds
+ * it (the larger of its two shares), a line from the lowest to the highest repetition, and the
+ * numbers. */
 #include <string.h>
 
 #include "bench.h"

@@ -1,8 +1,8 @@
 /* cmp.c - tfm-cmp: are two streams the same? Goes through both side by side.
  *
- * "The same" is what the toolkit promises of composed and fused pipelines: names, groups, positions,
- * payloads and their order; not the header's provenance, not the flags, which tell of batching. The
- * differences are the program's data and go to stdout. */
+ * "The same" is what the toolkit promises of composed and fused pipelines: names, groups,
+ * positions, payloads and their order; not the header's provenance, not the flags, which tell of
+ * batching. The differences are the program's data and go to stdout. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,15 +1,15 @@
 /* stats.c - how far B is from A, per tensor name and in total: all in double, in one pass.
  *
  *     NMSE   sum (a - b)^2 / sum a^2
- *     KL     the mean over rows of sum p_i (ln p_i - ln q_i), p = softmax(a), q = softmax(b); natural
- *            logarithm, so in nats
+ *     KL     the mean over rows of sum p_i (ln p_i - ln q_i), p = softmax(a), q = softmax(b);
+ *            natural logarithm, so in nats
  *     top-1  the share of rows in which a and b have their maximum at the same index, the lower of
  *            equal ones
  *
  * A row of logits may be long, so it is not held. With m the maximum so far, Z = sum exp(a - m) and
- * D = sum exp(a - m) (a - b) are kept and scaled when m grows; KL = D / Z - ln sum exp a + ln sum exp b.
- * Pairs in which one is NaN are left out of NMSE, and a row that holds one out of KL and top-1; they
- * are counted. */
+ * D = sum exp(a - m) (a - b) are kept and scaled when m grows; KL = D / Z - ln sum exp a + ln sum
+ * exp b. Pairs in which one is NaN are left out of NMSE, and a row that holds one out of KL and
+ * top-1; they are counted. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

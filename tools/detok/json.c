@@ -1,6 +1,7 @@
 /* json.c - the line of a JSONL group: the source line's own bytes, with the result put in before
- * its last brace. It is parsed only to be sure that it is an object that lacks the keys of the result
- * (a key twice is read by every program as it likes): numbers, key order and spacing stay. */
+ * its last brace. It is parsed only to be sure that it is an object that lacks the keys of the
+ * result (a key twice is read by every program as it likes): numbers, key order and spacing
+ * stay. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* loop.c - tfm-embed --loop: the first stage of the generation loop as a program.
  *
  * Owns the files, the headers, and what happens when the loop breaks. That is not necessarily a
- * failure: a reader behind tfm-detok that has seen enough ends detok and tee by SIGPIPE, and then the
- * loop. So embed goes on writing empty records: each stage that finds its reader gone ends by SIGPIPE,
- * up to this one, as in any pipeline. If all of them are still there after some seconds the loop alone
- * was cut, and that is an error. */
+ * failure: a reader behind tfm-detok that has seen enough ends detok and tee by SIGPIPE, and then
+ * the loop. So embed goes on writing empty records: each stage that finds its reader gone ends by
+ * SIGPIPE, up to this one, as in any pipeline. If all of them are still there after some seconds
+ * the loop alone was cut, and that is an error. */
 #include <fcntl.h>
 #include <signal.h>
 #include <time.h>
@@ -26,8 +26,8 @@ typedef struct loop_run {
     tfm_reader *in; /* the loop */
 } loop_run;
 
-/* Never more groups than have room in the loop's pipe. A pipe is filled page by page, and a page may
- * stay half empty. */
+/* Never more groups than have room in the loop's pipe. A pipe is filled page by page, and a page
+ * may stay half empty. */
 static uint32_t fit(uint32_t sequences, int fd) {
     int size = fcntl(fd, F_GETPIPE_SZ);
     uint32_t most = (uint32_t)(size > 0 ? size : PIPE_BYTES) / 2 / TFM_LOOP_BYTES;

@@ -1,5 +1,5 @@
-/* prompt.h - the parts of tfm-prompt: options; records from files; a conversation to its variables; groups
- * to a stream. */
+/* prompt.h - the parts of tfm-prompt: options; records from files; a conversation to its variables;
+ * groups to a stream. */
 #ifndef TFM_TOOLS_PROMPT_H
 #define TFM_TOOLS_PROMPT_H
 

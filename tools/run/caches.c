@@ -1,9 +1,9 @@
 /* caches.c - what tfm-run keeps of computed prompts: --load-cache, --save-cache, and open turns.
  *
- * Owns the caches of the file that was loaded, one for each group of a stream of turns that is open, and
- * the file that is written: a cache goes there when its group has ended and is freed, so that a
- * long input needs no more memory than without. All are freed before the engine, in whose pages they
- * live.
+ * Owns the caches of the file that was loaded, one for each group of a stream of turns that is
+ * open, and the file that is written: a cache goes there when its group has ended and is freed, so
+ * that a long input needs no more memory than without. All are freed before the engine, in whose
+ * pages they live.
  */
 #include <stdlib.h>
 #include <unistd.h>

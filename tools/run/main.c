@@ -1,9 +1,9 @@
 /* main.c - tfm-run: tokens in, tokens out, the whole model and the loop in one program.
  *
- * Owns the options and the order of reading and writing. Between two steps of the generator all that it
- * has to say is written and flushed, so that the head of the line streams, and prompts that are there
- * are read; it waits for one only when there is nothing to compute. A prompt thus joins as soon as
- * it has come, which changes when something is computed, never what.
+ * Owns the options and the order of reading and writing. Between two steps of the generator all
+ * that it has to say is written and flushed, so that the head of the line streams, and prompts that
+ * are there are read; it waits for one only when there is nothing to compute. A prompt thus joins
+ * as soon as it has come, which changes when something is computed, never what.
  */
 #include <inttypes.h>
 #include <stdio.h>

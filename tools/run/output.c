@@ -1,9 +1,9 @@
 /* output.c - from the generator's events to records.
  *
  * Owns what has to be written around the new tokens of each group: records that passed by, the
- * prompt under --echo, who failed. With K samples group g becomes the groups g*K .. g*K+K-1, each with
- * the records that belong to g. Prompts leave in the order they came (unless --unordered), so a queue
- * searched from its front is enough.
+ * prompt under --echo, who failed. With K samples group g becomes the groups g*K .. g*K+K-1, each
+ * with the records that belong to g. Prompts leave in the order they came (unless --unordered), so
+ * a queue searched from its front is enough.
  */
 #include <stdlib.h>
 #include <string.h>

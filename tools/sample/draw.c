@@ -54,7 +54,8 @@ static tfm_status state_get(stage *g, uint32_t group, group_state **out, tfm_err
     return g->stops && !(*out)->stop ? tfm_stop_new(&(*out)->stop, g->stops, err) : TFM_OK;
 }
 
-/* Puts ids at `position`, cutting what was there. A gap is left to the penalties: they do not mind. */
+/* Puts ids at `position`, cutting what was there. A gap is left to the penalties: they do not
+ * mind. */
 static tfm_status remember(group_state *s, uint32_t position, const int32_t *ids, size_t n,
                            tfm_error *err) {
     if (position < s->n) s->n = position;
@@ -255,7 +256,8 @@ tfm_status draw_fork(stage *g, const tfm_record *rec, tfm_error *err) {
     return remember(s, 0, parent->ids, n, err);
 }
 
-/* GROUP-END, TEXT, ERROR and what we do not know: passed on, unless we ended the group ourselves. */
+/* GROUP-END, TEXT, ERROR and what we do not know: passed on, unless we ended the group
+ * ourselves. */
 tfm_status draw_pass(stage *g, const tfm_record *rec, tfm_error *err) {
     bool is_note = rec->type == TFM_REC_LOOP; /* its group has no meaning */
     group_state *s = is_note ? NULL : tfm_group_map_find(g->groups, rec->group);

@@ -2,10 +2,10 @@
  *
  *     logits, tokens (history) -> [draw.c] -> [turn.c] -> tokens, held, GROUP-END
  *
- * A token is drawn for the last row of every `logits` record with flag LAST (every row under --all).
- * Records named `tokens` that travel with the logits are the history that penalties look back on.
- * Owns the options and the streams; how a token is drawn is the library's. The random number depends
- * on (seed, group, position) alone, as in tfm-run.
+ * A token is drawn for the last row of every `logits` record with flag LAST (every row under
+ * --all). Records named `tokens` that travel with the logits are the history that penalties look
+ * back on. Owns the options and the streams; how a token is drawn is the library's. The random
+ * number depends on (seed, group, position) alone, as in tfm-run.
  */
 #include <string.h>
 #include <unistd.h>

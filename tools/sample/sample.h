@@ -49,8 +49,8 @@ typedef struct stage {
     tfm_error why; /* why the last group failed: payload of its ERROR */
 } stage;
 
-/* The present record of g->r: logits to draw from, tokens to remember, a group that begins with what
- * another remembers (not passed on: its rows are not in the output), or anything else. */
+/* The present record of g->r: logits to draw from, tokens to remember, a group that begins with
+ * what another remembers (not passed on: its rows are not in the output), or anything else. */
 tfm_status draw_logits(stage *g, const tfm_record *rec, tfm_error *err);
 tfm_status draw_remember(stage *g, const tfm_record *rec, tfm_error *err);
 tfm_status draw_fork(stage *g, const tfm_record *rec, tfm_error *err);

@@ -1,7 +1,7 @@
 /* main.c - tfm-score: tokens in, the log-probability of each out, as TSV or as a stream.
  *
- * Owns the options and the order of reading and writing; what is scored from where (--from, --given)
- * is settled here, how is the library's, how it looks is output.c's.
+ * Owns the options and the order of reading and writing; what is scored from where (--from,
+ * --given) is settled here, how is the library's, how it looks is output.c's.
  */
 #include <unistd.h>
 
@@ -145,7 +145,8 @@ static tfm_status start_given(run *r, const tfm_vocab *vocab, tfm_prompts **out,
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", r->opt->given);
 }
 
-/* What is left of the stream of --given, so that its checksums count and the next one can be read. */
+/* What is left of the stream of --given, so that its checksums count and the next one can be
+ * read. */
 static tfm_status end_given(run *r, tfm_prompts *given, tfm_error *err) {
     tfm_prompt p;
 

@@ -42,7 +42,8 @@ tfm_status score_output_add(score_output *o, const tfm_prompt *p, tfm_error *err
 tfm_status score_output_take(score_output *o, const tfm_scored *r, tfm_error *err) TFM_MUST_CHECK;
 /* What was written is to be seen now: its reader waits. */
 tfm_status score_output_flush(score_output *o, tfm_error *err) TFM_MUST_CHECK;
-/* After the last stream: the line for all of it, if it is `complete`; closes a text. o may be NULL. */
+/* After the last stream: the line for all of it, if it is `complete`; closes a text. o may be
+ * NULL. */
 tfm_status score_output_close(score_output *o, bool complete, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* select.c - tfm-select: a part of a stream, by group, name, type and position, as a valid stream.
  *
- * GROUP-END and ERROR records are bound to their group alone: without its ERROR a failed group would
- * look like a good one. A tensor that reaches out of the positions is cut by rows. */
+ * GROUP-END and ERROR records are bound to their group alone: without its ERROR a failed group
+ * would look like a good one. A tensor that reaches out of the positions is cut by rows. */
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>

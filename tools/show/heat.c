@@ -1,13 +1,13 @@
 /* heat.c - tensors as pictures: in the terminal, or as PGM.
  *
- * The last two dimensions are rows and columns; each index of the ones before is a picture of its own,
- * as an array [heads, n, n] has one a head. What flows in a stream are rows, though: records that go on
- * by position are joined, and what a tap writes a row a record, [1, heads, keys], becomes a picture for
- * each head in which the row at a position is as long as there were keys; the rest is lowest. All
- * pictures of a tensor share one scale, so that heads can be compared. In the terminal a picture that
- * is too wide is averaged over cells; a cell is two characters wide, which makes it about square. A
- * PGM has a pixel a value; its pictures stand in a grid with lines of white between, and each tensor
- * is an image of its own (netpbm reads several in one file). */
+ * The last two dimensions are rows and columns; each index of the ones before is a picture of its
+ * own, as an array [heads, n, n] has one a head. What flows in a stream are rows, though: records
+ * that go on by position are joined, and what a tap writes a row a record, [1, heads, keys],
+ * becomes a picture for each head in which the row at a position is as long as there were keys; the
+ * rest is lowest. All pictures of a tensor share one scale, so that heads can be compared. In the
+ * terminal a picture that is too wide is averaged over cells; a cell is two characters wide, which
+ * makes it about square. A PGM has a pixel a value; its pictures stand in a grid with lines of
+ * white between, and each tensor is an image of its own (netpbm reads several in one file). */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* ids.c - the token ids of a stream, a line a group, or a line a token with its piece.
  *
- * Groups may interleave; a group's line is printed when it ends, so lines come in the order in which
- * groups end. */
+ * Groups may interleave; a group's line is printed when it ends, so lines come in the order in
+ * which groups end. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

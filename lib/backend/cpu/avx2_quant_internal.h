@@ -1,12 +1,12 @@
 /* avx2_quant_internal.h - rows times panels of 16 outputs, for the block-quantised types, AVX2.
  *
  * Included by body_internal.h in place of body_quant_internal.h; the numerics are those of
- * quant_line_internal.h. vpmaddubsw multiplies unsigned by signed bytes and adds two products, which
- * must stay below 2^15:
+ * quant_line_internal.h. vpmaddubsw multiplies unsigned by signed bytes and adds two products,
+ * which must stay below 2^15:
  *
  *     codes up to 15, 31, 63    8, 4, 2 such sums can be added as int16 before vpmaddwd widens them
  *     q2_K, q3_K                4, then vpmaddwd multiplies by the group's small scale as well
- *     q8_0                      none: vpmaddwd on int16 takes as many instructions as any way around
+ *     q8_0                      none: vpmaddwd on int16 takes as many instructions as any way
  *
  * Codes have no bias taken off: the integer sums start at -bias * sum(x), which the line of
  * activations has (q3_K: small scale times that).
@@ -62,7 +62,8 @@ INLINE void decode_crumbs(const uint8_t *part, int v, quant_part *w) {
     }
 }
 
-/* Adds weight to the bytes whose bit in H1 is set: a row's byte j/2 has the bits of quads j, j+1. */
+/* Adds weight to the bytes whose bit in H1 is set: a row's byte j/2 has the bits of quads j,
+ * j+1. */
 INLINE void decode_high_bits(const uint8_t *high, int v, int weight, quant_part *w) {
     const __m256i words = load_q(high + 32 * v);
     UNROLL for (int j = 0; j < 8; j++) {
@@ -309,7 +310,8 @@ INLINE void multiply_codes(const tfm_dtype t, const quant_part *w, const uint8_t
     }
 }
 
-/* rows (at most QUANT_LINES) lines at `stride` bytes meet a part. sums: rows of 16 at sums_stride. */
+/* rows (at most QUANT_LINES) lines at `stride` bytes meet a part. sums: rows of 16 at
+ * sums_stride. */
 INLINE void multiply_some(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
                           size_t stride, const int rows, float *sums, size_t sums_stride) {
     __m256i dot[QUANT_LINES][2][2];

@@ -17,7 +17,8 @@ enum {
     QUANT_FAR_AHEAD = 8192 /* so for a single row, one line a part */
 };
 
-/* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; scale and min of its groups. */
+/* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; scale and min of its
+ * groups. */
 typedef struct quant_part {
     __m512i q[8];
     __m512 scale[2], min[2];
@@ -50,7 +51,8 @@ INLINE void decode_nibbles(const uint8_t *part, quant_part *w, int set_bits) {
     }
 }
 
-/* Adds weight to the bytes whose bit in H1 is set: a row's byte j/2 has the bits of quads j, j+1. */
+/* Adds weight to the bytes whose bit in H1 is set: a row's byte j/2 has the bits of quads j,
+ * j+1. */
 INLINE void decode_high_bits(const uint8_t *high, quant_part *w, int weight) {
     const __m512i words = load_q(high);
     UNROLL for (int j = 0; j < 4; j++) {
@@ -277,7 +279,8 @@ INLINE void multiply_line(const tfm_dtype t, const quant_part *w, const quant_li
 }
 
 /* All rows of a block, their sums in memory: [rows][panels][16]. Each asks for one more line of the
- * weights to come, `ahead` of each panel: all at once they would keep lines of activations waiting. */
+ * weights to come, `ahead` of each panel: all at once they would keep lines of activations
+ * waiting. */
 INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
                           size_t stride, size_t rows, const int panels, const uint8_t *ahead,
                           size_t panel_bytes, float *sums) {

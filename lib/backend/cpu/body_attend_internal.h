@@ -124,8 +124,9 @@ KERNEL static void finish_scores(const tfm_cpu_attend *a, const attend_span *spa
     }
 }
 
-/* Queries [query, query + queries) of one tile (q: [k_dim][TILE] from the first of them on) and panels
- * [p, p + panels) of one page. plain: all keys are seen, and there is nothing but the scale. */
+/* Queries [query, query + queries) of one tile (q: [k_dim][TILE] from the first of them on) and
+ * panels [p, p + panels) of one page. plain: all keys are seen, and there is nothing but the
+ * scale. */
 INLINE void score_tile(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
                        const attend_page *k, const float *q, uint32_t query, const int queries,
                        uint32_t p, const int panels, bool plain, float *score,
@@ -304,8 +305,8 @@ KERNEL static void value_keys(const tfm_cpu_attend *a, const attend_page *v, con
 #endif
 }
 
-/* Panels [p, end) of one page: the keys that all queries of a tile see for all at once, those before
- * and behind for each query that sees them. weight: of panel p. */
+/* Panels [p, end) of one page: the keys that all queries of a tile see for all at once, those
+ * before and behind for each query that sees them. weight: of panel p. */
 KERNEL static void value_page(const tfm_cpu_attend *a, const attend_span *span,
                               const attend_page *v, const float *weight, uint32_t p, uint32_t end,
                               float *out) {

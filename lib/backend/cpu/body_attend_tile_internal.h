@@ -20,9 +20,10 @@ enum {
     SCALED = 32 /* numbers of a q8_0 cache with one scale */
 };
 
-/* How many panels or vectors of V beside `queries` queries, where one of them takes `each` vectors of
- * sums. With 16 lanes a query's number is an operand of the multiply-add itself if it is used once,
- * and that is faster than any other shape (measured); then 4 sums suffice to hide the latency. */
+/* How many panels or vectors of V beside `queries` queries, where one of them takes `each` vectors
+ * of sums. With 16 lanes a query's number is an operand of the multiply-add itself if it is used
+ * once, and that is faster than any other shape (measured); then 4 sums suffice to hide the
+ * latency. */
 INLINE int tile_fit(int queries, int each) {
     const int most = LANES == 16 ? 4 : TILE_SUMS;
     return 4 * each * queries <= most ? 4 : 2 * each * queries <= most ? 2 : 1;
@@ -120,9 +121,9 @@ INLINE void score_sums(const tfm_dtype type, const attend_page *k, size_t first,
     }
 }
 
-/* out[i][d...] += sum over keys j in [j0, j1) of the page, ascending, of p[j] v[j][d...], for `vectors`
- * vectors from column d on. p: weights of the panel of key j0 and the first query; the next query is
- * 16 behind, the next panel p_step; out rows are v_dim apart. */
+/* out[i][d...] += sum over keys j in [j0, j1) of the page, ascending, of p[j] v[j][d...], for
+ * `vectors` vectors from column d on. p: weights of the panel of key j0 and the first query; the
+ * next query is 16 behind, the next panel p_step; out rows are v_dim apart. */
 INLINE void value_sums(const tfm_dtype type, const attend_page *v, size_t v_dim, size_t d,
                        const float *p, size_t p_step, uint32_t j0, uint32_t j1, const int queries,
                        const int vectors, float *out) {

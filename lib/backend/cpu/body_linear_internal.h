@@ -8,8 +8,8 @@
  * as f32.
  *
  * Each output has one accumulator and one order, so how many rows and panels are worked on together
- * is free. A tile's sums stay in registers over K_BLOCK columns; those columns of GROUP_PANELS panels
- * fit in a quarter of an L2 cache and serve all rows. f16 and bf16 become
+ * is free. A tile's sums stay in registers over K_BLOCK columns; those columns of GROUP_PANELS
+ * panels fit in a quarter of an L2 cache and serve all rows. f16 and bf16 become
  * f32 (exactly) in registers, or where that is dear and rows are many, in memory once. */
 
 enum {
@@ -170,7 +170,8 @@ KERNEL static void decode_columns(int form, const uint8_t *w, size_t w_stride, s
     }
 }
 
-/* Adds the bias and writes the outputs that there are. acc: [rows][stride], of panels [panel, end). */
+/* Adds the bias and writes the outputs that there are. acc: [rows][stride], of panels [panel,
+ * end). */
 INLINE void finish_panels(const tfm_cpu_linear *a, uint32_t panel, uint32_t end, const float *acc,
                           size_t stride, uint32_t row, size_t rows) {
     const size_t at = (size_t)panel * TFM_PANEL, all = (size_t)end * TFM_PANEL;

@@ -24,7 +24,8 @@ INLINE vf expm1_small(vf r) {
     return madd(r * r, p, r);
 }
 
-/* e^r for |r| <= ln2 / 2. With fma: 1 + r (1 + r P(r)), P fitted to 1e-8 = 0.2 u (mpmath.chebyfit). */
+/* e^r for |r| <= ln2 / 2. With fma: 1 + r (1 + r P(r)), P fitted to 1e-8 = 0.2 u
+ * (mpmath.chebyfit). */
 INLINE vf exp_small(vf r) {
 #if defined(FMA)
     vf p = madd(r, splat(0x1.6d113cp-10f), splat(0x1.120ba2p-7f));
@@ -43,8 +44,8 @@ INLINE vf power_of_two(vi n) {
     return (vf)((vu)(n + 127) << 23);
 }
 
-/* e^x for x that is not above EXP_HIGHEST, or NaN. SCALE puts the exponent in and cuts what is below
- * EXP_LOWEST; without it n, which reaches 128, is put in as two factors, both exact. */
+/* e^x for x that is not above EXP_HIGHEST, or NaN. SCALE puts the exponent in and cuts what is
+ * below EXP_LOWEST; without it n, which reaches 128, is put in as two factors, both exact. */
 INLINE vf exp_fall(vf x) {
     vf n;
 #if defined(SCALE)

@@ -1,8 +1,8 @@
 /* body_vector_internal.h - vectors of LANES numbers, and 16-lane panels made of them.
  *
- * Included by body_internal.h only, once for each compilation: LANES (4, 8 or 16) and KERNEL (function
- * attributes) are set there. GNU vector extensions: gcc and clang keep these in registers at -O2,
- * where they would not vectorise a loop over a 16-element array. A panel is NV vectors. */
+ * Included by body_internal.h only, once for each compilation: LANES (4, 8 or 16) and KERNEL
+ * (function attributes) are set there. GNU vector extensions: gcc and clang keep these in registers
+ * at -O2, where they would not vectorise a loop over a 16-element array. A panel is NV vectors. */
 
 #define NV (TFM_PANEL / LANES)
 

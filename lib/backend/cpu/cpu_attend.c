@@ -1,14 +1,14 @@
 /* cpu_attend.c - the ATTEND step: the batch's K and V go to the cache, then every head attends.
  *
- * A call is one kv head and a tile of rows of one sequence, so that K and V of a panel serve all query
- * heads of the group and all rows of the tile:
+ * A call is one kv head and a tile of rows of one sequence, so that K and V of a panel serve all
+ * query heads of the group and all rows of the tile:
  *
  *     scores of all chunks -> the largest -> weights and weighted values of each chunk -> their sum
  *
  * A piece of work is some whole calls; or, where there are few and a context is long, each arrow is
  * a meeting of the threads and a piece is one chunk of 1024 keys of one call. Chunks are those of
- * absolute positions either way, so that this choice changes no bit. A page has, for each layer, one
- * kv head after the other; kernel_internal.h says how each lies. */
+ * absolute positions either way, so that this choice changes no bit. A page has, for each layer,
+ * one kv head after the other; kernel_internal.h says how each lies. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -242,7 +242,8 @@ static void shared_finish(void *arg, size_t piece, unsigned worker) {
 
 /* ---- the step ---- */
 
-/* Tiles of at most `rows` rows, none across two sequences, and the most panels and chunks of one. */
+/* Tiles of at most `rows` rows, none across two sequences, and the most panels and chunks of
+ * one. */
 static tfm_status make_tiles(attend_job *j, uint32_t rows, size_t *n) {
     const tfm_batch *b = j->run->batch;
     cpu_plan *p = j->run->plan;

@@ -213,8 +213,8 @@ static size_t act_stride(const cpu_run *run, const tfm_tensor *t) {
     return ((bytes > 0 ? bytes : t->dims[2] * sizeof(float)) + 63) / 64 * 64;
 }
 
-/* out [pairs, n_out] = each pair's expert of weight `id` times its row of src. part: its place among
- * the step's three matrices. */
+/* out [pairs, n_out] = each pair's expert of weight `id` times its row of src. part: its place
+ * among the step's three matrices. */
 static tfm_status expert_linear(expert_job *j, int part, int id, const float *src, bool by_row,
                                 float *out) {
     const tfm_tensor *t = j->run->plan->base.range.graph->weight[id].tensor;

@@ -1,8 +1,8 @@
 /* cpu_jobs.c - linears cut into pieces for the thread pool.
  *
- * Pieces are panels of 16 outputs, and rows of activations to be prepared; their sizes depend on the
- * work and never on the number of threads, and no result depends on them at all (kernel_internal.h). A
- * step too small to share runs where it is. */
+ * Pieces are panels of 16 outputs, and rows of activations to be prepared; their sizes depend on
+ * the work and never on the number of threads, and no result depends on them at all
+ * (kernel_internal.h). A step too small to share runs where it is. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -109,8 +109,8 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
                             p->scratch + worker * p->scratch_bytes);
 }
 
-/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Two or
- * more where rows are many: kernels take them in pairs. */
+/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Two
+ * or more where rows are many: kernels take them in pairs. */
 static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
     const size_t work = (size_t)k * TFM_PANEL * n_rows > 0 ? (size_t)k * TFM_PANEL * n_rows : 1;
     size_t n = pieces(LINEAR_WORK, work), shared = w->n_panels / 8;

@@ -41,7 +41,8 @@ static tfm_status prepare_matrix(cpu_plan *p, const tfm_tensor *t, cpu_weights *
     return TFM_OK;
 }
 
-/* The router in f32, whatever type it is stored in: which expert a row goes to must not hang on it. */
+/* The router in f32, whatever type it is stored in: which expert a row goes to must not hang on
+ * it. */
 static tfm_status prepare_router(cpu_plan *p, const tfm_tensor *t, cpu_weights *w, tfm_error *err) {
     const uint64_t n = tfm_weight_count(t);
     tfm_tensor f = *t;

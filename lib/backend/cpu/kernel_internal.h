@@ -7,8 +7,8 @@
  * cpu.c and its neighbours cut steps into such pieces and never compute themselves. A further
  * instruction set is one more file that fills this table.
  *
- * The orders of sums are written at each kernel in body_*.h, and are one for all numerics. madd(a, b,
- * c) is a * b + c with two roundings in `generic` and one (fma) in `avx2` and `avx512`. The same
+ * The orders of sums are written at each kernel in body_*.h, and are one for all numerics. madd(a,
+ * b, c) is a * b + c with two roundings in `generic` and one (fma) in `avx2` and `avx512`. The same
  * bodies are compiled for 4, 8 and 16 lanes a vector: lanes never mix except in the fixed trees, so
  * the width changes no bit, and `generic` has two tables of which either may serve. `avx2` and
  * `avx512` replace what pays by kernels of their own (avx2_*.h, avx512_*.h), in the same orders but
@@ -41,16 +41,16 @@ typedef struct tfm_cpu_linear {
     float *out; /* [rows, n_out] */
 } tfm_cpu_linear;
 
-/* One kv head and up to TFM_ATTEND_QUERIES queries of one sequence. Inside a page the head has, from
- * k_at and v_at on, multiples of 64 bytes where k_dim and v_dim are multiples of 32:
+/* One kv head and up to TFM_ATTEND_QUERIES queries of one sequence. Inside a page the head has,
+ * from k_at and v_at on, multiples of 64 bytes where k_dim and v_dim are multiples of 32:
  *
  *     f32, f16   K [PAGE/16][k_dim][16]          V [PAGE][v_dim]
  *     q8_0       K codes int8 [PAGE/16][k_dim][16], then scales f16 [PAGE/16][k_dim/32][16]
  *                V codes int8 [PAGE][v_dim],        then scales f16 [PAGE][v_dim/32]
  *
  * with PAGE = TFM_KV_PAGE. A number of q8_0 is (float)code * (float)scale, exact in f32: attention
- * computes with these numbers as with those of any other cache. k_dim and v_dim are then multiples of
- * 32. A page's slots behind the last position hold anything. */
+ * computes with these numbers as with those of any other cache. k_dim and v_dim are then multiples
+ * of 32. A page's slots behind the last position hold anything. */
 typedef struct tfm_cpu_attend {
     tfm_dtype kv_type;
     uint32_t k_dim, v_dim;
@@ -90,9 +90,9 @@ typedef struct tfm_cpu_kernels {
      * kernel's. scratch: linear_bytes, 64-byte aligned, the calling thread's own. */
     void (*linear)(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end, uint32_t row,
                    uint32_t row_end, void *scratch);
-    /* Attention in three steps, so that one long context can be shared by threads. Panels [from, to)
-     * are 16 positions each, from is that of the first visible key. Scratch: attend_bytes, 64-byte
-     * aligned, the calling thread's own; nothing is carried over in it. */
+    /* Attention in three steps, so that one long context can be shared by threads. Panels [from,
+     * to) are 16 positions each, from is that of the first visible key. Scratch: attend_bytes,
+     * 64-byte aligned, the calling thread's own; nothing is carried over in it. */
     size_t (*attend_bytes)(uint32_t k_dim, uint32_t v_dim);
     /* score [to - from][n_queries][16] and each query's largest, the sink included: max
      * [n_queries]. Panels that a query sees nothing of may stay as they are. */
@@ -102,12 +102,13 @@ typedef struct tfm_cpu_kernels {
      * max), sum [n_queries] theirs, out [n_queries][v_dim] the weighted V. */
     void (*attend_values)(const tfm_cpu_attend *a, uint32_t from, uint32_t to, float *score,
                           const float *max, float *sum, float *out, void *scratch);
-    /* The chunks' sums [n_chunks][n_queries] and outs [n_chunks][n_queries][v_dim], added ascending;
-     * out of each query is written, total [n_queries] is what the weights were divided by. */
+    /* The chunks' sums [n_chunks][n_queries] and outs [n_chunks][n_queries][v_dim], added
+     * ascending; out of each query is written, total [n_queries] is what the weights were divided
+     * by. */
     void (*attend_finish)(const tfm_cpu_attend *a, size_t n_chunks, const float *sum,
                           const float *out, const float *max, float *total);
-    /* One head of one position, n numbers, to slot `slot` of the page where `head` has it, in panels
-     * of `panel` positions: 16 for K, 1 for V. q8_0: as tfm_kv_round_q8_0. */
+    /* One head of one position, n numbers, to slot `slot` of the page where `head` has it, in
+     * panels of `panel` positions: 16 for K, 1 for V. q8_0: as tfm_kv_round_q8_0. */
     void (*attend_store)(tfm_dtype type, size_t n, const float *src, void *head, size_t slot,
                          size_t panel);
     void (*norm)(const tfm_cpu_norm *a, const float *x, float *out); /* one row */

@@ -1,5 +1,5 @@
-/* limits_avx2.c - limits of numerics `avx2`: fma; int8 by pairs to 16 bits, pairs of these to 32 bits,
- * and an addition (vpmaddubsw, vpmaddwd, vpaddd): 32 multiply-adds in three instructions. */
+/* limits_avx2.c - limits of numerics `avx2`: fma; int8 by pairs to 16 bits, pairs of these to 32
+ * bits, and an addition (vpmaddubsw, vpmaddwd, vpaddd): 32 multiply-adds in three instructions. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 

@@ -2,8 +2,8 @@
  *
  * One table an instruction set, as with the kernels: limits_generic.c, limits_avx2.c,
  * limits_avx512.c. A loop has more independent chains than latency times units of any processor in
- * sight (12 of them), each step depends on the one before it, and the end goes to `sink`, so that no
- * compiler may drop or move any of it. */
+ * sight (12 of them), each step depends on the one before it, and the end goes to `sink`, so that
+ * no compiler may drop or move any of it. */
 #ifndef TFM_CPU_LIMITS_INTERNAL_H
 #define TFM_CPU_LIMITS_INTERNAL_H
 
@@ -51,8 +51,8 @@ typedef struct tfm_cpu_limit {
 typedef struct tfm_cpu_limits {
     const char *instruction_set;
     tfm_cpu_limit f32, bf16, int8;
-    /* Reads n bytes, a multiple of 1024, 64-byte aligned, in four places at once: processors prefetch
-     * within a page, so one place would wait at every page's end. */
+    /* Reads n bytes, a multiple of 1024, 64-byte aligned, in four places at once: processors
+     * prefetch within a page, so one place would wait at every page's end. */
     void (*read)(const void *p, size_t n, void *sink);
 } tfm_cpu_limits;
 

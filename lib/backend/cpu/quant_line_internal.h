@@ -34,7 +34,8 @@ typedef struct quant_line {
 #endif
 } quant_line;
 
-/* An odd number of lines a row: the lines of consecutive rows fall into different sets of a cache. */
+/* An odd number of lines a row: the lines of consecutive rows fall into different sets of a
+ * cache. */
 static size_t quant_act_bytes(uint32_t k) {
     return ((size_t)k / 32 | 1) * sizeof(quant_line);
 }

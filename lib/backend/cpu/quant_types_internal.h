@@ -1,6 +1,7 @@
 /* quant_types_internal.h - rows and panels cut into blocks, one function a quantised type.
  *
- * Included at the end of avx2_quant_internal.h and avx512_quant_internal.h, which have quant_block. */
+ * Included at the end of avx2_quant_internal.h and avx512_quant_internal.h, which have
+ * quant_block. */
 
 /* A block of rows passes over all panels before the next one comes: the piece's panels stay in L2,
  * and so do the block's lines. */

@@ -4,9 +4,9 @@
  *            p = softmax over all experts, or over the chosen ones
  *            weight[s] = scale p[s] (/ sum of the chosen p)
  *            or p = sigmoid(l); the choice is by p + choose if there is such a vector
- *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x), e = id[s];
- *            without a gate f(up_e x); each of the three with its bias, if it has one; with a limit
- *            f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
+ *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x),
+ *            e = id[s]; without a gate f(up_e x); each of the three with its bias, if it has
+ *            one; with a limit f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
  *
  * Slots stand by falling logit, or falling p + choose. The router is never rounded below f32. */
 #include <math.h>
@@ -102,7 +102,8 @@ tfm_status tfm_ref_route(const ref_call *c) {
     return st;
 }
 
-/* y = W_e x (+ b_e): matrix e of a tensor [experts, out, in], one row. bias: [experts, out] or NULL. */
+/* y = W_e x (+ b_e): matrix e of a tensor [experts, out, in], one row. bias: [experts, out] or
+ * NULL. */
 static tfm_status expert_linear(const ref_call *c, int weight, float *bias, uint32_t e,
                                 const float *x, float *y) {
     const tfm_tensor *t = c->plan->base.range.graph->weight[weight].tensor;
