@@ -79,6 +79,13 @@ TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
 
 /* ---- building (tfm-convert) ---- */
 
+/* One step of normalising text or of putting pieces together, by name, with up to two texts (NULL:
+ * none). tfm-model(5) lists the names. */
+typedef struct tfm_vocab_step {
+    const char *kind, *a, *b;
+} tfm_vocab_step;
+enum { TFM_VOCAB_AROUND = 16 }; /* tokens that are put before or after a text, at most */
+
 /* What a reader of a foreign vocabulary knows. All pointers borrowed during tfm_vocab_build. */
 typedef struct tfm_vocab_source {
     tfm_vocab_type type;
@@ -96,10 +103,13 @@ typedef struct tfm_vocab_source {
     bool add_space_prefix; /* put U+2581 before the text */
     bool space_to_meta;    /* ' ' -> U+2581 */
     bool remove_extra_spaces;
-    const char *normaliser; /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" | "charsmap" */
+    const char *normaliser; /* "none" | "nfc" | "nfkc" | "nfd" | "nfkd" | "charsmap" | "steps" */
     const void *charsmap;   /* [charsmap_len] SentencePiece's precompiled_charsmap, or NULL */
     uint64_t charsmap_len;
-    const double *wide_score; /* [n] unigram: sums are of double precision; or NULL */
+    const tfm_vocab_step *step; /* [n_steps] of normaliser "steps", as tokenizer.json has them */
+    uint32_t n_steps;
+    /* [n] unigram: sums are of double precision, NaN: the model does not have this piece; or NULL */
+    const double *wide_score;
     bool ignore_merges;       /* a pre-token that is a whole piece is taken as it is (Llama 3) */
     bool byte_level;          /* GPT-2's byte alphabet */
     /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
@@ -108,6 +118,13 @@ typedef struct tfm_vocab_source {
     /* ByteLevel(add_prefix_space); over characters (Metaspace): a space before a text that does not
      * begin with one, and behind control tokens only if add_space_prefix is set, too. */
     bool add_prefix_space;
+    bool split_spaces; /* the text is cut at white space, which is left out */
+    /* What special=add puts around a text, where that is not bos and eos alone: add_bos and add_eos
+     * are not looked at if either is set. */
+    uint32_t n_before, n_after;
+    const int32_t *before, *after;
+    const tfm_vocab_step *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
+    uint32_t n_decoder;
 } tfm_vocab_source;
 
 /* One tensor of the built vocabulary; data owned by the builder's result. */

@@ -11,6 +11,7 @@ struct tfm_detok {
     bool at_start; /* no text yet: a space that the tokenizer put there is taken off */
     tfm_buf buf;   /* what came with the last push, then what is held back */
     size_t given;  /* bytes of buf handed out by the last call */
+    tfm_decode steps;
 };
 
 tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags, tfm_error *err) {
@@ -21,6 +22,7 @@ tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags
     d->v = t->v;
     d->flags = flags;
     d->at_start = (flags & TFM_DETOK_CONTINUES) == 0;
+    tfm_decode_start(&d->steps, !d->at_start);
     *out = d;
     return TFM_OK;
 }
@@ -28,11 +30,11 @@ tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags
 void tfm_detok_free(tfm_detok *d) {
     if (d == NULL) return;
     tfm_buf_free(&d->buf);
+    tfm_decode_free(&d->steps);
     tfm_free(d);
 }
 
-/* <0x0A> to its byte, -1 if it is not spelled so. */
-static int byte_of(const unsigned char *p, size_t n) {
+int tfm_byte_of(const unsigned char *p, size_t n) {
     int value = 0;
     if (n != 6 || memcmp(p, "<0x", 3) != 0 || p[5] != '>') return -1;
     for (int i = 3; i < 5; i++) {
@@ -82,8 +84,9 @@ static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err) {
     if (flags & TFM_TOKEN_CONTROL) return show ? tfm_buf_add(&d->buf, p, n, err) : TFM_OK;
     if (flags & TFM_TOKEN_UNKNOWN) /* U+2047 between spaces, as SentencePiece prints it */
         return show ? tfm_buf_add(&d->buf, p, n, err) : tfm_buf_str(&d->buf, " \xe2\x81\x87 ", err);
+    if (v->set.decoder.n > 0) return tfm_decode_piece(&d->steps, v, p, n, &d->buf, err);
     if (flags & TFM_TOKEN_BYTE) {
-        int byte = byte_of(p, n);
+        int byte = tfm_byte_of(p, n);
         if (byte >= 0) return tfm_buf_byte(&d->buf, (unsigned char)byte, err);
     }
     if (v->set.type == TFM_VOCAB_BPE && v->set.byte_level && !(flags & TFM_TOKEN_ADDED))
@@ -102,7 +105,7 @@ tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *
     d->buf.len = held;
     d->given = 0;
     TFM_TRY(add_token(d, (uint32_t)id, err));
-    if (d->at_start && d->buf.len > 0 && (d->v->flags[id] & TFM_TOKEN_CONTROL) == 0) {
+    if (d->at_start && d->buf.len > 0 && set->decoder.n == 0 && (d->v->flags[id] & TFM_TOKEN_CONTROL) == 0) {
         d->at_start = false;
         if ((set->add_space_prefix || set->add_prefix_space) && d->buf.data[held] == ' ' &&
             (d->v->flags[id] & (TFM_TOKEN_ADDED | TFM_TOKEN_BYTE)) == 0) {
@@ -127,5 +130,6 @@ tfm_status tfm_detok_finish(tfm_detok *d, const char **bytes, size_t *n, tfm_err
     *bytes = *n > 0 ? d->buf.data + d->given : "";
     d->buf.len = d->given = 0;
     d->at_start = (d->flags & TFM_DETOK_CONTINUES) == 0;
+    tfm_decode_start(&d->steps, !d->at_start);
     return TFM_OK;
 }

@@ -45,9 +45,9 @@ static utf8proc_option_t options(tfm_norm norm) {
     }
 }
 
-/* Appends the normal form of s[0..n) to r->normal. */
+/* Appends the normal form of s[0..n) to out. */
 static tfm_status add_normal(tfm_tok_run *r, const unsigned char *s, size_t n,
-                             utf8proc_option_t how) {
+                             utf8proc_option_t how, tfm_buf *out) {
     utf8proc_ssize_t need = utf8proc_decompose(s, (utf8proc_ssize_t)n, NULL, 0, how);
     if (need < 0) return tfm_fail(r->err, TFM_RECORD, "normalising: %s", utf8proc_errmsg(need));
     void *p = r->decomposed; /* one more element: utf8proc_reencode ends it with a NUL */
@@ -57,7 +57,7 @@ static tfm_status add_normal(tfm_tok_run *r, const unsigned char *s, size_t n,
     need = utf8proc_decompose(s, (utf8proc_ssize_t)n, r->decomposed, need, how);
     if (need >= 0) need = utf8proc_reencode(r->decomposed, need, how);
     if (need < 0) return tfm_fail(r->err, TFM_RECORD, "normalising: %s", utf8proc_errmsg(need));
-    return tfm_buf_add(&r->normal, r->decomposed, (size_t)need, r->err);
+    return tfm_buf_add(out, r->decomposed, (size_t)need, r->err);
 }
 
 /* Is this a boundary of NFC, as above? What joins the character before it is a mark or a vowel or
@@ -113,7 +113,7 @@ static tfm_status nfc(tfm_tok_run *r, const unsigned char **text, size_t *n) {
         }
         TFM_TRY(run_end(r, s, *n, i, &end));
         TFM_TRY(tfm_buf_add(&r->normal, s + done, boundary - done, r->err));
-        TFM_TRY(add_normal(r, s + boundary, end - boundary, options(TFM_NORM_NFC)));
+        TFM_TRY(add_normal(r, s + boundary, end - boundary, options(TFM_NORM_NFC), &r->normal));
         done = boundary = end;
         len = end - i;
     }
@@ -124,18 +124,25 @@ static tfm_status nfc(tfm_tok_run *r, const unsigned char **text, size_t *n) {
     return TFM_OK;
 }
 
-tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) {
-    tfm_norm norm = r->v->set.norm;
+tfm_status tfm_normal_form(tfm_tok_run *r, tfm_norm form, const unsigned char *s, size_t n,
+                           tfm_buf *out) {
     unsigned marks = 0;
-    if (norm == TFM_NORM_NONE || !r->is_utf8 || is_ascii(*text, *n)) return TFM_OK;
-    if (norm == TFM_NORM_NFC) return nfc(r, text, n);
-    for (size_t i = 0; i < *n;) {
+    for (size_t i = 0; i < n;) {
         uint32_t cp;
-        i += tfm_utf8_decode(*text + i, *n - i, &cp, NULL);
+        i += tfm_utf8_decode(s + i, n - i, &cp, NULL);
         TFM_TRY(count_marks(r, cp, &marks));
     }
+    return add_normal(r, s, n, options(form), out);
+}
+
+tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) {
+    tfm_norm norm = r->v->set.norm;
+    if (norm == TFM_NORM_NONE || !r->is_utf8) return TFM_OK;
+    if (norm == TFM_NORM_STEPS) return tfm_norm_steps(r, text, n);
+    if (is_ascii(*text, *n)) return TFM_OK;
+    if (norm == TFM_NORM_NFC) return nfc(r, text, n);
     tfm_buf_clear(&r->normal);
-    TFM_TRY(add_normal(r, *text, *n, options(norm)));
+    TFM_TRY(tfm_normal_form(r, norm, *text, *n, &r->normal));
     *text = (const unsigned char *)r->normal.data;
     *n = r->normal.len;
     return TFM_OK;

@@ -16,13 +16,15 @@
 #include "text/scan_internal.h"
 
 struct tfm_pretok {
-    uint32_t n;
+    uint32_t n;       /* levels: the patterns, then the regexes of the normaliser's steps */
+    uint32_t n_split; /* the patterns */
+    uint32_t of_step[TFM_STEPS_MAX]; /* the level of a step's regex */
     pcre2_general_context *general;
     struct {
         pcre2_code *code; /* the pattern; with a scan, its question */
         tfm_scan *scan;   /* NULL: PCRE2 matches */
         bool is_whole;    /* no windows: \K moves where a match begins */
-    } level[TFM_PATTERNS_MAX];
+    } level[TFM_PATTERNS_MAX + TFM_STEPS_MAX];
 };
 
 enum {
@@ -163,6 +165,12 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool pl
         pcre2_set_newline(cc, PCRE2_NEWLINE_LF);
     for (uint32_t i = 0; i < s->n_patterns && st == TFM_OK; i++)
         st = compile(p, cc, s->pattern[i], s->pattern_len[i], plain, err);
+    p->n_split = p->n;
+    for (uint32_t i = 0; i < s->steps.n && st == TFM_OK; i++) {
+        if (s->steps.step[i].kind != TFM_STEP_REPLACE_REGEX) continue;
+        p->of_step[i] = p->n;
+        st = compile(p, cc, s->steps.step[i].a, s->steps.step[i].a_len, plain, err);
+    }
     pcre2_compile_context_free(cc);
     if (st != TFM_OK) {
         tfm_pretok_free(p);
@@ -258,14 +266,20 @@ static tfm_status scan(tfm_tok_run *r, uint32_t level, const unsigned char *s, s
     return st;
 }
 
+static tfm_status next(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
+                       size_t from, bool *found, size_t *begin, size_t *end) {
+    return (r->t->pretok->level[level].scan ? scan : match)(r, level, s, n, from, found, begin,
+                                                            end);
+}
+
 static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, size_t n,
                         tfm_piece_fn fn) {
     const tfm_pretok *p = r->t->pretok;
     size_t done = 0, from = 0, begin, end;
     bool found;
-    if (level == p->n) return fn(r, s, n);
+    if (level == p->n_split) return fn(r, s, n);
     while (from < n) {
-        TFM_TRY((p->level[level].scan ? scan : match)(r, level, s, n, from, &found, &begin, &end));
+        TFM_TRY(next(r, level, s, n, from, &found, &begin, &end));
         if (!found) break;
         if (begin > done) TFM_TRY(split(r, level + 1, s + done, begin - done, fn));
         if (end > begin) TFM_TRY(split(r, level + 1, s + begin, end - begin, fn));
@@ -282,6 +296,8 @@ static tfm_status split(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
 static tfm_status prepare(tfm_tok_run *r) {
     const tfm_pretok *p = r->t->pretok;
     void *tables;
+    if (r->steps_max != 0) return TFM_OK;
+    r->steps_max = STEPS_MIN + (uint64_t)STEPS_PER_BYTE * r->src_len;
     if (r->match == NULL) r->match = pcre2_match_data_create(1, p->general);
     if (r->match_ctx == NULL) {
         r->match_ctx = pcre2_match_context_create(p->general);
@@ -301,11 +317,14 @@ static tfm_status prepare(tfm_tok_run *r) {
 
 tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n, tfm_piece_fn fn) {
     if (r->t->pretok == NULL) return fn(r, text, n);
-    if (r->steps_max == 0) {
-        r->steps_max = STEPS_MIN + (uint64_t)STEPS_PER_BYTE * r->src_len;
-        TFM_TRY(prepare(r));
-    }
+    TFM_TRY(prepare(r));
     return split(r, 0, text, n, fn);
+}
+
+tfm_status tfm_pretok_find(tfm_tok_run *r, uint32_t step, const unsigned char *s, size_t n,
+                           size_t from, bool *found, size_t *begin, size_t *end) {
+    TFM_TRY(prepare(r));
+    return next(r, r->t->pretok->of_step[step], s, n, from, found, begin, end);
 }
 
 void tfm_pretok_run_free(tfm_tok_run *r) {

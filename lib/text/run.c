@@ -28,6 +28,7 @@ static void free_run(tfm_tok_run *r) {
     tfm_buf_free(&r->text);
     tfm_buf_free(&r->word);
     tfm_buf_free(&r->normal);
+    tfm_buf_free(&r->spare);
     tfm_words_free(r);
     tfm_free(r->pairs);
     tfm_pretok_run_free(r);
@@ -105,6 +106,7 @@ void tfm_run_give(tfm_tok_run *r) {
     if (r->text.cap > KEPT_BYTES) tfm_buf_free(&r->text);
     if (r->word.cap > KEPT_BYTES) tfm_buf_free(&r->word);
     if (r->normal.cap > KEPT_BYTES) tfm_buf_free(&r->normal);
+    if (r->spare.cap > KEPT_BYTES) tfm_buf_free(&r->spare);
     pthread_mutex_lock(&runs->lock);
     r->next = runs->idle;
     runs->idle = r;

@@ -1,12 +1,15 @@
 /* settings.c - the settings of a vocabulary as YAML: the `tokenizer:` section of a model's
- * description (tfm-model(5)). One flat mapping of scalars and the list `patterns`. Unknown keys are
- * passed over, unless they begin with an upper-case letter: those change the ids. */
+ * description (tfm-model(5)). One flat mapping of scalars and lists: `patterns`, the ids `Before` and
+ * `After`, and the lists of lists `steps` and `Decoder`. Unknown keys are passed over, unless they
+ * begin with an upper-case letter: those change the ids or the text. Keys that older versions did not
+ * have are written only where they say something, so that a vocabulary keeps its id. */
 #include <stdlib.h>
 #include <yaml.h>
 
 #include "text/text_internal.h"
 
-static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd", "charsmap"};
+static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd",
+                                         "charsmap", "steps"};
 static const char *const type_names[] = {"bytes", "bpe", "spm", "unigram"};
 
 bool tfm_norm_parse(const char *name, tfm_norm *out) {
@@ -24,6 +27,8 @@ const char *tfm_norm_name(tfm_norm n) {
 
 void tfm_vocab_settings_clear(tfm_vocab_settings *s) {
     for (uint32_t i = 0; i < s->n_patterns; i++) tfm_free(s->pattern[i]);
+    tfm_steps_clear(&s->steps);
+    tfm_steps_clear(&s->decoder);
     memset(s, 0, sizeof *s);
 }
 
@@ -53,6 +58,28 @@ static const char *yes(bool b) {
     return b ? "true" : "false";
 }
 
+static tfm_status write_ids(tfm_buf *b, const char *key, const tfm_around *a, tfm_error *err) {
+    if (a->n == 0) return TFM_OK;
+    TFM_TRY(tfm_buf_printf(b, err, "%s: [%d", key, (int)a->id[0]));
+    for (uint32_t i = 1; i < a->n; i++) TFM_TRY(tfm_buf_printf(b, err, ", %d", (int)a->id[i]));
+    return tfm_buf_str(b, "]\n", err);
+}
+
+static tfm_status write_steps(tfm_buf *b, const char *key, const tfm_steps *l, bool is_decoder,
+                              tfm_error *err) {
+    if (l->n > 0) TFM_TRY(tfm_buf_printf(b, err, "%s:\n", key));
+    for (uint32_t i = 0; i < l->n; i++) {
+        const tfm_step *s = &l->step[i];
+        TFM_TRY(tfm_buf_printf(b, err, "  - [%s", tfm_step_name(is_decoder, s->kind)));
+        if (s->a) TFM_TRY(tfm_buf_str(b, ", ", err));
+        if (s->a) TFM_TRY(write_quoted(b, s->a, s->a_len, err));
+        if (s->b) TFM_TRY(tfm_buf_str(b, ", ", err));
+        if (s->b) TFM_TRY(write_quoted(b, s->b, s->b_len, err));
+        TFM_TRY(tfm_buf_str(b, "]\n", err));
+    }
+    return TFM_OK;
+}
+
 tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err) {
     TFM_TRY(tfm_buf_printf(b, err, "type: %s\n", type_names[s->type]));
     if (s->id[0] != '\0') TFM_TRY(tfm_buf_printf(b, err, "id: \"%s\"\n", s->id));
@@ -66,6 +93,11 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
     TFM_TRY(tfm_buf_printf(b, err, "normaliser: %s\nignore-merges: %s\nbyte-level: %s\n",
                            norm_names[s->norm], yes(s->ignore_merges), yes(s->byte_level)));
     TFM_TRY(tfm_buf_printf(b, err, "add-prefix-space: %s\n", yes(s->add_prefix_space)));
+    if (s->split_spaces) TFM_TRY(tfm_buf_str(b, "Split-spaces: true\n", err));
+    TFM_TRY(write_ids(b, "Before", &s->before, err));
+    TFM_TRY(write_ids(b, "After", &s->after, err));
+    TFM_TRY(write_steps(b, "steps", &s->steps, false, err));
+    TFM_TRY(write_steps(b, "Decoder", &s->decoder, true, err));
     if (s->n_patterns == 0) return TFM_OK;
     TFM_TRY(tfm_buf_str(b, "patterns:\n", err));
     for (uint32_t i = 0; i < s->n_patterns; i++) {
@@ -118,7 +150,8 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
                  {"remove-extra-spaces", &s->remove_extra_spaces},
                  {"ignore-merges", &s->ignore_merges},
                  {"byte-level", &s->byte_level},
-                 {"add-prefix-space", &s->add_prefix_space}};
+                 {"add-prefix-space", &s->add_prefix_space},
+                 {"Split-spaces", &s->split_spaces}};
     int64_t number;
     for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
         if (strcmp(key, ids[i].key) != 0) continue;
@@ -162,18 +195,80 @@ static tfm_status add_pattern(tfm_vocab_settings *s, const char *p, size_t n, tf
     return TFM_OK;
 }
 
+enum { STEP_TEXTS = 3 }; /* kind, a, b */
+
 /* Where the reader stands: in the top mapping (depth 1) between keys, at a value, or inside
- * something nested, of which only `patterns` is of interest. */
+ * something nested, of which only the lists named above are of interest. */
 typedef struct walk {
     int depth;
     bool at_value;
     char key[64];
+    char *text[STEP_TEXTS]; /* of the step that is read */
+    unsigned n_texts;
 } walk;
+
+static bool is_key(const walk *w, const char *key) {
+    return strcmp(w->key, key) == 0;
+}
+
+static tfm_status add_id(tfm_around *a, const char *value, tfm_error *err) {
+    int64_t number;
+    if (a->n == TFM_VOCAB_AROUND || !tfm_parse_i64(value, 0, TFM_VOCAB_MAX, &number))
+        return bad_value("Before or After", value, err);
+    a->id[a->n++] = (int32_t)number;
+    return TFM_OK;
+}
+
+/* An element of a list in the top mapping. */
+static tfm_status on_item(tfm_vocab_settings *s, const walk *w, const char *value, size_t n,
+                          tfm_error *err) {
+    if (is_key(w, "patterns")) return add_pattern(s, value, n, err);
+    if (strlen(value) != n) return bad_value(w->key, value, err);
+    if (is_key(w, "Before")) return add_id(&s->before, value, err);
+    if (is_key(w, "After")) return add_id(&s->after, value, err);
+    return is_key(w, "steps") || is_key(w, "Decoder") ? bad_value(w->key, value, err) : TFM_OK;
+}
+
+static bool in_steps(const walk *w) {
+    return w->depth == 3 && (is_key(w, "steps") || is_key(w, "Decoder"));
+}
+
+static tfm_status on_step_text(walk *w, const char *value, size_t n, tfm_error *err) {
+    if (w->n_texts == STEP_TEXTS || strlen(value) != n) return bad_value(w->key, value, err);
+    TFM_TRY(tfm_strndup(&w->text[w->n_texts], value, n, err));
+    w->n_texts++;
+    return TFM_OK;
+}
+
+static void drop_texts(walk *w) {
+    for (unsigned i = 0; i < STEP_TEXTS; i++) {
+        tfm_free(w->text[i]);
+        w->text[i] = NULL;
+    }
+    w->n_texts = 0;
+}
+
+static tfm_status end_step(tfm_vocab_settings *s, walk *w, tfm_error *err) {
+    bool is_decoder = is_key(w, "Decoder");
+    if (w->n_texts == 0) return bad_value(w->key, "[]", err);
+    TFM_TRY(tfm_steps_add(is_decoder ? &s->decoder : &s->steps, is_decoder, w->text[0], w->text[1],
+                          w->text[2], err));
+    drop_texts(w);
+    return TFM_OK;
+}
+
+static bool is_list(const walk *w) {
+    static const char *const keys[] = {"patterns", "Before", "After", "steps", "Decoder"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_key(w, keys[i])) return true;
+    return false;
+}
 
 static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err) {
     const char *value = (const char *)e->data.scalar.value;
     size_t n = e->data.scalar.length;
-    if (w->depth == 2 && strcmp(w->key, "patterns") == 0) return add_pattern(s, value, n, err);
+    if (in_steps(w)) return on_step_text(w, value, n, err);
+    if (w->depth == 2) return on_item(s, w, value, n, err);
     if (w->depth != 1) return TFM_OK;
     if (!w->at_value) {
         if (n >= sizeof w->key || strlen(value) != n)
@@ -197,10 +292,13 @@ static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e
             return tfm_fail(err, TFM_FORMAT, "vocabulary settings: not a mapping");
         if (w->depth == 1 && !w->at_value)
             return tfm_fail(err, TFM_FORMAT, "vocabulary settings: a key is not a scalar");
+        if (w->depth == 1 && w->key[0] >= 'A' && w->key[0] <= 'Z' && !is_list(w))
+            return read_scalar(s, w->key, "", err);
         w->depth++;
         return TFM_OK;
     case YAML_MAPPING_END_EVENT:
     case YAML_SEQUENCE_END_EVENT:
+        if (in_steps(w)) TFM_TRY(end_step(s, w, err));
         if (--w->depth == 1) w->at_value = false;
         return TFM_OK;
     case YAML_ALIAS_EVENT:
@@ -221,13 +319,21 @@ static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err) {
     if ((s->add_bos && s->bos < 0) || (s->add_eos && s->eos < 0))
         return tfm_fail(err, TFM_FORMAT,
                         "vocabulary settings: a token is to be added that is not there");
+    for (uint32_t i = 0; i < 2 * TFM_VOCAB_AROUND; i++) {
+        const tfm_around *a = i < TFM_VOCAB_AROUND ? &s->before : &s->after;
+        uint32_t k = i % TFM_VOCAB_AROUND;
+        if (k < a->n && (uint32_t)a->id[k] >= s->n)
+            return tfm_fail(err, TFM_FORMAT,
+                            "vocabulary settings: special token %d is not among %u pieces",
+                            (int)a->id[k], s->n);
+    }
     return TFM_OK;
 }
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
                                    tfm_error *err) {
     yaml_parser_t parser;
-    walk w = {0, false, ""};
+    walk w = {0};
     tfm_status st = TFM_OK;
     memset(s, 0, sizeof *s);
     s->bos = s->eos = s->unk = s->pad = -1;
@@ -249,6 +355,7 @@ tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size
         yaml_event_delete(&e);
     }
     yaml_parser_delete(&parser);
+    drop_texts(&w);
     if (st == TFM_OK) st = check_ids(s, err);
     if (st != TFM_OK) tfm_vocab_settings_clear(s);
     return st;

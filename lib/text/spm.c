@@ -125,11 +125,28 @@ static bool wants_space(const tfm_vocab_settings *s, const unsigned char *text, 
     return text[0] != ' ' && (n < TFM_META_LEN || memcmp(text, TFM_META, TFM_META_LEN) != 0);
 }
 
-tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
-    if (r->v->set.norm == TFM_NORM_CHARSMAP) return tfm_charsmap_fragment(r, text, n, first, flush);
-    TFM_TRY(tfm_normalise(r, &text, &n));
+static tfm_status add_part(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
     tfm_buf_clear(&r->text);
     if (n > 0 && first && wants_space(&r->v->set, text, n)) TFM_TRY(add_space(r));
     for (size_t i = 0, len; i < n; i += len) TFM_TRY(add_char(r, text, i, n, &len));
     return flush(r);
+}
+
+/* The words between white space, each by itself. */
+static tfm_status add_words(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
+    size_t done = 0;
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp;
+        len = tfm_utf8_decode(text + i, n - i, &cp, NULL);
+        if (!tfm_is_space(cp)) continue;
+        if (i > done) TFM_TRY(add_part(r, text + done, i - done, first));
+        done = i + len;
+    }
+    return done < n ? add_part(r, text + done, n - done, first) : TFM_OK;
+}
+
+tfm_status tfm_char_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
+    if (r->v->set.norm == TFM_NORM_CHARSMAP) return tfm_charsmap_fragment(r, text, n, first, flush);
+    TFM_TRY(tfm_normalise(r, &text, &n));
+    return (r->v->set.split_spaces ? add_words : add_part)(r, text, n, first);
 }

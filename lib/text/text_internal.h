@@ -3,6 +3,8 @@
  *
  *     special.c     added and control tokens are cut out of the text
  *     normalise.c   what is between them is normalised (NFC and relatives)
+ *     norm_steps.c  or by a list of steps (step_list.c), as tokenizer.json has them
+ *     graphemes.c   one of which goes by grapheme clusters
  *     pretok.c      and split by the pre-tokenizer's patterns (byte-level BPE)
  *     scan.c        by itself where they are of the plain kind
  *     bpe.c, spm.c  each piece becomes symbols, one per byte (bpe) or character (spm)
@@ -13,6 +15,7 @@
  *     cuts.c        where a text without patterns may be cut into pieces, too
  *     run.c         the memory in which all that happens
  *     detok.c       and the way back
+ *     decode.c      by a list of steps, where a vocabulary has one
  *
  * Every table of a vocabulary may come from a hostile file and is used in place. What keeps
  * that safe: sizes are checked at open (vocab.c), every value read from a table is checked where it
@@ -42,7 +45,9 @@ enum {
     TFM_WORD_IDS = 20,     /* and its ids: 128 bytes in all (words.c) */
     TFM_PAIRS = 1 << 14,   /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
     TFM_BOUNDARIES = 1 << 11, /* characters whose place in NFC is kept (normalise.c) */
-    TFM_WAITING = 16          /* pieces whose slots are fetched while others are looked up */
+    TFM_WAITING = 16,         /* pieces whose slots are fetched while others are looked up */
+    TFM_STEPS_MAX = 32,       /* of a normaliser or a decoder; real ones have up to 7 */
+    TFM_STEP_TEXT_MAX = 1 << 12 /* bytes of a text of a step */
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
 
@@ -52,8 +57,62 @@ typedef enum tfm_norm {
     TFM_NORM_NFKC,
     TFM_NORM_NFD,
     TFM_NORM_NFKD,
-    TFM_NORM_CHARSMAP /* the table vocab.charsmap, as SentencePiece uses it */
+    TFM_NORM_CHARSMAP, /* the table vocab.charsmap, as SentencePiece uses it */
+    TFM_NORM_STEPS     /* settings.steps, one after another */
 } tfm_norm;
+
+/* Steps of a normaliser, */
+typedef enum tfm_step_kind {
+    TFM_STEP_NFC,
+    TFM_STEP_NFD,
+    TFM_STEP_NFKC,
+    TFM_STEP_NFKD,
+    TFM_STEP_LOWERCASE,
+    TFM_STEP_STRIP_ACCENTS, /* marks are left out */
+    TFM_STEP_NMT,           /* controls are left out, odd spaces become spaces */
+    TFM_STEP_CHARSMAP,      /* vocab.charsmap as Hugging Face uses it: by grapheme clusters */
+    TFM_STEP_STRIP_LEFT,
+    TFM_STEP_STRIP_RIGHT,
+    TFM_STEP_PREPEND,       /* a, before a text that is not empty */
+    TFM_STEP_REPLACE,       /* a by b */
+    TFM_STEP_REPLACE_REGEX, /* what matches a by b */
+    TFM_STEP_KINDS
+} tfm_step_kind;
+
+/* and of a decoder: each is a function from the pieces to as many texts. */
+typedef enum tfm_decode_kind {
+    TFM_DECODE_REPLACE,       /* a by b in each piece */
+    TFM_DECODE_META,          /* a by a space; in the first piece by nothing if b is "first" */
+    TFM_DECODE_BYTE_FALLBACK, /* <0x0A> is that byte */
+    TFM_DECODE_SUFFIX,        /* a at the end of a piece by a space, in the last one by nothing */
+    TFM_DECODE_STRIP,         /* up to b (a number) times the text a at the start of each piece */
+    TFM_DECODE_FUSE,          /* what follows sees one piece, the whole text */
+    TFM_DECODE_KINDS
+} tfm_decode_kind;
+
+typedef struct tfm_step {
+    unsigned kind; /* tfm_step_kind or tfm_decode_kind */
+    char *a, *b;   /* owned; NULL where the kind has none */
+    size_t a_len, b_len;
+    uint64_t number; /* TFM_DECODE_STRIP: b */
+} tfm_step;
+
+typedef struct tfm_steps {
+    uint32_t n;
+    tfm_step step[TFM_STEPS_MAX];
+} tfm_steps;
+
+/* Appends a step; TFM_UNSUPPORTED names a kind that is not known. a, b: NULL for none. */
+tfm_status tfm_steps_add(tfm_steps *l, bool is_decoder, const char *kind, const char *a,
+                         const char *b, tfm_error *err) TFM_MUST_CHECK;
+void tfm_steps_clear(tfm_steps *l);
+const char *tfm_step_name(bool is_decoder, unsigned kind);
+
+/* Ids that are put before or after a text. */
+typedef struct tfm_around {
+    uint32_t n;
+    int32_t id[TFM_VOCAB_AROUND];
+} tfm_around;
 
 /* What ordinary text never becomes. */
 #define TFM_NOT_TEXT (TFM_TOKEN_CONTROL | TFM_TOKEN_BYTE | TFM_TOKEN_UNKNOWN | TFM_TOKEN_UNUSED)
@@ -73,6 +132,9 @@ typedef struct tfm_vocab_settings {
     uint32_t n_patterns;
     char *pattern[TFM_PATTERNS_MAX]; /* owned */
     size_t pattern_len[TFM_PATTERNS_MAX];
+    bool split_spaces;
+    tfm_around before, after;  /* if either has any, instead of add_bos and add_eos */
+    tfm_steps steps, decoder;
 } tfm_vocab_settings;
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
@@ -198,9 +260,10 @@ typedef struct tfm_trie_key {
     const unsigned char *p;
     uint32_t len, id;
 } tfm_trie_key;
-/* The pieces that text can become, sorted, and how many edges their trie has. tfm_free(*out). */
-tfm_status tfm_trie_keys(const tfm_vocab *v, tfm_trie_key **out, uint32_t *n, uint32_t *edges,
-                         tfm_error *err) TFM_MUST_CHECK;
+/* The pieces that text can become, sorted, and how many edges their trie has. tfm_free(*out). wide:
+ * as in tfm_vocab_source. */
+tfm_status tfm_trie_keys(const tfm_vocab *v, const double *wide, tfm_trie_key **out, uint32_t *n,
+                         uint32_t *edges, tfm_error *err) TFM_MUST_CHECK;
 /* Into a zeroed table; false if an edge finds no place. */
 bool tfm_trie_fill(tfm_trie_slot *slots, uint32_t mask, const tfm_trie_key *key, uint32_t n);
 
@@ -303,7 +366,7 @@ struct tfm_tok_run {
     size_t best_cap;
     uint64_t *heap; /* [heap_cap] */
     size_t heap_cap;
-    tfm_buf text, word, normal;
+    tfm_buf text, word, normal, spare;
     uint32_t boundary[TFM_BOUNDARIES]; /* normalise.c: cp << 1 | answer */
     int32_t *decomposed;               /* [decomposed_cap] code points, normalise.c */
     size_t decomposed_cap;
@@ -363,6 +426,13 @@ void tfm_special_index(tfm_tokenizer *t);
 /* *text becomes its normalised form, which lives in r until the next call. */
 tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
 bool tfm_is_space(uint32_t cp); /* Unicode White_Space */
+/* Appends the normal form of s[0..n), which is UTF-8. */
+tfm_status tfm_normal_form(tfm_tok_run *r, tfm_norm form, const unsigned char *s, size_t n,
+                           tfm_buf *out) TFM_MUST_CHECK;
+/* The steps of the settings, one after another. */
+tfm_status tfm_norm_steps(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
+/* Bytes of the first extended grapheme cluster of s[0..n), which is UTF-8 and not empty. */
+size_t tfm_grapheme(const unsigned char *s, size_t n);
 /* May a text be cut in front of this character before NFC, whatever surrounds it, and does NFC
  * leave it alone? False where that is not certain. */
 bool tfm_nfc_boundary(uint32_t cp);
@@ -375,6 +445,9 @@ typedef tfm_status (*tfm_piece_fn)(tfm_tok_run *r, const unsigned char *piece, s
 /* Splits text[0..n), which must be valid UTF-8, and calls fn for each piece in order. */
 tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n,
                             tfm_piece_fn fn) TFM_MUST_CHECK;
+/* The first match of the regex of settings.steps.step[step] in s[from..n). *found false: none. */
+tfm_status tfm_pretok_find(tfm_tok_run *r, uint32_t step, const unsigned char *s, size_t n,
+                           size_t from, bool *found, size_t *begin, size_t *end) TFM_MUST_CHECK;
 void tfm_pretok_run_free(tfm_tok_run *r);
 
 /* Merges r->sym[0..n) over `text`, text_len being the end of the last symbol. The survivors are
@@ -399,5 +472,25 @@ tfm_status tfm_spell(tfm_tok_run *r, const unsigned char *s, size_t n,
 /* The best way to cut s[0..n), which is UTF-8, into pieces. */
 tfm_status tfm_unigram_piece(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 void tfm_unigram_scores(tfm_tokenizer *t);
+
+/* ---- detokenizing ---- */
+
+/* "<0x0A>": the byte; else -1. */
+int tfm_byte_of(const unsigned char *p, size_t n);
+
+/* Where the decoder of a vocabulary stands in a text. {0} before the first start. */
+typedef struct tfm_decode {
+    bool started;      /* there was a piece */
+    uint64_t stripped; /* of the whole text */
+    bool strip_over;
+    bool space;        /* before the next piece */
+    tfm_buf in, out;
+} tfm_decode;
+
+void tfm_decode_start(tfm_decode *d, bool continues);
+void tfm_decode_free(tfm_decode *d);
+/* Appends the text of a piece. */
+tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned char *piece, size_t n,
+                            tfm_buf *out, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -12,12 +12,14 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     t->spells_bytes = true;
     for (int i = 0; i < 256; i++)
         t->spells_bytes = t->spells_bytes && tfm_vocab_byte(v, (unsigned)i) >= 0;
-    t->meta_by_bytes = v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
+    /* In a unigram model it is as good as a space, and what normalising does has no way back. */
+    t->meta_by_bytes = v->set.type != TFM_VOCAB_UNIGRAM && v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
                        tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
     if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
     tfm_status st = tfm_runs_new(t, err);
-    if (st == TFM_OK && v->set.n_patterns > 0) st = tfm_pretok_new(&t->pretok, &v->set, true, err);
+    if (st == TFM_OK && (v->set.n_patterns > 0 || v->set.steps.n > 0))
+        st = tfm_pretok_new(&t->pretok, &v->set, true, err);
     if (st != TFM_OK) {
         tfm_tokenizer_free(t);
         return st;
@@ -163,8 +165,10 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
         TFM_TRY(tfm_ids_push(r->ids, id, r->err));
         /* SentencePiece puts its space prefix before the text and, as the models' own templates
          * expect, behind control tokens; not behind added tokens, which are text themselves.
-         * Metaspace of scheme "first" (add_prefix_space alone) means the text only. */
-        first = (flags & TFM_TOKEN_CONTROL) != 0 && r->v->set.add_space_prefix;
+         * Metaspace of scheme "first" (add_prefix_space alone) means the text only, of scheme
+         * "always" (both) every stretch. */
+        first = r->v->set.add_space_prefix &&
+                ((flags & TFM_TOKEN_CONTROL) != 0 || r->v->set.add_prefix_space);
         i += len;
         if (flags & TFM_TOKEN_RSTRIP) i = strip_left(s, i, n);
         done = i;
@@ -172,13 +176,19 @@ static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
     return fragment(r, s + done, n - done, first);
 }
 
+static tfm_status push_all(tfm_tok_run *r, const tfm_around *a) {
+    for (uint32_t i = 0; i < a->n; i++) TFM_TRY(tfm_ids_push(r->ids, a->id[i], r->err));
+    return TFM_OK;
+}
+
 static tfm_status run_all(tfm_tok_run *r) {
     const tfm_vocab_settings *set = &r->v->set;
     bool special = (r->flags & TFM_TOK_ADD_SPECIAL) != 0;
     if (special && set->add_bos) TFM_TRY(tfm_ids_push(r->ids, set->bos, r->err));
+    if (special) TFM_TRY(push_all(r, &set->before));
     TFM_TRY(run_text(r, r->src, r->src_len));
     if (special && set->add_eos) TFM_TRY(tfm_ids_push(r->ids, set->eos, r->err));
-    return TFM_OK;
+    return special ? push_all(r, &set->after) : TFM_OK;
 }
 
 tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,

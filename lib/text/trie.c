@@ -41,8 +41,8 @@ static uint32_t shared(const tfm_trie_key *a, const tfm_trie_key *b) {
     return i;
 }
 
-tfm_status tfm_trie_keys(const tfm_vocab *v, tfm_trie_key **out, uint32_t *n, uint32_t *edges,
-                         tfm_error *err) {
+tfm_status tfm_trie_keys(const tfm_vocab *v, const double *wide, tfm_trie_key **out, uint32_t *n,
+                         uint32_t *edges, tfm_error *err) {
     void *p;
     uint64_t count = 0;
     *n = 0;
@@ -51,7 +51,8 @@ tfm_status tfm_trie_keys(const tfm_vocab *v, tfm_trie_key **out, uint32_t *n, ui
     for (uint32_t id = 0; id < v->set.n; id++) {
         size_t len;
         const unsigned char *s = tfm_vocab_bytes(v, id, &len);
-        if (len == 0 || (v->flags[id] & TFM_NOT_TEXT) != 0) continue;
+        if (len == 0 || (v->flags[id] & TFM_NOT_TEXT) != 0 || (wide && wide[id] != wide[id]))
+            continue;
         if (len > TFM_TRIE_DEPTH) {
             tfm_free(key);
             return tfm_fail(err, TFM_LIMIT, "vocabulary: piece %u has %zu bytes; at most %d", id,

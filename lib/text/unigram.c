@@ -16,9 +16,10 @@ void tfm_unigram_scores(tfm_tokenizer *t) {
     double least = 0, most = 0;
     bool any = false;
     for (uint32_t i = 0; i < v->set.n; i++) {
-        if (v->flags[i] & (TFM_NOT_TEXT | TFM_TOKEN_ADDED)) continue;
         double score = v->scores[i];
         if (v->wide) memcpy(&score, v->wide + 2 * (size_t)i, sizeof score);
+        /* Double precision is Hugging Face's, where every piece of the model counts. */
+        if (v->wide ? score != score : v->flags[i] & (TFM_NOT_TEXT | TFM_TOKEN_ADDED)) continue;
         if (!any || score < least) least = score;
         if (!any || score > most) most = score;
         any = true;

@@ -11,8 +11,10 @@
  *     vocab.hash              i32 [2^k, 2]      piece -> id: id + 1 (0: empty), upper hash half
  *     vocab.merges            i32 [2^k, 4]      BPE: left, right, rank + 1 (0: empty), merged id
  *     vocab.trie              i32 [2^k, 4]      unigram: node, byte + 1 (0: empty), child, id + 1
- *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant)
- *     vocab.charsmap          u8  [bytes]       normaliser charsmap (left out: nothing changes)
+ *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant), NaN:
+ *                                               the model does not have the piece
+ *     vocab.charsmap          u8  [bytes]       normaliser or step charsmap (left out: nothing
+ *                                               changes)
  *     vocab.bytes             i32 [256]         the id that spells a byte, -1: none
  *     vocab.special           i32 [s]           ids of added and control tokens, sorted by text
  *     vocab.special_offsets   i32 [s + 1]
@@ -96,7 +98,9 @@ static tfm_status fetch_charsmap(tfm_vocab *v, const source *s, tfm_error *err) 
     const void *p;
     uint64_t n;
     tfm_tensor t;
-    if (v->set.norm != TFM_NORM_CHARSMAP || !s->lookup(s->ctx, "vocab.charsmap", &t)) return TFM_OK;
+    if ((v->set.norm != TFM_NORM_CHARSMAP && v->set.norm != TFM_NORM_STEPS) ||
+        !s->lookup(s->ctx, "vocab.charsmap", &t))
+        return TFM_OK;
     TFM_TRY(fetch(s, "vocab.charsmap", TFM_U8, 1, 0, &p, &n, err));
     if (tfm_charsmap_open(&v->charsmap, p, n)) return TFM_OK;
     return tfm_fail(err, TFM_FORMAT, "vocabulary: vocab.charsmap is no table of replacements");

@@ -55,6 +55,34 @@ static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err) {
     return TFM_OK;
 }
 
+static tfm_status copy_around(tfm_around *a, const tfm_vocab_source *src, const int32_t *id,
+                              uint32_t n, tfm_error *err) {
+    if (n > TFM_VOCAB_AROUND)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: %u tokens before or after a text; at most %d",
+                        n, TFM_VOCAB_AROUND);
+    for (uint32_t i = 0; i < n; i++) {
+        if (id[i] < 0 || (uint32_t)id[i] >= src->n)
+            return tfm_fail(err, TFM_FORMAT, "vocabulary: special token %d is not among %u pieces",
+                            (int)id[i], src->n);
+        a->id[a->n++] = id[i];
+    }
+    return TFM_OK;
+}
+
+/* Tokens around a text, and the steps of normaliser and decoder. */
+static tfm_status fill_around(tfm_vocab_settings *s, const tfm_vocab_source *src, tfm_error *err) {
+    TFM_TRY(copy_around(&s->before, src, src->before, src->n_before, err));
+    TFM_TRY(copy_around(&s->after, src, src->after, src->n_after, err));
+    if (s->before.n > 0 || s->after.n > 0) s->add_bos = s->add_eos = false;
+    for (uint32_t i = 0; i < src->n_steps; i++)
+        TFM_TRY(tfm_steps_add(&s->steps, false, src->step[i].kind, src->step[i].a, src->step[i].b,
+                              err));
+    for (uint32_t i = 0; i < src->n_decoder; i++)
+        TFM_TRY(tfm_steps_add(&s->decoder, true, src->decoder[i].kind, src->decoder[i].a,
+                              src->decoder[i].b, err));
+    return TFM_OK;
+}
+
 static tfm_status fill_settings(build *b, tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     tfm_vocab_settings *s = &b->set;
@@ -72,6 +100,8 @@ static tfm_status fill_settings(build *b, tfm_error *err) {
     s->ignore_merges = src->ignore_merges;
     s->byte_level = src->byte_level;
     s->add_prefix_space = src->add_prefix_space;
+    s->split_spaces = src->split_spaces;
+    TFM_TRY(fill_around(s, src, err));
     if (src->normaliser && !tfm_norm_parse(src->normaliser, &s->norm))
         return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary: normaliser \"%s\" is not known",
                         src->normaliser);
@@ -248,7 +278,7 @@ static tfm_status build_unigram(build *b, tfm_error *err) {
     tfm_trie_key *key;
     uint32_t n, edges;
     void *wide;
-    TFM_TRY(tfm_trie_keys(&b->v, &key, &n, &edges, err));
+    TFM_TRY(tfm_trie_keys(&b->v, b->src->wide_score, &key, &n, &edges, err));
     tfm_status st = fill_trie(b, key, n, edges, err);
     tfm_free(key);
     if (st != TFM_OK || b->src->wide_score == NULL) return st;
@@ -261,7 +291,9 @@ static tfm_status build_charsmap(build *b, tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     tfm_charsmap map;
     void *copy;
-    if (b->set.norm != TFM_NORM_CHARSMAP || src->charsmap_len == 0) return TFM_OK;
+    if ((b->set.norm != TFM_NORM_CHARSMAP && b->set.norm != TFM_NORM_STEPS) ||
+        src->charsmap_len == 0)
+        return TFM_OK;
     if (!tfm_charsmap_open(&map, src->charsmap, src->charsmap_len))
         return tfm_fail(err, TFM_FORMAT, "vocabulary: its normaliser is no table of replacements");
     TFM_TRY(add_table(b, "vocab.charsmap", TFM_U8, src->charsmap_len, 1, &copy, err));
