@@ -110,8 +110,8 @@ typedef struct tfm_vocab_source {
     uint32_t n_steps;
     /* [n] unigram: sums are of double precision, NaN: the model does not have this piece; or NULL */
     const double *wide_score;
-    bool ignore_merges;       /* a pre-token that is a whole piece is taken as it is (Llama 3) */
-    bool byte_level;          /* GPT-2's byte alphabet */
+    bool ignore_merges; /* a pre-token that is a whole piece is taken as it is (Llama 3) */
+    bool byte_level;    /* GPT-2's byte alphabet */
     /* Pre-tokenizer: PCRE2 patterns applied one after another; each splits isolated. */
     uint32_t n_patterns;
     const char *const *pattern;
@@ -123,7 +123,8 @@ typedef struct tfm_vocab_source {
      * are not looked at if either is set. */
     uint32_t n_before, n_after;
     const int32_t *before, *after;
-    const tfm_vocab_step *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
+    const tfm_vocab_step
+        *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
     uint32_t n_decoder;
 } tfm_vocab_source;
 

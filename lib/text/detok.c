@@ -105,7 +105,8 @@ tfm_status tfm_detok_push(tfm_detok *d, int32_t id, const char **bytes, size_t *
     d->buf.len = held;
     d->given = 0;
     TFM_TRY(add_token(d, (uint32_t)id, err));
-    if (d->at_start && d->buf.len > 0 && set->decoder.n == 0 && (d->v->flags[id] & TFM_TOKEN_CONTROL) == 0) {
+    if (d->at_start && d->buf.len > 0 && set->decoder.n == 0 &&
+        (d->v->flags[id] & TFM_TOKEN_CONTROL) == 0) {
         d->at_start = false;
         if ((set->add_space_prefix || set->add_prefix_space) && d->buf.data[held] == ' ' &&
             (d->v->flags[id] & (TFM_TOKEN_ADDED | TFM_TOKEN_BYTE)) == 0) {

@@ -9,12 +9,12 @@
 #include "text/text_internal.h"
 
 typedef struct cluster {
-    int last;          /* class of the last character */
-    bool odd_flags;    /* an odd number of regional indicators at the end */
-    bool pictograph;   /* a pictograph, then extending characters only, */
-    bool joined;       /* and a zero width joiner at their end */
-    bool consonant;    /* an Indic consonant, then linkers and extending characters only, */
-    bool linker;       /* a linker among them */
+    int last;        /* class of the last character */
+    bool odd_flags;  /* an odd number of regional indicators at the end */
+    bool pictograph; /* a pictograph, then extending characters only, */
+    bool joined;     /* and a zero width joiner at their end */
+    bool consonant;  /* an Indic consonant, then linkers and extending characters only, */
+    bool linker;     /* a linker among them */
 } cluster;
 
 static int class_of(uint32_t cp) {

@@ -9,9 +9,9 @@
 #include "text/text_internal.h"
 
 enum {
-    GROWTH_MAX = 64,      /* times the text; U+FDFA, the worst character of NFKC, grows 11 times */
+    GROWTH_MAX = 64,       /* times the text; U+FDFA, the worst character of NFKC, grows 11 times */
     GROWTH_BASE = 1 << 16, /* and so many bytes */
-    GRAPHEME_MAX = 5 /* bytes of a cluster that is replaced as a whole */
+    GRAPHEME_MAX = 5       /* bytes of a cluster that is replaced as a whole */
 };
 
 /* What stands in out is the text from now on. */
@@ -188,7 +188,8 @@ static tfm_status one(tfm_tok_run *r, uint32_t i, const unsigned char **s, size_
     case TFM_STEP_NFKC: return form(r, TFM_NORM_NFKC, s, n, out);
     case TFM_STEP_NFKD: return form(r, TFM_NORM_NFKD, s, n, out);
     case TFM_STEP_LOWERCASE: return each(r, s, n, out, lower);
-    case TFM_STEP_STRIP_ACCENTS: return is_ascii(*s, *n) ? TFM_OK : each(r, s, n, out, strip_accent);
+    case TFM_STEP_STRIP_ACCENTS:
+        return is_ascii(*s, *n) ? TFM_OK : each(r, s, n, out, strip_accent);
     case TFM_STEP_NMT: return each(r, s, n, out, nmt);
     case TFM_STEP_CHARSMAP: return charsmap(r, s, n, out);
     case TFM_STEP_STRIP_LEFT: strip_left(s, n); return TFM_OK;
@@ -207,7 +208,7 @@ static tfm_status one(tfm_tok_run *r, uint32_t i, const unsigned char **s, size_
 
 tfm_status tfm_norm_steps(tfm_tok_run *r, const unsigned char **text, size_t *n) {
     tfm_buf *out = &r->normal, *other = &r->spare;
-    for (uint32_t i = 0; i < r->v->set.steps.n && *n > 0; i++) {
+    for (uint32_t i = 0; i<r->v->set.steps.n && * n> 0; i++) {
         tfm_buf_clear(out);
         TFM_TRY(one(r, i, text, n, out));
         if (out->len == 0) continue; /* the text is where it was */

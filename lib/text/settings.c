@@ -8,8 +8,7 @@
 
 #include "text/text_internal.h"
 
-static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd",
-                                         "charsmap", "steps"};
+static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd", "charsmap", "steps"};
 static const char *const type_names[] = {"bytes", "bpe", "spm", "unigram"};
 
 bool tfm_norm_parse(const char *name, tfm_norm *out) {

@@ -72,7 +72,8 @@ tfm_status tfm_steps_add(tfm_steps *l, bool is_decoder, const char *name, const 
     *s = (tfm_step){.kind = k};
     int64_t number = 0;
     if (is_decoder && k == TFM_DECODE_STRIP && !tfm_parse_i64(b, 0, INT32_MAX, &number))
-        return tfm_fail(err, TFM_FORMAT, "vocabulary: step \"strip\" of the decoder wants a number");
+        return tfm_fail(err, TFM_FORMAT,
+                        "vocabulary: step \"strip\" of the decoder wants a number");
     s->number = (uint64_t)number;
     tfm_status st = copy_text(&s->a, &s->a_len, a, err);
     if (st == TFM_OK) st = copy_text(&s->b, &s->b_len, b, err);

@@ -44,9 +44,9 @@ enum {
     TFM_WORD_MAX = 46,     /* bytes of a word in the cache, */
     TFM_WORD_IDS = 20,     /* and its ids: 128 bytes in all (words.c) */
     TFM_PAIRS = 1 << 14,   /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
-    TFM_BOUNDARIES = 1 << 11, /* characters whose place in NFC is kept (normalise.c) */
-    TFM_WAITING = 16,         /* pieces whose slots are fetched while others are looked up */
-    TFM_STEPS_MAX = 32,       /* of a normaliser or a decoder; real ones have up to 7 */
+    TFM_BOUNDARIES = 1 << 11,   /* characters whose place in NFC is kept (normalise.c) */
+    TFM_WAITING = 16,           /* pieces whose slots are fetched while others are looked up */
+    TFM_STEPS_MAX = 32,         /* of a normaliser or a decoder; real ones have up to 7 */
     TFM_STEP_TEXT_MAX = 1 << 12 /* bytes of a text of a step */
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
@@ -133,7 +133,7 @@ typedef struct tfm_vocab_settings {
     char *pattern[TFM_PATTERNS_MAX]; /* owned */
     size_t pattern_len[TFM_PATTERNS_MAX];
     bool split_spaces;
-    tfm_around before, after;  /* if either has any, instead of add_bos and add_eos */
+    tfm_around before, after; /* if either has any, instead of add_bos and add_eos */
     tfm_steps steps, decoder;
 } tfm_vocab_settings;
 
@@ -483,7 +483,7 @@ typedef struct tfm_decode {
     bool started;      /* there was a piece */
     uint64_t stripped; /* of the whole text */
     bool strip_over;
-    bool space;        /* before the next piece */
+    bool space; /* before the next piece */
     tfm_buf in, out;
 } tfm_decode;
 

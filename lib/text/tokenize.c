@@ -13,8 +13,9 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     for (int i = 0; i < 256; i++)
         t->spells_bytes = t->spells_bytes && tfm_vocab_byte(v, (unsigned)i) >= 0;
     /* In a unigram model it is as good as a space, and what normalising does has no way back. */
-    t->meta_by_bytes = v->set.type != TFM_VOCAB_UNIGRAM && v->set.space_to_meta && tfm_vocab_byte(v, 0xe2) >= 0 &&
-                       tfm_vocab_byte(v, 0x96) >= 0 && tfm_vocab_byte(v, 0x81) >= 0;
+    t->meta_by_bytes = v->set.type != TFM_VOCAB_UNIGRAM && v->set.space_to_meta &&
+                       tfm_vocab_byte(v, 0xe2) >= 0 && tfm_vocab_byte(v, 0x96) >= 0 &&
+                       tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
     if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
     tfm_status st = tfm_runs_new(t, err);
