@@ -77,7 +77,7 @@ print(n)')
 @test "the table names every case; -t and -d are said; a chart is well-formed" {
     tfm-bench -m "$m" "${quick[@]}" -t 1 -d cpu:generic --price 1 --svg chart.svg >table
     for case in 'prompt 8' 'generate 3 at 5' 'generate 3 x 3 at 5'; do grep -q "^$case  " table; done
-    head -1 table | grep -q 'llama-f16.gguf, cpu generic kv=f16 ctx=8, 1 threads'
+    head -1 table | grep -q 'llama-f16.gguf, cpu generic kv=f16 ctx=8, 1 thread;'
     grep -q '^limits (generic): read ' table
     grep -q 'a million$' table
     python3 -c '
@@ -96,6 +96,28 @@ assert "prompt 8" in t and "llama-f16.gguf" in t
     pipe 'tfm-bench -m $m -b $(seq -s, 1 17)'
     status_is 2
     err_has '16 numbers at most'
+}
+
+@test "the process that is timed from its start has the same -d and --kv" {
+    pipe 'tfm-bench -v -m $m "${quick[@]}" --repeat 1 --no-limits -t 2 -d cpu:generic --kv f32'
+    status_is 0
+    err_has 'one token computed: cpu generic kv=f32'
+    pipe 'tfm-bench -v -m $m "${quick[@]}" --repeat 1 --no-limits -d ref'
+    status_is 0
+    err_has 'kv=f16 ctx=256'
+}
+
+@test "a chart is whole or not there" {
+    few=(--prompt 4 --generate 0 --repeat 1 --no-start -d ref)
+    echo old >chart.svg
+    tfm-bench -m "$m" "${few[@]}" --svg chart.svg >table
+    [ "$(tail -n 1 chart.svg)" = '</svg>' ]
+    cp chart.svg new
+    pipe '(trap "" XFSZ; ulimit -f 0; tfm-bench -m $m "${few[@]}" --svg chart.svg 2>&1) | grep ^tfm-bench:'
+    status_is 5 0
+    grep -q '^tfm-bench: chart.svg: ' "$out"
+    same chart.svg new
+    [ "$(echo .*tfm-*)" = '.*tfm-*' ]
 }
 
 @test "a model's name stands in JSON as it is" {

@@ -57,7 +57,7 @@ setup() {
     status_is 0 0
     out_is 'a b\c'
     one_line "$err"
-    err_has '1 newlines'
+    err_has '1 newline inside records written as a space '
     pipe 'tfm-tokenize -0 | tfm-detok -l --escape'
     status_is 0 0
     out_is 'a\nb\\c'

@@ -269,7 +269,7 @@ END
     printf 'a girl\n\360\237\231\202\n a\n' >"$in"
     pipe "tfm-tokenize -m '$m' -l | tfm-show"
     status_is 0 0
-    grep -q '1 characters are not in the vocabulary' "$err"
+    grep -q '1 character is not in the vocabulary' "$err"
     pipe "tfm-tokenize -m '$m' -l --strict-unk | tfm-show"
     grep -q 'record 1: characters that are not in the vocabulary: 1' "$err"
     [ "$(grep -c 'error    *tfm-tokenize' "$out")" = 1 ]

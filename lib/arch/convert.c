@@ -166,10 +166,11 @@ static tfm_dtype target_type(converter *c, size_t i) {
 static void report_replaced(const converter *c) {
     if (c->n_replaced > 0)
         report(c,
-               "%zu matrices have columns that are no multiple of %u (%u, say): %s instead of %s; "
+               "%zu %s columns that are no multiple of %u (%u, say): %s instead of %s; "
                "-v names them",
-               c->n_replaced, tfm_dtype_block(c->replaced), c->replaced_columns,
-               tfm_dtype_name(c->replacement), tfm_dtype_name(c->replaced));
+               c->n_replaced, c->n_replaced == 1 ? "matrix has" : "matrices have",
+               tfm_dtype_block(c->replaced), c->replaced_columns, tfm_dtype_name(c->replacement),
+               tfm_dtype_name(c->replaced));
 }
 
 static tfm_status decide(converter *c, tfm_error *err) {

@@ -138,6 +138,8 @@ double tfm_cli_double(tfm_cli *c, double lo, double hi);
 /* A warning line unless -q. It does not exit. */
 void tfm_cli_warn(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 void tfm_cli_say(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3); /* only with -v */
+/* "s" behind a noun, but for one: "%llu record%s failed", n, tfm_cli_plural(n). */
+const char *tfm_cli_plural(uint64_t n);
 /* Prints one line and exits 2. */
 _Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 
@@ -147,6 +149,11 @@ _Noreturn void tfm_cli_usage(tfm_cli *c, const char *fmt, ...) TFM_PRINTF(2, 3);
 tfm_status tfm_cli_aside_open(tfm_cli_aside *a, const char *path, tfm_error *err) TFM_MUST_CHECK;
 /* keep: the temporary takes FILE's place; else it is removed. A second call does nothing. */
 tfm_status tfm_cli_aside_close(tfm_cli_aside *a, bool keep, tfm_error *err) TFM_MUST_CHECK;
+/* The file as a stdio stream, on a descriptor of its own; tfm_cli_text_end closes that and reports
+ * what could not be written. name: for messages. */
+tfm_status tfm_cli_aside_text(const tfm_cli_aside *a, const char *name, FILE **out,
+                              tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_cli_text_end(FILE *out, const char *name, tfm_error *err) TFM_MUST_CHECK;
 /* Opens an input: NULL or "-" is stdin (fd 0, name "stdin"). Closing is the caller's. */
 tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
                               tfm_error *err) TFM_MUST_CHECK;

@@ -70,6 +70,10 @@ void tfm_cli_warn(tfm_cli *c, const char *fmt, ...) {
     va_end(ap);
 }
 
+const char *tfm_cli_plural(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
 void tfm_cli_say(tfm_cli *c, const char *fmt, ...) {
     va_list ap;
     if (c->verbose == 0) return;

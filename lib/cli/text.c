@@ -14,23 +14,30 @@ tfm_status tfm_cli_open_text(tfm_cli *c, FILE **out, tfm_error *err) {
     int fd;
     *out = NULL;
     TFM_TRY(tfm_cli_open_output(c, false, &fd, &name, err));
-    if (fd == STDOUT_FILENO) {
-        *out = stdout;
-        return TFM_OK;
-    }
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (own >= 0) *out = fdopen(own, "w");
+    if (fd != STDOUT_FILENO) return tfm_cli_aside_text(&c->out, name, out, err);
+    *out = stdout;
+    return TFM_OK;
+}
+
+tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) {
+    if (out == NULL || out == stdout) return TFM_OK; /* tfm_cli_finish closes stdout */
+    return tfm_cli_text_end(out, c->output, err);
+}
+
+tfm_status tfm_cli_aside_text(const tfm_cli_aside *a, const char *name, FILE **out,
+                              tfm_error *err) {
+    int own = fcntl(a->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    *out = own >= 0 ? fdopen(own, "w") : NULL;
     if (*out != NULL) return TFM_OK;
     tfm_status st = tfm_fail_errno(err, TFM_IO, "%s", name);
     if (own >= 0) close(own);
     return st;
 }
 
-tfm_status tfm_cli_close_text(tfm_cli *c, FILE *out, tfm_error *err) {
-    if (out == NULL || out == stdout) return TFM_OK; /* tfm_cli_finish closes stdout */
+tfm_status tfm_cli_text_end(FILE *out, const char *name, tfm_error *err) {
     bool lost = ferror(out) != 0;
-    if (fclose(out) != 0) return tfm_fail_errno(err, TFM_IO, "%s", c->output);
-    return lost ? tfm_fail(err, TFM_IO, "%s: could not be written in full", c->output) : TFM_OK;
+    if (fclose(out) != 0) return tfm_fail_errno(err, TFM_IO, "%s", name);
+    return lost ? tfm_fail(err, TFM_IO, "%s: could not be written in full", name) : TFM_OK;
 }
 
 size_t tfm_cli_printable(const unsigned char *p, size_t n) {

@@ -54,6 +54,7 @@ typedef struct bench_figures {
     tfm_limit_figures limit[MAX_REPEAT + 1]; /* before repetition i, and behind the last */
     char limit_set[16];                      /* their instruction set */
     bool has_limits, has_start;
+    tfm_dtype kv_type;        /* as asked for, or none */
     double start[MAX_REPEAT]; /* seconds of a whole process that computes one token */
     uint64_t peak_bytes;      /* of this process */
     double price;
@@ -95,8 +96,10 @@ tfm_status bench_prober_ask(struct bench_prober *p, tfm_limit_figures *out,
                             tfm_error *err) TFM_MUST_CHECK;
 const char *bench_prober_set(const struct bench_prober *p);
 void bench_prober_stop(struct bench_prober *p);
-/* Seconds from the start to the end of `tfm-bench --once` of the same model. */
-tfm_status bench_start_up(const tfm_cli *c, double *seconds, tfm_error *err) TFM_MUST_CHECK;
+/* Seconds from the start to the end of `tfm-bench --once` of the same model, device, threads and
+ * type of cache (kv_type none: the model's). */
+tfm_status bench_start_up(const tfm_cli *c, tfm_dtype kv_type, double *seconds,
+                          tfm_error *err) TFM_MUST_CHECK;
 uint64_t bench_peak_bytes(void);
 void bench_processor(char *out, size_t n);
 

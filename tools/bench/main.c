@@ -104,13 +104,20 @@ static void parse(tfm_cli *c, bench_options *o) {
 }
 
 static tfm_status write_svg(const char *path, const bench_figures *f, tfm_error *err) {
-    FILE *out = fopen(path, "we");
+    tfm_cli_aside file;
+    tfm_error second;
+    FILE *out;
 
-    if (!out) return tfm_fail_errno(err, TFM_IO, "%s", path);
-    bench_svg(out, f);
-    const bool lost = ferror(out) != 0;
-    if (fclose(out) != 0 || lost) return tfm_fail_errno(err, TFM_IO, "%s", path);
-    return TFM_OK;
+    TFM_TRY(tfm_cli_aside_open(&file, path, err));
+    tfm_status st = tfm_cli_aside_text(&file, path, &out, err);
+    if (st == TFM_OK) {
+        bench_svg(out, f);
+        st = tfm_cli_text_end(out, path, err);
+    }
+    const tfm_status closed = tfm_cli_aside_close(&file, st == TFM_OK, &second);
+    if (st != TFM_OK || closed == TFM_OK) return st;
+    *err = second;
+    return closed;
 }
 
 static tfm_status report(const bench_options *o, const bench_figures *f, FILE *out,
@@ -140,7 +147,10 @@ static tfm_status measure(tfm_cli *c, const bench_options *o, bench_figures *f,
 
     bench_cases(o, f, &ctx);
     tfm_status st = open_engine(c, o, o->once ? 0 : ctx, &m, &e, err);
-    if (st == TFM_OK && o->once) st = bench_once(e, err);
+    if (st == TFM_OK && o->once) {
+        st = bench_once(e, err);
+        tfm_cli_say(c, "one token computed: %s", tfm_engine_numerics(e));
+    }
     if (st == TFM_OK && !o->once) {
         snprintf(f->numerics, sizeof f->numerics, "%s", tfm_engine_numerics(e));
         tfm_engine_cost(e, &f->cost);
@@ -187,6 +197,7 @@ int main(int argc, char **argv) {
     figures.repeat = o.repeat;
     figures.has_limits = o.with_limits && !o.once;
     figures.has_start = o.with_start;
+    figures.kv_type = o.kv_type;
     figures.price = o.price;
     bench_processor(figures.processor, sizeof figures.processor);
     figures.cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);

@@ -108,7 +108,7 @@ static tfm_status repeat(tfm_cli *c, run *r, bench_figures *f, struct bench_prob
             tfm_cli_progress(c, "measurements", (uint64_t)k * f->n_cases + i + 1, total);
         }
         if (prober) TFM_TRY(bench_prober_ask(prober, &f->limit[k + 1], err));
-        if (f->has_start) TFM_TRY(bench_start_up(c, &f->start[k], err));
+        if (f->has_start) TFM_TRY(bench_start_up(c, f->kv_type, &f->start[k], err));
     }
     return TFM_OK;
 }

@@ -137,24 +137,25 @@ void bench_prober_stop(struct bench_prober *p) {
     free(p);
 }
 
-tfm_status bench_start_up(const tfm_cli *c, double *seconds, tfm_error *err) {
+tfm_status bench_start_up(const tfm_cli *c, tfm_dtype kv_type, double *seconds, tfm_error *err) {
     char threads[16];
-    char *argv[] = {(char *)c->program->name,
-                    "--once",
-                    "-m",
-                    (char *)c->model,
-                    "-d",
-                    (char *)c->device,
-                    "-t",
-                    threads,
-                    NULL,
-                    NULL};
+    char *argv[12] = {(char *)c->program->name, "--once", "-m", (char *)c->model, "-d",
+                      (char *)c->device,        NULL};
+    size_t n = 6;
     struct timespec from, to;
     int status = 0;
     pid_t pid;
 
     snprintf(threads, sizeof threads, "%u", c->threads);
-    if (c->threads == 0) argv[6] = NULL;
+    if (c->threads != 0) {
+        argv[n++] = "-t";
+        argv[n++] = threads;
+    }
+    if (c->verbose) argv[n++] = "-v";
+    if (kv_type != TFM_DTYPE_NONE) {
+        argv[n++] = "--kv";
+        argv[n] = (char *)(uintptr_t)tfm_dtype_name(kv_type);
+    }
     clock_gettime(CLOCK_MONOTONIC, &from);
     const int failed = posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ);
     if (failed) {

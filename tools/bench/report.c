@@ -46,8 +46,9 @@ void bench_table(FILE *out, const bench_figures *f) {
     const tfm_cost *k = &f->cost;
     char of_type[16];
 
-    fprintf(out, "%s, %s, %u threads; %s, %u processors, load %.1f\n", base_name(f->model),
-            f->numerics, k->threads, f->processor, f->cores, f->load);
+    fprintf(out, "%s, %s, %u thread%s; %s, %u processor%s, load %.1f\n", base_name(f->model),
+            f->numerics, k->threads, tfm_cli_plural(k->threads), f->processor, f->cores,
+            tfm_cli_plural(f->cores), f->load);
     fprintf(out,
             "%s: %.1f million numbers in the blocks' matrices, %.1f in the head's; %.1f MB read a "
             "step, %.1f kB of cache a position\n\n",

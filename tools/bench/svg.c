@@ -82,7 +82,7 @@ void bench_svg(FILE *out, const bench_figures *f) {
     escaped(out, slash && slash[1] ? slash + 1 : f->model);
     fputs("</text>\n<text x=\"20\" y=\"54\" class=\"small\">", out);
     escaped(out, f->numerics);
-    fprintf(out, ", %u threads; ", f->cost.threads);
+    fprintf(out, ", %u thread%s; ", f->cost.threads, tfm_cli_plural(f->cost.threads));
     escaped(out, f->processor);
     fprintf(out, "; median of %u, lines from the lowest to the highest</text>\n", f->repeat);
     axis(out, bottom);

@@ -142,9 +142,10 @@ static tfm_status salvage(tfm_cli *cli, int fd, const char *name, tfm_writer *w,
     if (st == TFM_OK) st = tfm_reader_new(&r, fd, name, err);
     if (st == TFM_OK) st = copy_streams(cli, r, w, &s, err);
     if (st == TFM_OK && s.why.message[0]) {
-        tfm_cli_warn(cli, "%s (kept %zu whole streams and %llu records of the broken one)",
-                     s.why.message, s.n_streams,
-                     s.is_broken ? (unsigned long long)s.n_records : 0ULL);
+        const uint64_t n_records = s.is_broken ? s.n_records : 0;
+        tfm_cli_warn(cli, "%s (kept %zu whole stream%s and %llu record%s of the broken one)",
+                     s.why.message, s.n_streams, tfm_cli_plural(s.n_streams),
+                     (unsigned long long)n_records, tfm_cli_plural(n_records));
         tfm_cli_record_failed(cli);
     }
     tfm_reader_free(r);

@@ -91,19 +91,21 @@ int main(int argc, char **argv) {
     for (int i = 0; i < (n ? n : 1) && st == TFM_OK; i++)
         st = read_file(&c, n ? files[i] : NULL, &v, &g, &err);
     if (g.n_failed > 0)
-        tfm_cli_warn(&c, "%llu records failed upstream, the first: %.*s",
-                     (unsigned long long)g.n_failed, (int)g.first_failed.len, g.first_failed.data);
+        tfm_cli_warn(&c, "%llu record%s failed upstream, the first: %.*s",
+                     (unsigned long long)g.n_failed, tfm_cli_plural(g.n_failed),
+                     (int)g.first_failed.len, g.first_failed.data);
     if (g.n_taken > 0)
         tfm_cli_warn(&c,
-                     "%llu lines have a key of the result already: theirs are lines of their own, "
-                     "with the line as \"source\"",
-                     (unsigned long long)g.n_taken);
+                     "%llu line%s a key of the result already: the result is a line of its own, "
+                     "with that line as \"source\"",
+                     (unsigned long long)g.n_taken, g.n_taken == 1 ? " has" : "s have");
     if (g.n_replaced > 0)
-        tfm_cli_warn(&c, "%llu %s inside records written as spaces (--escape keeps them)",
-                     (unsigned long long)g.n_replaced, g.frame == FRAME_NUL ? "NULs" : "newlines");
+        tfm_cli_warn(&c, "%llu %s%s inside records written as %s (--escape keeps them)",
+                     (unsigned long long)g.n_replaced, g.frame == FRAME_NUL ? "NUL" : "newline",
+                     tfm_cli_plural(g.n_replaced), g.n_replaced == 1 ? "a space" : "spaces");
     if (g.n_broken > 0)
-        tfm_cli_warn(&c, "%llu bytes that are no UTF-8 written as U+FFFD: JSON cannot hold them",
-                     (unsigned long long)g.n_broken);
+        tfm_cli_warn(&c, "%llu byte%s no UTF-8 written as U+FFFD: JSON cannot hold them",
+                     (unsigned long long)g.n_broken, g.n_broken == 1 ? " that is" : "s that are");
     int status = tfm_cli_finish(&c, st, NULL, &err);
     groups_close(&g);
     vocab_close(&v);

@@ -266,10 +266,9 @@ static tfm_status run(input *in, output *o, const tfm_header *h, tfm_error *err)
     if (st != TFM_DONE) return st;
     if (o->unknown > 0)
         tfm_cli_warn(in->cli,
-                     "%llu characters are not in the vocabulary: the unknown token "
-                     "stands for them",
-                     (unsigned long long)o->unknown);
-    tfm_cli_say(in->cli, "%llu records", (unsigned long long)o->record);
+                     "%llu character%s not in the vocabulary: the unknown token stands there",
+                     (unsigned long long)o->unknown, o->unknown == 1 ? " is" : "s are");
+    tfm_cli_say(in->cli, "%llu record%s", (unsigned long long)o->record, tfm_cli_plural(o->record));
     return o->w ? tfm_writer_end(o->w, err) : TFM_OK;
 }
 

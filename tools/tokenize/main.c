@@ -124,13 +124,11 @@ static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *er
     TFM_TRY(output_end(out, err));
     if (out->unknown > 0)
         tfm_cli_warn(in->cli,
-                     "%llu characters are not in the vocabulary: the unknown token "
-                     "stands for them",
-                     (unsigned long long)out->unknown);
-    tfm_cli_say(
-        in->cli, "%llu records, vocabulary %s",
-        (unsigned long long)(out->record > out->opt->first ? out->record - out->opt->first : 0),
-        tfm_vocab_id(tfm_tokenizer_vocab(out->tok)));
+                     "%llu character%s not in the vocabulary: the unknown token stands there",
+                     (unsigned long long)out->unknown, out->unknown == 1 ? " is" : "s are");
+    const uint64_t n = out->record > out->opt->first ? out->record - out->opt->first : 0;
+    tfm_cli_say(in->cli, "%llu record%s, vocabulary %s", (unsigned long long)n, tfm_cli_plural(n),
+                tfm_vocab_id(tfm_tokenizer_vocab(out->tok)));
     return tfm_writer_end(out->w, err);
 }
 
