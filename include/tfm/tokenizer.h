@@ -72,8 +72,10 @@ TFM_API int32_t tfm_vocab_pad(const tfm_vocab *v);
 typedef enum tfm_vocab_type {
     TFM_VOCAB_BYTES,
     TFM_VOCAB_BPE,
-    TFM_VOCAB_SPM,    /* SentencePiece BPE */
-    TFM_VOCAB_UNIGRAM /* SentencePiece unigram */
+    TFM_VOCAB_SPM,       /* SentencePiece BPE */
+    TFM_VOCAB_UNIGRAM,   /* SentencePiece unigram */
+    TFM_VOCAB_WORDPIECE, /* BERT */
+    TFM_VOCAB_CHARACTERS /* each character is a token */
 } tfm_vocab_type;
 TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
 
@@ -126,6 +128,11 @@ typedef struct tfm_vocab_source {
     const tfm_vocab_step
         *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
     uint32_t n_decoder;
+    /* WordPiece: how a text becomes words, and what is known of pieces */
+    bool clean_text, split_cjk, strip_accents, lowercase;
+    const char *inner_prefix; /* of pieces that go on within a word: "##" */
+    uint32_t max_word;        /* a word of more characters is unknown */
+    bool clean_spaces;        /* no space before punctuation and 's when detokenizing */
 } tfm_vocab_source;
 
 /* One tensor of the built vocabulary; data owned by the builder's result. */

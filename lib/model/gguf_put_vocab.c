@@ -72,13 +72,34 @@ static uint32_t ggml_type(unsigned flags) {
     return 1;
 }
 
+static bool is_name(const char *s, size_t n) {
+    return n > 2 && s[0] == '[' && s[n - 1] == ']';
+}
+
+/* WordPiece: U+2581 before what begins a word, instead of "##" before what goes on (gguf_vocab.c). */
+static tfm_status put_word_piece(tfm_buf *b, const char *piece, size_t len, unsigned flags,
+                                 tfm_error *err) {
+    tfm_buf text = {0};
+    if (len == 0 || is_name(piece, len) || (flags & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)))
+        return tfm_gguf_put_string(b, piece, len, err);
+    if (len > 2 && memcmp(piece, "##", 2) == 0)
+        return tfm_gguf_put_string(b, piece + 2, len - 2, err);
+    tfm_status st = tfm_buf_add(&text, TFM_META, TFM_META_LEN, err);
+    if (st == TFM_OK) st = tfm_buf_add(&text, piece, len, err);
+    if (st == TFM_OK) st = tfm_gguf_put_string(b, text.data, text.len, err);
+    tfm_buf_free(&text);
+    return st;
+}
+
 static tfm_status put_pieces(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
     uint32_t n = tfm_vocab_size(v);
     size_t len;
     TFM_TRY(put_array(b, KEY "tokens", TFM_GGUF_STRING, n, n_kv, err));
     for (uint32_t i = 0; i < n; i++) {
         const char *piece = tfm_vocab_piece(v, i, &len);
-        TFM_TRY(tfm_gguf_put_string(b, piece, len, err));
+        TFM_TRY(tfm_vocab_kind(v) == TFM_VOCAB_WORDPIECE
+                    ? put_word_piece(b, piece, len, tfm_vocab_flags(v, i), err)
+                    : tfm_gguf_put_string(b, piece, len, err));
     }
     if (tfm_vocab_kind(v) == TFM_VOCAB_SPM) {
         TFM_TRY(put_array(b, KEY "scores", TFM_GGUF_F32, n, n_kv, err));
@@ -172,17 +193,40 @@ static tfm_status check_kind(const tfm_vocab *v, tfm_error *err) {
     bool spm = s->type == TFM_VOCAB_SPM && s->n_patterns == 0 && s->norm == TFM_NORM_NONE &&
                s->space_to_meta;
     bool bpe = s->type == TFM_VOCAB_BPE && s->byte_level && !s->space_to_meta;
-    if (spm || bpe) return TFM_OK;
+    bool wordpiece = s->type == TFM_VOCAB_WORDPIECE && strcmp(s->inner_prefix, "##") == 0 &&
+                     s->max_word == 100 && s->clean_text && s->split_cjk && s->clean_spaces;
+    if (spm || bpe || wordpiece) return TFM_OK;
     return tfm_fail(err, TFM_UNSUPPORTED, "GGUF has no model for this vocabulary (%s)",
-                    s->type == TFM_VOCAB_BYTES ? "bytes"
-                    : s->type == TFM_VOCAB_BPE ? "BPE by merges over characters"
-                                               : "SentencePiece with other normalisation");
+                    s->type == TFM_VOCAB_BYTES        ? "bytes"
+                    : s->type == TFM_VOCAB_BPE        ? "BPE by merges over characters"
+                    : s->type == TFM_VOCAB_CHARACTERS ? "characters"
+                    : s->type == TFM_VOCAB_WORDPIECE  ? "WordPiece with other settings than BERT's"
+                                                      : "SentencePiece with other normalisation");
+}
+
+/* Control tokens of WordPiece have keys of their own; [UNK] is one of them there. */
+static tfm_status put_bert(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
+    TFM_TRY(put_text(b, KEY "model", "bert", n_kv, err));
+    TFM_TRY(put_text(b, KEY "pre", "default", n_kv, err));
+    TFM_TRY(put_pieces(b, v, n_kv, err));
+    TFM_TRY(put_id(b, KEY "bos_token_id", tfm_vocab_bos(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "cls_token_id", tfm_vocab_bos(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "eos_token_id", tfm_vocab_eos(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "seperator_token_id", tfm_vocab_eos(v), n_kv, err)); /* so spelled */
+    TFM_TRY(put_id(b, KEY "unknown_token_id", tfm_vocab_unk(v), n_kv, err));
+    TFM_TRY(put_id(b, KEY "padding_token_id", tfm_vocab_pad(v), n_kv, err));
+    TFM_TRY(put_bool(b, KEY "add_bos_token", v->set.add_bos, n_kv, err));
+    TFM_TRY(put_bool(b, KEY "add_eos_token", v->set.add_eos, n_kv, err));
+    TFM_TRY(put_bool(b, KEY "add_sep_token", v->set.add_eos, n_kv, err));
+    TFM_TRY(put_bool(b, KEY "normalizer.lowercase", v->set.lowercase, n_kv, err));
+    return put_bool(b, KEY "normalizer.strip_accents", v->set.strip_accents, n_kv, err);
 }
 
 tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
                               tfm_error *err) {
     const char *pre = "default";
     TFM_TRY(check_kind(v, err));
+    if (v->set.type == TFM_VOCAB_WORDPIECE) return put_bert(b, v, n_kv, err);
     bool spm = v->set.type == TFM_VOCAB_SPM;
     TFM_TRY(put_text(b, KEY "model", spm ? "llama" : "gpt2", n_kv, err));
     if (!spm) TFM_TRY(find_pre(&v->set, &pre, err));

@@ -1,7 +1,7 @@
 /* gguf_vocab.c - the vocabulary in a GGUF's metadata (keys tokenizer.ggml.*).
  *
- * Two models are taken: "llama" (SentencePiece BPE by scores, byte fallback) and "gpt2" (byte-level
- * BPE by merges, its pre-tokenizer known by name). Any other is refused by name. Where a key is
+ * Three models are taken: "llama" (SentencePiece BPE by scores, byte fallback), "gpt2" (byte-level BPE
+ * by merges, its pre-tokenizer known by name) and "bert" (WordPiece). Any other is refused by name. Where a key is
  * absent the value is the one that llama.cpp assumes, since that is what its files rely on. */
 #include <string.h>
 
@@ -114,18 +114,89 @@ static tfm_status take_specials(const tfm_source *s, tfm_draft *d, tfm_error *er
     return TFM_OK;
 }
 
+/* ---- WordPiece ---- */
+
+/* GGUF puts U+2581 before a piece that begins a word and nothing before one that goes on; names in
+ * brackets and control tokens stay. Back to "##". */
+static bool is_name(const char *s, uint32_t n) {
+    return n > 2 && s[0] == '[' && s[n - 1] == ']';
+}
+
+static tfm_status bert_pieces(tfm_draft *d, tfm_error *err) {
+    static const char meta[] = "\xe2\x96\x81";
+    for (uint32_t i = 0; i < d->src.n; i++) {
+        const char *s = d->piece[i];
+        uint32_t n = d->piece_len[i];
+        void *p;
+        if (n == 0 || (d->flags[i] & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)) || is_name(s, n))
+            continue;
+        if (n > 3 && memcmp(s, meta, 3) == 0) {
+            d->piece[i] = s + 3;
+            d->piece_len[i] = n - 3;
+            continue;
+        }
+        TFM_TRY(tfm_arena_alloc(d->arena, &p, (size_t)n + 2, err));
+        memcpy(p, "##", 2);
+        memcpy((char *)p + 2, s, n);
+        d->piece[i] = p;
+        d->piece_len[i] = n + 2;
+    }
+    return TFM_OK;
+}
+
+/* Where the file does not say whether text is lower-cased, llama.cpp assumes that it is. With pieces
+ * that no lower-cased text can reach that would be wrong without a sign. */
+static tfm_status check_case(const tfm_source *s, const tfm_draft *d, tfm_error *err) {
+    if (!d->src.lowercase || tfm_source_meta(s, KEY "normalizer.lowercase")) return TFM_OK;
+    for (uint32_t i = 0; i < d->src.n; i++)
+        for (uint32_t k = 0; k < d->piece_len[i] && d->flags[i] == 0; k++)
+            if (d->piece[i][k] >= 'A' && d->piece[i][k] <= 'Z' &&
+                !is_name(d->piece[i], d->piece_len[i]))
+                return tfm_fail(err, TFM_UNSUPPORTED,
+                                "no " KEY
+                                "normalizer.lowercase, but a piece with capitals, '%.*s': "
+                                "whether text is lower-cased is not known; give a tokenizer with "
+                                "--tokenizer",
+                                (int)(d->piece_len[i] < 60 ? d->piece_len[i] : 60), d->piece[i]);
+    return TFM_OK;
+}
+
+static tfm_status take_bert(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+    tfm_vocab_source *v = &d->src;
+    v->type = TFM_VOCAB_WORDPIECE;
+    v->inner_prefix = "##";
+    v->max_word = 100; /* GGUF does not say; BERT's own limit */
+    v->clean_text = v->split_cjk = v->clean_spaces = v->lowercase = true;
+    take_bool(s, KEY "normalizer.lowercase", &v->lowercase);
+    v->strip_accents = v->lowercase;
+    take_bool(s, KEY "normalizer.strip_accents", &v->strip_accents);
+    TFM_TRY(check_case(s, d, err));
+    TFM_TRY(bert_pieces(d, err));
+    v->add_bos = v->add_eos = true;
+    TFM_TRY(take_specials(s, d, err));
+    if (v->bos < 0) TFM_TRY(take_id(s, d, KEY "cls_token_id", 101, &v->bos, err));
+    TFM_TRY(take_id(s, d, KEY "seperator_token_id", 102, &v->eos, err)); /* so spelled */
+    take_bool(s, KEY "add_sep_token", &v->add_eos);
+    if (v->unk < 0) v->unk = 100 < v->n ? 100 : -1;
+    if (v->unk >= 0) d->flags[v->unk] = TFM_TOKEN_UNKNOWN;
+    tfm_draft_flag(d, v->bos, TFM_TOKEN_CONTROL);
+    tfm_draft_flag(d, v->eos, TFM_TOKEN_CONTROL);
+    return TFM_OK;
+}
+
 tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_error *err) {
     const tfm_meta *model = tfm_source_meta(s, KEY "model");
     const tfm_meta *pre = tfm_source_meta(s, KEY "pre");
     bool spm = is_text(model, "llama");
     *found = model != NULL && !is_text(model, "none");
     if (!*found) return TFM_OK;
-    if (!spm && !is_text(model, "gpt2"))
+    if (!spm && !is_text(model, "gpt2") && !is_text(model, "bert"))
         return tfm_fail(err, TFM_UNSUPPORTED,
-                        "tokenizer model '%s' is not supported (llama and gpt2 are)",
+                        "tokenizer model '%s' is not supported (llama, gpt2 and bert are)",
                         model->type == TFM_META_STRING ? model->s : "?");
     TFM_TRY(take_pieces(s, d, spm, err));
     tfm_vocab_source *v = &d->src;
+    if (is_text(model, "bert")) return take_bert(s, d, err);
     if (spm) {
         v->type = TFM_VOCAB_SPM;
         v->add_bos = true;

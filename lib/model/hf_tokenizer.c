@@ -62,6 +62,13 @@ static tfm_status take_pieces(tfm_draft *d, json_t *vocab, tfm_error *err) {
     return TFM_OK;
 }
 
+tfm_status tfm_hf_take_vocab(tfm_draft *d, json_t *vocab, const json_t *added, tfm_error *err) {
+    uint64_t n = 0;
+    TFM_TRY(count_ids(vocab, added, &n, err));
+    TFM_TRY(tfm_draft_pieces(d, n, false, err));
+    return take_pieces(d, vocab, err);
+}
+
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) {
     for (size_t i = 0; i < json_array_size(added); i++) {
         const json_t *token = json_array_get(added, i);
@@ -110,13 +117,10 @@ static tfm_status take_unknown(tfm_draft *d, const json_t *model, tfm_error *err
 static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
     const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
     json_t *vocab = json_object_get(model, "vocab");
-    uint64_t n;
     TFM_TRY(check_model(model, err));
-    TFM_TRY(count_ids(vocab, added, &n, err));
-    TFM_TRY(tfm_draft_pieces(d, n, false, err));
+    TFM_TRY(tfm_hf_take_vocab(d, vocab, added, err));
     d->src.type = TFM_VOCAB_BPE;
     d->src.ignore_merges = tfm_json_bool(model, "ignore_merges", false);
-    TFM_TRY(take_pieces(d, vocab, err));
     TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
     TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
     TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
@@ -143,6 +147,7 @@ tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
     bool found = tfm_hf_find_merges(file, &from, &to);
     TFM_TRY(parse_without(&j, file, from, to, err));
     d->json = j; /* freed with the draft */
+    if (tfm_hf_is_wordpiece(json_object_get(j, "model"))) return tfm_hf_wordpiece(d, j, err);
     TFM_TRY(take_all(d, j, err));
     if (!found) return tfm_fail(err, TFM_FORMAT, "the model has no array of merges");
     return tfm_hf_take_merges(d, file->data + from, to - from, err);
@@ -180,7 +185,6 @@ tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merg
                          const json_t *added, const char *kind, tfm_error *err) {
     static const char end[] = "<|endoftext|>";
     json_t *j;
-    uint64_t n;
     if (!names_gpt2(kind) && !names_qwen2(kind))
         return tfm_fail(err, TFM_UNSUPPORTED,
                         "vocab.json of %s (GPT-2's and Qwen2's are taken); "
@@ -188,9 +192,7 @@ tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merg
                         kind);
     TFM_TRY(tfm_json_parse(&j, vocab->data, vocab->size, "vocab.json", err));
     d->json = j;
-    TFM_TRY(count_ids(j, added, &n, err));
-    TFM_TRY(tfm_draft_pieces(d, n, false, err));
-    TFM_TRY(take_pieces(d, j, err));
+    TFM_TRY(tfm_hf_take_vocab(d, j, added, err));
     TFM_TRY(take_merge_lines(d, (const char *)merges->data, merges->size, err));
     d->src.type = TFM_VOCAB_BPE;
     d->src.byte_level = true;

@@ -56,6 +56,9 @@ void tfm_hf_config_tokens(tfm_draft *d, const json_t *config, bool is_list);
 /* The added tokens that tokenizer_config.json lists (for files that have no list of their own), in
  * the form of tokenizer.json's added_tokens. *out must be freed even on failure. */
 tfm_status tfm_hf_added_list(const json_t *config, json_t **out, tfm_error *err) TFM_MUST_CHECK;
+/* Sizes the draft and puts the pieces of a vocab (piece to id) into it; ids of added tokens count. */
+tfm_status tfm_hf_take_vocab(tfm_draft *d, json_t *vocab, const json_t *added,
+                             tfm_error *err) TFM_MUST_CHECK;
 /* Puts added tokens (an array as in tokenizer.json) into their places. */
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) TFM_MUST_CHECK;
 
@@ -68,8 +71,20 @@ tfm_status tfm_hf_take_merges(tfm_draft *d, const unsigned char *text, uint64_t 
 
 /* ---- whole files ---- */
 
+/* tokenizer.json of the model WordPiece: the whole tree, which the pieces point into. */
+bool tfm_hf_is_wordpiece(const json_t *model);
+tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* The pieces, already in d, are those of a vocab.txt: the rest. kind as in tfm_bpe_files. */
+tfm_status tfm_wordpiece_list(tfm_draft *d, const json_t *config, const json_t *added,
+                              const char *kind, tfm_error *err) TFM_MUST_CHECK;
+
 /* tokenizer.json. */
 tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) TFM_MUST_CHECK;
+/* A list of tokens, one a line; config and added: see below, or NULL. */
+tfm_status tfm_line_vocab(tfm_draft *d, const tfm_map *file, const json_t *config,
+                          const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;
+/* The pieces, already in d, are characters and names in brackets: the rest. */
+tfm_status tfm_character_list(tfm_draft *d, const json_t *config, tfm_error *err) TFM_MUST_CHECK;
 /* vocab.json (encoder.json) with merges.txt (vocab.bpe). kind: the tokenizer class or model type
  * that tells GPT-2's way of splitting from Qwen2's; NULL: GPT-2's. added: see tfm_hf_added_list. */
 tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,

@@ -82,6 +82,7 @@ bool tfm_pytorch_matches(const unsigned char *p, uint64_t n);
 bool tfm_llama2c_matches(const unsigned char *p, uint64_t n);
 bool tfm_llama2c_tokenizer_matches(const unsigned char *p, uint64_t n);
 bool tfm_spm_model_matches(const unsigned char *p, uint64_t n);
+bool tfm_is_line_vocab(const char *path); /* a list of tokens, by its name */
 
 /* ---- vocabularies ---- */
 

@@ -1,7 +1,8 @@
 /* tokenizer_file.c - which reader takes a tokenizer's file or folder, by what the bytes are.
  *
  * In a folder the first of these counts: tokenizer.json, tokenizer.model, vocab.json + merges.txt,
- * encoder.json + vocab.bpe, tokenizer.bin. tokenizer.json comes first because it says how text is
+ * encoder.json + vocab.bpe, vocab.txt, tokenizer.bin. A vocab.json without merges is one of single
+ * characters. tokenizer.json comes first because it says how text is
  * split and normalised, which the older files leave to their program. tokenizer_config.json beside
  * it names the special tokens. */
 #include <string.h>
@@ -10,11 +11,8 @@
 
 static const struct {
     const char *name, *merges;
-} known[] = {{"tokenizer.json", NULL},
-             {"tokenizer.model", NULL},
-             {"vocab.json", "merges.txt"},
-             {"encoder.json", "vocab.bpe"},
-             {"tokenizer.bin", NULL}};
+} known[] = {{"tokenizer.json", NULL},      {"tokenizer.model", NULL}, {"vocab.json", "merges.txt"},
+             {"encoder.json", "vocab.bpe"}, {"vocab.txt", NULL},       {"tokenizer.bin", NULL}};
 enum { N_KNOWN = sizeof known / sizeof *known };
 
 tfm_status tfm_tokenizer_in(tfm_source *s, const char *path, const char **out, tfm_error *err) {
@@ -46,6 +44,19 @@ static tfm_status read_config(tfm_source *s, const char *path, json_t **out, tfm
     return tfm_json_parse(out, f->map.data, f->map.size, name, err);
 }
 
+/* vocab.json without merges. */
+static tfm_status read_characters(tfm_draft *d, const char *path, const tfm_map *file,
+                                  const json_t *config, tfm_error *err) {
+    json_t *j;
+    TFM_TRY(tfm_json_parse(&j, file->data, file->size, "vocab.json", err));
+    d->json = j;
+    TFM_TRY(tfm_hf_take_vocab(d, j, NULL, err));
+    tfm_status st = tfm_character_list(d, config, err);
+    return st == TFM_UNSUPPORTED
+               ? tfm_error_prefix(err, st, "its merges, %s, are not beside it", merges_of(path))
+               : st;
+}
+
 /* A list of pieces: vocab.json with its merges, or a SentencePiece model. Tokens that were added to
  * it later are listed in tokenizer_config.json; older folders have added_tokens.json instead, which
  * does not say what they are. */
@@ -61,14 +72,13 @@ static tfm_status read_list(tfm_source *s, const char *path, const tfm_map *file
     tfm_status st = tfm_hf_added_list(config, &added, err);
     d->added = added; /* freed with the draft */
     if (st != TFM_OK) return st;
+    if (tfm_is_line_vocab(path)) return tfm_line_vocab(d, file, config, added, kind, err);
     if (!merges_of(path)) {
         TFM_TRY(tfm_spm_model(d, file->data, file->size, err));
         TFM_TRY(tfm_hf_take_added(d, added, err));
     } else {
         TFM_TRY(tfm_source_beside(s, path, false, merges_of(path), &name, err));
-        if (!tfm_path_is_file(name))
-            return tfm_fail(err, TFM_NOTFOUND, "its merges, %s, are not beside it",
-                            merges_of(path));
+        if (!tfm_path_is_file(name)) return read_characters(d, path, file, config, err);
         TFM_TRY(tfm_source_map(s, name, &f, err));
         TFM_TRY(tfm_bpe_files(d, file, &f->map, added, kind, err));
     }
@@ -87,7 +97,7 @@ static tfm_status read_file(tfm_source *s, const char *path, const json_t *confi
     tfm_source_file *f;
     TFM_TRY(tfm_source_map(s, path, &f, err));
     const tfm_map m = f->map;
-    if (merges_of(path) || tfm_spm_model_matches(m.data, m.size))
+    if (merges_of(path) || tfm_is_line_vocab(path) || tfm_spm_model_matches(m.data, m.size))
         return read_list(s, path, &m, config, d, err);
     if (starts_object(&m)) {
         TFM_TRY(tfm_hf_tokenizer(d, &m, err));

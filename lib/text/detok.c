@@ -75,13 +75,27 @@ static tfm_status add_meta(tfm_detok *d, const unsigned char *p, size_t n, tfm_e
     return TFM_OK;
 }
 
+/* Control and unknown tokens are words like others. */
+static tfm_status add_wordpiece(tfm_detok *d, uint32_t id, tfm_error *err) {
+    size_t n;
+    const unsigned char *p = tfm_vocab_bytes(d->v, id, &n);
+    bool first = d->at_start;
+    if ((d->v->flags[id] & TFM_TOKEN_CONTROL) && !(d->flags & TFM_DETOK_SHOW_SPECIAL))
+        return TFM_OK;
+    d->at_start = false;
+    return tfm_wordpiece_add(&d->v->set, &d->buf, p, n, first, err);
+}
+
 static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err) {
     const tfm_vocab *v = d->v;
     unsigned flags = v->flags[id];
     size_t n;
     const unsigned char *p = tfm_vocab_bytes(v, id, &n);
     bool show = (d->flags & TFM_DETOK_SHOW_SPECIAL) != 0;
+    if (v->set.type == TFM_VOCAB_WORDPIECE) return add_wordpiece(d, id, err);
     if (flags & TFM_TOKEN_CONTROL) return show ? tfm_buf_add(&d->buf, p, n, err) : TFM_OK;
+    if ((flags & TFM_TOKEN_UNKNOWN) && v->set.type == TFM_VOCAB_CHARACTERS)
+        return tfm_buf_add(&d->buf, p, n, err);
     if (flags & TFM_TOKEN_UNKNOWN) /* U+2047 between spaces, as SentencePiece prints it */
         return show ? tfm_buf_add(&d->buf, p, n, err) : tfm_buf_str(&d->buf, " \xe2\x81\x87 ", err);
     if (v->set.decoder.n > 0) return tfm_decode_piece(&d->steps, v, p, n, &d->buf, err);

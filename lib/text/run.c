@@ -51,6 +51,7 @@ void tfm_runs_free(tfm_tokenizer *t) {
 static tfm_status want_cuts(const tfm_tokenizer *t, size_t n, tfm_error *err) {
     tfm_runs *runs = t->runs;
     if (runs->cuts || t->v->hash == NULL || t->v->set.type == TFM_VOCAB_UNIGRAM ||
+        t->v->set.type == TFM_VOCAB_WORDPIECE || t->v->set.type == TFM_VOCAB_CHARACTERS ||
         (t->v->set.type == TFM_VOCAB_BPE && t->v->set.byte_level))
         return TFM_OK;
     runs->n_bytes += n;

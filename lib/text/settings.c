@@ -9,7 +9,8 @@
 #include "text/text_internal.h"
 
 static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd", "charsmap", "steps"};
-static const char *const type_names[] = {"bytes", "bpe", "spm", "unigram"};
+static const char *const type_names[] = {"bytes",   "bpe",       "spm",
+                                         "unigram", "wordpiece", "characters"};
 
 bool tfm_norm_parse(const char *name, tfm_norm *out) {
     for (unsigned i = 0; i < sizeof norm_names / sizeof *norm_names; i++)
@@ -79,6 +80,15 @@ static tfm_status write_steps(tfm_buf *b, const char *key, const tfm_steps *l, b
     return TFM_OK;
 }
 
+static tfm_status write_wordpiece(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err) {
+    TFM_TRY(tfm_buf_str(b, "inner-prefix: ", err));
+    TFM_TRY(write_quoted(b, s->inner_prefix, strlen(s->inner_prefix), err));
+    TFM_TRY(tfm_buf_printf(b, err, "\nmax-word: %u\nclean-text: %s\nsplit-cjk: %s\n", s->max_word,
+                           yes(s->clean_text), yes(s->split_cjk)));
+    return tfm_buf_printf(b, err, "strip-accents: %s\nlowercase: %s\nclean-up-spaces: %s\n",
+                          yes(s->strip_accents), yes(s->lowercase), yes(s->clean_spaces));
+}
+
 tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err) {
     TFM_TRY(tfm_buf_printf(b, err, "type: %s\n", type_names[s->type]));
     if (s->id[0] != '\0') TFM_TRY(tfm_buf_printf(b, err, "id: \"%s\"\n", s->id));
@@ -97,6 +107,7 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
     TFM_TRY(write_ids(b, "After", &s->after, err));
     TFM_TRY(write_steps(b, "steps", &s->steps, false, err));
     TFM_TRY(write_steps(b, "Decoder", &s->decoder, true, err));
+    if (s->type == TFM_VOCAB_WORDPIECE) TFM_TRY(write_wordpiece(b, s, err));
     if (s->n_patterns == 0) return TFM_OK;
     TFM_TRY(tfm_buf_str(b, "patterns:\n", err));
     for (uint32_t i = 0; i < s->n_patterns; i++) {
@@ -121,7 +132,9 @@ static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error 
         }
     return tfm_fail(
         err, TFM_UNSUPPORTED,
-        "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram)", value);
+        "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram, "
+        "wordpiece, characters)",
+        value);
 }
 
 static tfm_status read_id(tfm_vocab_settings *s, const char *value, tfm_error *err) {
@@ -150,7 +163,19 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
                  {"ignore-merges", &s->ignore_merges},
                  {"byte-level", &s->byte_level},
                  {"add-prefix-space", &s->add_prefix_space},
-                 {"Split-spaces", &s->split_spaces}};
+                 {"Split-spaces", &s->split_spaces},
+                 {"clean-text", &s->clean_text},
+                 {"split-cjk", &s->split_cjk},
+                 {"strip-accents", &s->strip_accents},
+                 {"lowercase", &s->lowercase},
+                 {"clean-up-spaces", &s->clean_spaces}};
+    const struct {
+        const char *key;
+        int64_t most;
+        uint32_t *count;
+    } counts[] = {{"size", TFM_VOCAB_MAX, &s->n},
+                  {"max-piece", INT32_MAX, &s->max_piece},
+                  {"max-word", INT32_MAX, &s->max_word}};
     int64_t number;
     for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
         if (strcmp(key, ids[i].key) != 0) continue;
@@ -170,13 +195,15 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
         return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary settings: normaliser \"%s\" is not known",
                         value);
     }
-    if (strcmp(key, "size") == 0 || strcmp(key, "max-piece") == 0) {
-        int64_t most = key[0] == 's' ? TFM_VOCAB_MAX : INT32_MAX;
-        if (!tfm_parse_i64(value, 0, most, &number)) return bad_value(key, value, err);
-        if (key[0] == 's')
-            s->n = (uint32_t)number;
-        else
-            s->max_piece = (uint32_t)number;
+    for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++) {
+        if (strcmp(key, counts[i].key) != 0) continue;
+        if (!tfm_parse_i64(value, 0, counts[i].most, &number)) return bad_value(key, value, err);
+        *counts[i].count = (uint32_t)number;
+        return TFM_OK;
+    }
+    if (strcmp(key, "inner-prefix") == 0) {
+        if (strlen(value) > TFM_INNER_MAX) return bad_value(key, value, err);
+        strcpy(s->inner_prefix, value);
         return TFM_OK;
     }
     if (key[0] >= 'A' && key[0] <= 'Z')

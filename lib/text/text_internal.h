@@ -11,6 +11,9 @@
  *     merge.c       which are merged pair by pair, best pair first
  *     charsmap.c    SentencePiece's own normalisation, by a table
  *     unigram.c     or the best of all ways to cut it into pieces is found, with trie.c
+ *     basic.c       or the text is cut into words as BERT does, and each into the longest pieces:
+ *     wordpiece.c   with trie.c
+ *     characters.c  or each character is a token
  *     words.c       unless the piece is known from before
  *     cuts.c        where a text without patterns may be cut into pieces, too
  *     run.c         the memory in which all that happens
@@ -39,14 +42,15 @@ enum {
     TFM_PATTERN_MAX = 1 << 16,  /* bytes of one pattern; known ones have up to 700 */
     TFM_PROBE_MAX = 256,        /* probes of a hash table; the builder grows the table to hold it */
     TFM_SPECIAL_LEN_MAX = 1024, /* bytes of an added token; bounds the work per byte of text */
-    TFM_TRIE_DEPTH = 1024, /* bytes of a piece of a unigram model: bounds the work per character */
-    TFM_SMALL_PIECE = 48,  /* up to here a linear scan beats the heap (merge.c) */
-    TFM_WORD_MAX = 46,     /* bytes of a word in the cache, */
-    TFM_WORD_IDS = 20,     /* and its ids: 128 bytes in all (words.c) */
-    TFM_PAIRS = 1 << 14,   /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
-    TFM_BOUNDARIES = 1 << 11,   /* characters whose place in NFC is kept (normalise.c) */
-    TFM_WAITING = 16,           /* pieces whose slots are fetched while others are looked up */
-    TFM_STEPS_MAX = 32,         /* of a normaliser or a decoder; real ones have up to 7 */
+    TFM_TRIE_DEPTH = 1024,      /* bytes of a piece in a trie: bounds the work per character */
+    TFM_INNER_MAX = 31,         /* bytes of WordPiece's inner prefix; known ones have 2 */
+    TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
+    TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
+    TFM_WORD_IDS = 20,          /* and its ids: 128 bytes in all (words.c) */
+    TFM_PAIRS = 1 << 14,      /* slots of the cache of pairs: 256 KiB, which stay in L2 (merge.c) */
+    TFM_BOUNDARIES = 1 << 11, /* characters whose place in NFC is kept (normalise.c) */
+    TFM_WAITING = 16,         /* pieces whose slots are fetched while others are looked up */
+    TFM_STEPS_MAX = 32,       /* of a normaliser or a decoder; real ones have up to 7 */
     TFM_STEP_TEXT_MAX = 1 << 12 /* bytes of a text of a step */
 };
 #define TFM_TEXT_MAX (1u << 30) /* bytes of one text: symbols are numbered by u32 */
@@ -128,6 +132,10 @@ typedef struct tfm_vocab_settings {
     bool add_space_prefix, space_to_meta, remove_extra_spaces;
     bool ignore_merges, byte_level, add_prefix_space;
     tfm_norm norm;
+    /* WordPiece only */
+    bool clean_text, split_cjk, strip_accents, lowercase, clean_spaces;
+    char inner_prefix[TFM_INNER_MAX + 1];
+    uint32_t max_word;  /* characters of the longest word that is not unknown */
     uint32_t max_piece; /* bytes of the longest piece */
     uint32_t n_patterns;
     char *pattern[TFM_PATTERNS_MAX]; /* owned */
@@ -159,7 +167,7 @@ typedef struct tfm_merge_slot {
     int32_t id;     /* what the two become */
 } tfm_merge_slot;
 
-/* One edge of the trie of a unigram vocabulary: 0 in byte1 is empty. */
+/* One edge of the trie: 0 in byte1 is empty. */
 typedef struct tfm_trie_slot {
     uint32_t node;
     uint32_t byte1; /* byte + 1 */
@@ -185,7 +193,7 @@ struct tfm_vocab {
     uint32_t hash_mask;
     const tfm_merge_slot *merges; /* [merge_mask + 1] or NULL */
     uint32_t merge_mask;
-    const tfm_trie_slot *trie; /* [trie_mask + 1], unigram only */
+    const tfm_trie_slot *trie; /* [trie_mask + 1], unigram and WordPiece */
     uint32_t trie_mask;
     const int32_t *wide; /* [n, 2] the bits of scores in double precision, or NULL */
     tfm_charsmap charsmap;
@@ -298,6 +306,8 @@ struct tfm_tokenizer {
     tfm_pretok *pretok;               /* NULL: no patterns */
     bool spells_bytes;                /* every byte has a token */
     double unknown_score, most_score; /* unigram.c */
+    bool has_inner;                   /* wordpiece.c: pieces that go on in a word are */
+    uint32_t inner_node;              /* below this node */
     bool meta_by_bytes;               /* a literal U+2581 is spelled by byte tokens */
     uint32_t special_from[257];       /* [256 + 1] range of special tokens by first byte */
     tfm_runs *runs;
@@ -469,6 +479,14 @@ tfm_status tfm_charsmap_fragment(tfm_tok_run *r, const unsigned char *text, size
  * not again after_unknown. */
 tfm_status tfm_spell(tfm_tok_run *r, const unsigned char *s, size_t n,
                      bool after_unknown) TFM_MUST_CHECK;
+/* Each character is a token. */
+tfm_status tfm_characters_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+/* WordPiece: a stretch of text as words, a word as pieces, a piece as text behind others. */
+tfm_status tfm_basic_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+tfm_status tfm_wordpiece_word(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const unsigned char *p,
+                             size_t n, bool first, tfm_error *err) TFM_MUST_CHECK;
+void tfm_wordpiece_start(tfm_tokenizer *t);
 /* The best way to cut s[0..n), which is UTF-8, into pieces. */
 tfm_status tfm_unigram_piece(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 void tfm_unigram_scores(tfm_tokenizer *t);

@@ -18,6 +18,7 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
                        tfm_vocab_byte(v, 0x81) >= 0;
     tfm_special_index(t);
     if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
+    if (v->set.type == TFM_VOCAB_WORDPIECE) tfm_wordpiece_start(t);
     tfm_status st = tfm_runs_new(t, err);
     if (st == TFM_OK && (v->set.n_patterns > 0 || v->set.steps.n > 0))
         st = tfm_pretok_new(&t->pretok, &v->set, true, err);
@@ -106,6 +107,8 @@ static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, boo
     case TFM_VOCAB_BPE:
         return r->v->set.byte_level ? tfm_byte_fragment(r, s, n, first)
                                     : tfm_char_fragment(r, s, n, first);
+    case TFM_VOCAB_WORDPIECE: return tfm_basic_fragment(r, s, n);
+    case TFM_VOCAB_CHARACTERS: return tfm_characters_fragment(r, s, n);
     default: return tfm_char_fragment(r, s, n, first);
     }
 }

@@ -10,7 +10,8 @@
  *     vocab.scores            f32 [n]           SentencePiece, unigram
  *     vocab.hash              i32 [2^k, 2]      piece -> id: id + 1 (0: empty), upper hash half
  *     vocab.merges            i32 [2^k, 4]      BPE: left, right, rank + 1 (0: empty), merged id
- *     vocab.trie              i32 [2^k, 4]      unigram: node, byte + 1 (0: empty), child, id + 1
+ *     vocab.trie              i32 [2^k, 4]      unigram, WordPiece: node, byte + 1 (0:
+ *                                               empty), child, id + 1
  *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant), NaN:
  *                                               the model does not have the piece
  *     vocab.charsmap          u8  [bytes]       normaliser or step charsmap (left out: nothing
@@ -83,11 +84,12 @@ static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status fetch_unigram(tfm_vocab *v, const source *s, tfm_error *err) {
+static tfm_status fetch_trie(tfm_vocab *v, const source *s, tfm_error *err) {
     const void *p;
     tfm_tensor t;
     TFM_TRY(fetch_hash(s, "vocab.trie", 4, &p, &v->trie_mask, err));
     v->trie = p;
+    if (v->set.type != TFM_VOCAB_UNIGRAM) return TFM_OK;
     if (!s->lookup(s->ctx, "vocab.wide", &t)) return TFM_OK;
     TFM_TRY(fetch(s, "vocab.wide", TFM_I32, 2, v->set.n, &p, NULL, err));
     v->wide = p;
@@ -119,7 +121,8 @@ static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err) {
     v->hash = p;
     TFM_TRY(fetch(s, "vocab.bytes", TFM_I32, 1, 256, &p, NULL, err));
     v->bytes = p;
-    if (v->set.type == TFM_VOCAB_UNIGRAM) TFM_TRY(fetch_unigram(v, s, err));
+    if (v->set.type == TFM_VOCAB_UNIGRAM || v->set.type == TFM_VOCAB_WORDPIECE)
+        TFM_TRY(fetch_trie(v, s, err));
     TFM_TRY(fetch_charsmap(v, s, err));
     if (v->set.type == TFM_VOCAB_SPM || v->set.type == TFM_VOCAB_UNIGRAM) {
         TFM_TRY(fetch(s, "vocab.scores", TFM_F32, 1, n, &p, NULL, err));

@@ -83,6 +83,23 @@ static tfm_status fill_around(tfm_vocab_settings *s, const tfm_vocab_source *src
     return TFM_OK;
 }
 
+static tfm_status fill_wordpiece(tfm_vocab_settings *s, const tfm_vocab_source *src,
+                                 tfm_error *err) {
+    const char *prefix = src->inner_prefix ? src->inner_prefix : "";
+    if (src->type != TFM_VOCAB_WORDPIECE) return TFM_OK;
+    if (strlen(prefix) > TFM_INNER_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: an inner prefix of %zu bytes; at most %d",
+                        strlen(prefix), TFM_INNER_MAX);
+    strcpy(s->inner_prefix, prefix);
+    s->max_word = src->max_word;
+    s->clean_text = src->clean_text;
+    s->split_cjk = src->split_cjk;
+    s->strip_accents = src->strip_accents;
+    s->lowercase = src->lowercase;
+    s->clean_spaces = src->clean_spaces;
+    return TFM_OK;
+}
+
 static tfm_status fill_settings(build *b, tfm_error *err) {
     const tfm_vocab_source *src = b->src;
     tfm_vocab_settings *s = &b->set;
@@ -102,6 +119,7 @@ static tfm_status fill_settings(build *b, tfm_error *err) {
     s->add_prefix_space = src->add_prefix_space;
     s->split_spaces = src->split_spaces;
     TFM_TRY(fill_around(s, src, err));
+    TFM_TRY(fill_wordpiece(s, src, err));
     if (src->normaliser && !tfm_norm_parse(src->normaliser, &s->norm))
         return tfm_fail(err, TFM_UNSUPPORTED, "vocabulary: normaliser \"%s\" is not known",
                         src->normaliser);
@@ -255,7 +273,7 @@ static tfm_status build_merges(build *b, tfm_error *err) {
     return st;
 }
 
-/* ---- unigram ---- */
+/* ---- unigram and WordPiece ---- */
 
 static tfm_status fill_trie(build *b, const tfm_trie_key *key, uint32_t n, uint32_t edges,
                             tfm_error *err) {
@@ -274,14 +292,14 @@ static tfm_status fill_trie(build *b, const tfm_trie_key *key, uint32_t n, uint3
     return tfm_fail(err, TFM_LIMIT, "vocabulary: too many edges with the same hash");
 }
 
-static tfm_status build_unigram(build *b, tfm_error *err) {
+static tfm_status build_trie(build *b, tfm_error *err) {
     tfm_trie_key *key;
     uint32_t n, edges;
     void *wide;
     TFM_TRY(tfm_trie_keys(&b->v, b->src->wide_score, &key, &n, &edges, err));
     tfm_status st = fill_trie(b, key, n, edges, err);
     tfm_free(key);
-    if (st != TFM_OK || b->src->wide_score == NULL) return st;
+    if (st != TFM_OK || b->set.type != TFM_VOCAB_UNIGRAM || b->src->wide_score == NULL) return st;
     TFM_TRY(add_table(b, "vocab.wide", TFM_I32, b->src->n, 2, &wide, err));
     memcpy(wide, b->src->wide_score, b->src->n * sizeof(double));
     return TFM_OK;
@@ -467,7 +485,8 @@ static tfm_status build_all(build *b, tfm_error *err) {
     TFM_TRY(build_pieces(b, err));
     TFM_TRY(build_hash(b, err));
     if (b->set.type == TFM_VOCAB_BPE) TFM_TRY(build_merges(b, err));
-    if (b->set.type == TFM_VOCAB_UNIGRAM) TFM_TRY(build_unigram(b, err));
+    if (b->set.type == TFM_VOCAB_UNIGRAM || b->set.type == TFM_VOCAB_WORDPIECE)
+        TFM_TRY(build_trie(b, err));
     TFM_TRY(build_charsmap(b, err));
     TFM_TRY(build_bytes(b, err));
     TFM_TRY(build_special(b, err));
