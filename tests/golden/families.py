@@ -24,6 +24,19 @@ case("gemma3", "gemma3_text", dict(SMALL, num_hidden_layers=7, head_dim=12,
      rope_scaling={"rope_type": "linear", "factor": 4.0}), scaled=True,
      off={"layer_types": ["full_attention"] * 7, "rope_theta": 10000.0,
           "rope_scaling": None})
+# What scales the layers that see all positions must leave those with a window alone.
+GEMMA3 = dict(SMALL, num_hidden_layers=4, head_dim=12, query_pre_attn_scalar=12, sliding_window=9,
+     layer_types=["sliding_attention", "full_attention"] * 2, rope_theta=1000.0)
+case("gemma3-yarn", "gemma3_text", dict(GEMMA3, rope_scaling={"rope_type": "yarn", "factor": 8.0,
+     "original_max_position_embeddings": 32, "attention_factor": 1.3}), scaled=True, gguf=False,
+     off={"rope_scaling": None})
+case("gemma3-llama3", "gemma3_text", dict(GEMMA3, rope_scaling={"rope_type": "llama3",
+     "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+     "original_max_position_embeddings": 32}), scaled=True, gguf=False, off={"rope_scaling": None})
+case("gemma3-longrope", "gemma3_text", dict(GEMMA3, original_max_position_embeddings=32,
+     rope_scaling={"rope_type": "longrope", "long_factor": [1.5, 2.0, 3.0, 4.0, 5.0, 6.0],
+     "short_factor": [1.0, 1.1, 1.3, 1.5, 1.7, 2.0]}), scaled=True, gguf=False,
+     off={"rope_scaling": None})
 case("gpt_neox", "gpt_neox", dict(SMALL, rotary_pct=0.5, rotary_emb_base=500, hidden_act="gelu"),
      off={"use_parallel_residual": False, "rotary_pct": 1.0, "rotary_emb_base": 10000})
 case("gpt_neox-serial", "gpt_neox", dict(SMALL, rotary_pct=0.25, use_parallel_residual=False),
