@@ -37,6 +37,7 @@
 
 #define TFM_DESCRIPTION_MAX (256u << 10) /* bytes */
 #define TFM_MAX_TENSORS 65536u
+#define TFM_INDEX_MAX (32u << 20) /* bytes: 65,536 lines of the longest kind fit */
 
 /* ---- an open model ---- */
 
@@ -89,6 +90,23 @@ TFM_API tfm_status tfm_model_write(tfm_writer *w, const tfm_header *h, const cha
                                    size_t description_len, const tfm_tensor *tensor,
                                    size_t n_tensors, tfm_tensor_emit emit, void *ctx,
                                    tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- is a stream of kind model one? ---- */
+
+typedef struct tfm_index_check tfm_index_check;
+/* Compares the INDEX with the records, as a stream is read; tfm_model_open believes the INDEX.
+ * start: tfm_reader_offset before the header. */
+TFM_API tfm_status tfm_index_check_new(tfm_index_check **out, uint64_t start,
+                                       tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_index_check_free(tfm_index_check *c);
+/* Every record in turn. payload_at: tfm_reader_offset when tfm_reader_next has given it, before
+ * its payload is read. payload: of the INDEX, if it has at most TFM_INDEX_MAX bytes; else not
+ * looked at. TFM_FORMAT names the record that the INDEX has otherwise, or not. */
+TFM_API tfm_status tfm_index_check_record(tfm_index_check *c, const tfm_record *rec,
+                                          uint64_t payload_at, const void *payload,
+                                          tfm_error *err) TFM_MUST_CHECK;
+/* At the END: is every line of the INDEX there? */
+TFM_API tfm_status tfm_index_check_end(tfm_index_check *c, tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- a foreign checkpoint ---- */
 

@@ -87,39 +87,6 @@ uint64_t tfm_record_tail_bytes(uint64_t payload_bytes) {
 
 /* ---- the INDEX ---- */
 
-/* Cuts the next field off *at, which ends at `sep`; NULL if there is none before the line's end. */
-static char *cut(char **at, char sep) {
-    char *start = *at;
-    char *end = start + strcspn(start, " \n");
-    if (*end != sep || end == start) return NULL;
-    *end = '\0';
-    *at = end + 1;
-    return start;
-}
-
-static bool number(char **at, char sep, uint64_t hi, uint64_t *out) {
-    const char *text = cut(at, sep);
-    return text && text[0] >= '0' && text[0] <= '9' && tfm_parse_u64(text, 0, hi, out);
-}
-
-/* "name dtype layout rank dims... offset bytes\n" */
-static bool parse_line(char **at, tfm_tensor *t, uint64_t *offset) {
-    const char *dtype, *layout;
-    uint64_t v;
-    for (unsigned i = 0; i < TFM_MAX_RANK; i++) t->dims[i] = 1;
-    if (!(t->name = cut(at, ' ')) || !(dtype = cut(at, ' ')) || !(layout = cut(at, ' ')))
-        return false;
-    if ((t->dtype = tfm_dtype_parse(dtype)) == TFM_DTYPE_NONE) return false;
-    if (!tfm_layout_parse(layout, &t->layout)) return false;
-    if (!number(at, ' ', TFM_MAX_RANK, &v)) return false;
-    t->rank = (unsigned)v;
-    for (unsigned i = 0; i < t->rank; i++) {
-        if (!number(at, ' ', UINT32_MAX, &v)) return false;
-        t->dims[i] = (uint32_t)v;
-    }
-    return number(at, ' ', UINT64_MAX, offset) && number(at, '\n', UINT64_MAX, &t->bytes);
-}
-
 /* `from` is where the first record after the INDEX starts. Every tensor must begin where a record's
  * head fits before it, so none overlap. *end: where the record after the last tensor starts. */
 static tfm_status parse_index(tfm_model *m, uint64_t from, uint64_t *end, tfm_error *err) {
@@ -128,7 +95,7 @@ static tfm_status parse_index(tfm_model *m, uint64_t from, uint64_t *end, tfm_er
     for (size_t i = 0; i < m->n_tensors; i++) {
         tfm_tensor *t = &m->tensor[i];
         uint64_t offset, first;
-        if (!parse_line(&at, t, &offset))
+        if (!tfm_index_line(&at, t, &offset))
             return tfm_fail(err, TFM_FORMAT, "the index is wrong in line %zu", i + 1);
         TFM_TRY(tfm_tensor_check(t, err));
         first = from + tfm_record_head_bytes(strlen(t->name));
@@ -150,17 +117,8 @@ static tfm_status parse_index(tfm_model *m, uint64_t from, uint64_t *end, tfm_er
 static tfm_status load_index(tfm_model *m, const void *text, size_t n, uint64_t from, uint64_t *end,
                              tfm_error *err) {
     void *p;
-    size_t lines = 0;
-    if (n == 0 || n > TFM_INDEX_MAX)
-        return tfm_fail(err, TFM_LIMIT, "an index of %zu bytes (1 to %u are possible)", n,
-                        TFM_INDEX_MAX);
-    TFM_TRY(tfm_strndup(&m->index, text, n, err));
-    if (strlen(m->index) != n || m->index[n - 1] != '\n')
-        return tfm_fail(err, TFM_FORMAT, "the index is no text");
-    for (const char *s = m->index; (s = strchr(s, '\n')) != NULL; s++) lines++;
-    if (lines > TFM_MAX_TENSORS)
-        return tfm_fail(err, TFM_LIMIT, "%zu tensors, at most %u are possible", lines,
-                        TFM_MAX_TENSORS);
+    size_t lines;
+    TFM_TRY(tfm_index_copy(&m->index, text, n, &lines, err));
     TFM_TRY(tfm_alloc(&p, lines, sizeof *m->tensor, err));
     m->tensor = p;
     m->n_tensors = lines;

@@ -5,7 +5,7 @@
  * what a writer could not have written. Each input is tried as it is and with its checksums
  * repaired. */
 #include "fuzz_util.h"
-#include "tfm/stream.h"
+#include "tfm/model.h"
 
 enum { MAX_RECORDS = 100000 };
 
@@ -69,6 +69,9 @@ static void parse_pieces(const uint8_t *data, size_t size) {
     uint64_t payload_at, next;
     size_t used = 0;
     uint8_t *p = fuzz_copy(data, size);
+    tfm_index_check *index;
+    fuzz_must(tfm_index_check_new(&index, 0, NULL) == TFM_OK, "no memory");
+    tfm_status as_model = TFM_OK;
     if (tfm_header_parse(&h, p, size, &used, NULL) == TFM_OK) {
         fuzz_must(used <= size && used % 64 == 0, "a header is longer than its bytes");
         tfm_header_free(h);
@@ -77,10 +80,15 @@ static void parse_pieces(const uint8_t *data, size_t size) {
         uint8_t *tail = fuzz_copy(data + at, size - at);
         const tfm_status st =
             tfm_record_parse(&rec, tail, size - at, true, &payload_at, &next, NULL);
+        if (st == TFM_OK && next <= size - at && as_model == TFM_OK)
+            as_model =
+                tfm_index_check_record(index, &rec, at + payload_at, tail + payload_at, NULL);
         free(tail);
         if (st != TFM_OK || next > size - at) break;
         fuzz_must(payload_at <= next && next > 0, "a record has no length");
     }
+    if (as_model == TFM_OK) as_model = tfm_index_check_end(index, NULL);
+    tfm_index_check_free(index);
     free(p);
 }
 

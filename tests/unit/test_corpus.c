@@ -128,7 +128,8 @@ static void good_full_header(stream *s) {
 }
 
 static void good_model(stream *s) {
-    static const char meta[] = "arch: none\n", index[] = "token_embd.weight f32 2x2 rows 640\n";
+    static const char meta[] = "arch: none\n",
+                      index[] = "token_embd.weight f32 rows 2 2 2 0000000000000576 16\n";
     static const unsigned char weights[16];
     header(s, "TFMSTRM1\nkind model\nneeds 1.0\ntool tfm-convert\n");
     record(s,
@@ -138,10 +139,13 @@ static void good_model(stream *s) {
                         .dims = {sizeof meta - 1},
                         .name = "description"},
            meta, sizeof meta - 1);
-    record(
-        s,
-        (tfm_record){.type = TFM_REC_INDEX, .dtype = TFM_U8, .rank = 1, .dims = {sizeof index - 1}},
-        index, sizeof index - 1);
+    record(s,
+           (tfm_record){.type = TFM_REC_INDEX,
+                        .dtype = TFM_U8,
+                        .rank = 1,
+                        .dims = {sizeof index - 1},
+                        .name = "index"},
+           index, sizeof index - 1);
     record(s,
            (tfm_record){.type = TFM_REC_TENSOR,
                         .dtype = TFM_F32,

@@ -1,12 +1,16 @@
 /* check.c - tfm-check: is this a valid stream, or model? Reads every byte, checks every CRC.
  *
+ * A stream of kind model must also be one: its index is compared with its records.
+ *
  * The verdicts are the program's data and go to stdout, one line a bad file; the status is the
  * answer. A file that cannot be read has no answer: that is a failure. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "tfm/model.h"
 
 static const tfm_option options[] = {TFM_OPT_COMMON, TFM_OPT_END};
 static const tfm_program program = {"tfm-check", "[options] [FILE...]",
@@ -17,15 +21,51 @@ typedef struct counts {
     uint64_t streams, records, bytes;
 } counts;
 
+/* What tfm_index_check_* says, with the file's name and the cure. */
+static tfm_status verdict(tfm_status st, const char *name, tfm_error *err) {
+    if (tfm_status_exit(st) != 3) return st;
+    const tfm_error why = *err;
+    return tfm_fail(err, st, "%s: a stream, but no model: %s; make it anew with tfm-convert", name,
+                    why.message);
+}
+
+static tfm_status check_record(tfm_index_check *index, tfm_reader *r, const tfm_record *rec,
+                               const char *name, tfm_error *err) {
+    const uint64_t at = tfm_reader_offset(r);
+    const void *payload = NULL;
+    if (rec->type == TFM_REC_INDEX && rec->bytes <= TFM_INDEX_MAX)
+        TFM_TRY(tfm_reader_payload(r, &payload, err));
+    return verdict(tfm_index_check_record(index, rec, at, payload, err), name, err);
+}
+
+/* The rest of the present stream; index: NULL if it is no model. */
+static tfm_status read_stream(tfm_reader *r, tfm_index_check *index, const char *name, counts *n,
+                              tfm_error *err) {
+    tfm_record rec;
+    tfm_status st;
+    while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
+        n->records++;
+        if (index) TFM_TRY(check_record(index, r, &rec, name, err));
+    }
+    if (st != TFM_DONE) return st;
+    return index ? verdict(tfm_index_check_end(index, err), name, err) : TFM_OK;
+}
+
 static tfm_status read_all(int fd, const char *name, counts *n, tfm_error *err) {
     tfm_reader *r;
-    tfm_record rec;
-    TFM_TRY(tfm_reader_new(&r, fd, name, err));
     tfm_status st;
-    while ((st = tfm_reader_stream(r, err)) == TFM_OK) {
+    TFM_TRY(tfm_reader_new(&r, fd, name, err));
+    for (;;) {
+        const uint64_t start = tfm_reader_offset(r);
+        tfm_index_check *index = NULL;
+        st = tfm_reader_stream(r, err);
+        if (st != TFM_OK) break;
         n->streams++;
-        while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) n->records++;
-        if (st != TFM_DONE) break;
+        if (strcmp(tfm_header_kind(tfm_reader_header(r)), "model") == 0)
+            st = tfm_index_check_new(&index, start, err);
+        if (st == TFM_OK) st = read_stream(r, index, name, n, err);
+        tfm_index_check_free(index);
+        if (st != TFM_OK) break;
     }
     n->bytes = tfm_reader_offset(r);
     tfm_reader_free(r);
