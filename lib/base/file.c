@@ -54,6 +54,17 @@ out:
     return st;
 }
 
+void tfm_advise_huge(const void *p, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    const long page = sysconf(_SC_PAGESIZE);
+    if (page <= 0) return;
+    const size_t before = (uintptr_t)p % (size_t)page;
+    (void)madvise((char *)(uintptr_t)p - before, bytes + before, MADV_HUGEPAGE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
 void tfm_map_close(tfm_map *m) {
     if (m->is_mapped) munmap((void *)(uintptr_t)m->data, m->size);
     *m = (tfm_map){0};

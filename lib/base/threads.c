@@ -80,6 +80,12 @@ static uint32_t range_start(uint32_t n_chunks, unsigned range, unsigned n_ranges
     return (uint32_t)((uint64_t)n_chunks * range / n_ranges);
 }
 
+/* Chunks that a claim takes when `left` are left in a range: half of them, because every claim waits for
+ * what the processor has asked of memory, and the last ones singly, so that all end together. */
+static uint32_t claim_size(uint32_t left) {
+    return left < 2 ? 1 : left / 2;
+}
+
 /* Claims and runs chunks of one range until none is left. */
 static void work_on_range(tfm_pool *p, unsigned range, unsigned worker) {
     _Atomic uint64_t *at = &p->tickets[range].at;
@@ -88,14 +94,16 @@ static void work_on_range(tfm_pool *p, unsigned range, unsigned worker) {
         tfm_pool_job job = atomic_load(&p->job);
         void *arg = atomic_load(&p->arg);
         uint32_t n = atomic_load(&p->n_chunks);
-        if (ticket_next(t) == CLOSED || ticket_next(t) >= range_start(n, range + 1, p->n_threads)) {
+        const uint32_t end = range_start(n, range + 1, p->n_threads);
+        if (ticket_next(t) == CLOSED || ticket_next(t) >= end) {
             /* n may belong to the next job already; only an unchanged ticket makes it ours. */
             if (atomic_load(at) == t) return;
             continue;
         }
-        if (!atomic_compare_exchange_weak(at, &t, t + 1)) continue;
-        job(arg, ticket_next(t), worker);
-        if (atomic_fetch_add(&p->done, 1) + 1 == n && atomic_load(&p->caller_sleeps)) {
+        const uint32_t first = ticket_next(t), size = claim_size(end - first);
+        if (!atomic_compare_exchange_weak(at, &t, t + size)) continue;
+        for (uint32_t i = 0; i < size; i++) job(arg, first + i, worker);
+        if (atomic_fetch_add(&p->done, size) + size == n && atomic_load(&p->caller_sleeps)) {
             pthread_mutex_lock(&p->lock);
             pthread_cond_signal(&p->finished);
             pthread_mutex_unlock(&p->lock);

@@ -9,13 +9,18 @@
 #include "stream/stream_internal.h"
 #include "tfm/group_map.h"
 
-enum { WRITER_BUFFER = 64 * 1024 };
+enum {
+    WRITER_BUFFER = 64 * 1024,
+    /* A model is written in pieces of 2 MiB that begin at multiples of it: of what is written at once
+     * Linux keeps a file's pages together in memory, and a model in huge pages is read faster. */
+    MODEL_BUFFER = 2 << 20
+};
 
 struct tfm_writer {
     int fd;
     char *name;
-    unsigned char *buf; /* [WRITER_BUFFER] */
-    size_t fill;
+    unsigned char *buf; /* [cap] */
+    size_t cap, fill;
     uint64_t offset; /* of everything, the buffered bytes included */
     bool is_open, is_model;
     uint64_t n_records, n_group_ends;
@@ -39,6 +44,7 @@ tfm_status tfm_writer_new(tfm_writer **out, int fd, const char *name, tfm_error 
         return st;
     }
     w->buf = p;
+    w->cap = WRITER_BUFFER;
     *out = w;
     return TFM_OK;
 }
@@ -65,7 +71,27 @@ tfm_status tfm_writer_flush(tfm_writer *w, tfm_error *err) {
     return n ? tfm_fd_write_full(w->fd, w->name, w->buf, n, err) : TFM_OK;
 }
 
+/* The pieces of a model: what fills the buffer, and of what is larger all whole pieces. The buffer
+ * holds the end of [0, offset), never more than began in the present piece. */
+static tfm_status put_model(tfm_writer *w, const unsigned char *p, size_t n, tfm_error *err) {
+    while (n > 0) {
+        const size_t room = MODEL_BUFFER - (size_t)(w->offset % MODEL_BUFFER);
+        size_t now = n < room ? n : room;
+        if (w->fill == 0 && room == MODEL_BUFFER && n >= MODEL_BUFFER) {
+            now = n / MODEL_BUFFER * MODEL_BUFFER;
+            TFM_TRY(tfm_fd_write_full(w->fd, w->name, p, now, err));
+        } else {
+            memcpy(w->buf + w->fill, p, now);
+            w->fill += now;
+            if (now == room) TFM_TRY(tfm_writer_flush(w, err));
+        }
+        w->offset += now, p += now, n -= now;
+    }
+    return TFM_OK;
+}
+
 static tfm_status put(tfm_writer *w, const void *p, size_t n, tfm_error *err) {
+    if (w->cap == MODEL_BUFFER) return put_model(w, p, n, err);
     w->offset += n;
     if (n > WRITER_BUFFER - w->fill) {
         TFM_TRY(tfm_writer_flush(w, err));
@@ -76,17 +102,30 @@ static tfm_status put(tfm_writer *w, const void *p, size_t n, tfm_error *err) {
     return TFM_OK;
 }
 
+static tfm_status grow_for_model(tfm_writer *w, tfm_error *err) {
+    void *p;
+    if (w->cap == MODEL_BUFFER) return TFM_OK;
+    TFM_TRY(tfm_writer_flush(w, err));
+    TFM_TRY(tfm_alloc(&p, MODEL_BUFFER, 1, err));
+    tfm_free(w->buf);
+    w->buf = p;
+    w->cap = MODEL_BUFFER;
+    return TFM_OK;
+}
+
 tfm_status tfm_writer_header(tfm_writer *w, const tfm_header *h, tfm_error *err) {
     tfm_buf b = {0};
     if (w->is_open)
         return tfm_fail(err, TFM_USAGE, "%s: the stream before has no END yet", w->name);
+    const bool is_model = strcmp(tfm_header_kind(h), "model") == 0;
+    if (is_model) TFM_TRY(grow_for_model(w, err));
     tfm_status st = tfm_header_format(h, &b, err);
     if (st == TFM_OK) st = put(w, b.data, b.len, err);
-    if (st == TFM_OK) st = tfm_writer_flush(w, err);
+    if (st == TFM_OK && !is_model) st = tfm_writer_flush(w, err);
     tfm_buf_free(&b);
     if (st != TFM_OK) return st;
     w->is_open = true;
-    w->is_model = strcmp(tfm_header_kind(h), "model") == 0;
+    w->is_model = is_model;
     w->n_records = w->n_group_ends = 0;
     tfm_group_map_free(w->open);
     return tfm_group_map_new(&w->open, err);

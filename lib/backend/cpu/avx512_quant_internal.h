@@ -14,7 +14,7 @@
 enum {
     QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
     QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
-    QUANT_FAR_AHEAD = 8192 /* so for a single row, one line a part */
+    QUANT_FAR_AHEAD = 3072 /* so for a single row: what one thread can have on its way */
 };
 
 /* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; scale and min of its
@@ -299,6 +299,12 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
     }
 }
 
+/* q8_0 only: the loads of other types come few enough for the processor's own prefetching, which these
+ * requests would hinder. */
+INLINE void ask_part(const uint8_t *at, size_t bytes) {
+    UNROLL for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T1);
+}
+
 /* Part i of a block of `panels` panels meets all rows. one: a single row, whose sums are in acc. */
 INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *part,
                        const uint8_t *packed, int i, const uint8_t *lines, size_t rows,
@@ -307,8 +313,7 @@ INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t
     UNROLL for (int p = 0; p < panels; p++) {
         const size_t at = (size_t)p * a->panel_bytes;
         decode_part(t, part + at, packed + at, i, &w[p]);
-        /* A single row of most types is best left to the processor's own prefetching. */
-        if (one && t == TFM_Q8_0) _mm_prefetch(part + at + QUANT_FAR_AHEAD, _MM_HINT_T1);
+        if (one && t == TFM_Q8_0) ask_part(part + at + QUANT_FAR_AHEAD, quant_part_bytes(t));
     }
     if (one)
         multiply_line(t, w, (const quant_line *)(const void *)lines, panels, acc);

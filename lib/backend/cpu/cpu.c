@@ -60,6 +60,7 @@ static tfm_status fill_plan(cpu_plan *p, tfm_error *err) {
         const tfm_step *s = &r->graph->step[i];
         TFM_TRY(tfm_cpu_weights_prepare(p, s, &p->weights[i - r->first], err));
     }
+    tfm_cpu_weights_advise(p);
     return TFM_OK;
 }
 

@@ -97,6 +97,8 @@ static inline const cpu_weights *cpu_step_weights(const cpu_plan *p, const tfm_s
 tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w,
                                    tfm_error *err) TFM_MUST_CHECK;
 void tfm_cpu_weights_free(cpu_weights *w);
+/* Asks for huge pages where weights are used in place, in stretches: reads nothing, may do nothing. */
+void tfm_cpu_weights_advise(const cpu_plan *p);
 
 /* cpu_run.c */
 tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) TFM_MUST_CHECK;

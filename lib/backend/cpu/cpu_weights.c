@@ -2,6 +2,8 @@
  *
  * A matrix that lies in p16 is used where it is (a mapped model.bin is never copied); one in layout
  * `rows` is repacked, sixteen rows a piece, on all threads. */
+#include <stdlib.h>
+
 #include "backend/cpu/cpu_internal.h"
 
 typedef struct pack_job {
@@ -134,6 +136,45 @@ tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *
     case TFM_OP_ROPE: return find_rope_table(p, s, &w->rope_table, err);
     default: return TFM_OK;
     }
+}
+
+/* ---- huge pages ---- */
+
+typedef struct stretch {
+    const uint8_t *at;
+    size_t bytes;
+} stretch;
+
+static int by_address(const void *a, const void *b) {
+    const uintptr_t x = (uintptr_t)((const stretch *)a)->at, y = (uintptr_t)((const stretch *)b)->at;
+    return x < y ? -1 : x > y;
+}
+
+void tfm_cpu_weights_advise(const cpu_plan *p) {
+    enum { HUGE_PAGE = 2 << 20, GAP = 1 << 20 };
+    const tfm_range *r = &p->base.range;
+    const size_t n_steps = r->end - r->first;
+    size_t n = 0;
+    void *mem;
+    tfm_error ignored;
+    if (tfm_alloc(&mem, n_steps, sizeof(stretch), &ignored) != TFM_OK) return;
+    stretch *s = mem;
+    for (size_t i = 0; i < n_steps; i++) {
+        const cpu_weights *w = &p->weights[i];
+        if (w->panels == NULL || w->memory != NULL) continue;
+        s[n++] = (stretch){w->panels, w->n_panels * w->panel_bytes};
+    }
+    qsort(s, n, sizeof *s, by_address);
+    for (size_t i = 0, next; i < n; i = next) { /* a small gap, a norm, would cut a huge page */
+        size_t bytes = s[i].bytes;
+        for (next = i + 1; next < n; next++) {
+            const size_t apart = (uintptr_t)s[next].at - (uintptr_t)s[i].at;
+            if (apart > bytes && apart - bytes > GAP) break;
+            if (apart + s[next].bytes > bytes) bytes = apart + s[next].bytes;
+        }
+        if (bytes >= HUGE_PAGE) tfm_advise_huge(s[i].at, bytes);
+    }
+    tfm_free(s);
 }
 
 void tfm_cpu_weights_free(cpu_weights *w) {
