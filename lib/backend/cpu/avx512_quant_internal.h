@@ -308,18 +308,22 @@ INLINE void ask_part(const uint8_t *at, size_t bytes) {
 /* Part i of a block of `panels` panels meets all rows. one: a single row, whose sums are in acc. */
 INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *part,
                        const uint8_t *packed, int i, const uint8_t *lines, size_t rows,
-                       const bool one, const int panels, __m512 *acc, float *sums) {
+                       const bool one, const int panels, const uint8_t *end, __m512 *acc,
+                       float *sums) {
     quant_part w[2];
+    const uint8_t *ahead = part + QUANT_AHEAD;
     UNROLL for (int p = 0; p < panels; p++) {
         const size_t at = (size_t)p * a->panel_bytes;
         decode_part(t, part + at, packed + at, i, &w[p]);
         if (one && t == TFM_Q8_0) ask_part(part + at + QUANT_FAR_AHEAD, quant_part_bytes(t));
     }
-    if (one)
+    if (one) {
         multiply_line(t, w, (const quant_line *)(const void *)lines, panels, acc);
-    else
-        multiply_rows(t, w, lines, a->act_stride, rows, panels, part + QUANT_AHEAD, a->panel_bytes,
-                      sums);
+        return;
+    }
+    if (ahead >= end)
+        ahead += (size_t)(panels - 1) * a->panel_bytes; /* of the panels that follow */
+    multiply_rows(t, w, lines, a->act_stride, rows, panels, ahead, a->panel_bytes, sums);
 }
 
 /* All columns of `panels` panels. sums: [rows][panels][16] */
@@ -327,10 +331,11 @@ INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8
                          const uint8_t *lines, size_t rows, const bool one, const int panels,
                          float *sums) {
     const size_t bytes = quant_part_bytes(t);
+    const uint8_t *end = w + a->panel_bytes; /* of the first panel */
     __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
     for (uint32_t k = 0; k < a->k;) {
         if (!is_kquant(t)) {
-            quant_step(t, a, w, w, 0, lines, rows, one, panels, acc, sums);
+            quant_step(t, a, w, w, 0, lines, rows, one, panels, end, acc, sums);
             w += bytes, lines += sizeof(quant_line), k += 32;
             continue;
         }
@@ -338,12 +343,14 @@ INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8
         if (one) { /* then i is a constant, and decoding its scales few instructions */
             UNROLL for (int i = 0; i < 8; i++) {
                 quant_step(t, a, w + (size_t)i * bytes, packed, i,
-                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, acc, sums);
+                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, end, acc,
+                           sums);
             }
         } else {
             for (int i = 0; i < 8; i++) {
                 quant_step(t, a, w + (size_t)i * bytes, packed, i,
-                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, acc, sums);
+                           lines + (size_t)i * sizeof(quant_line), rows, one, panels, end, acc,
+                           sums);
             }
         }
         w = packed + quant_tail_bytes(t), lines += 8 * sizeof(quant_line), k += 256;

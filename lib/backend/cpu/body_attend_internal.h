@@ -175,21 +175,27 @@ INLINE void score_panels(const tfm_dtype type, const tfm_cpu_attend *a, const at
     }
 }
 
-/* One tile of queries and panels [p, end) of one page; score: of panel p. */
+/* One tile of queries and panels [p, end) of one page; score: of panel p. Panels that all queries see
+ * whole, the first of them, are plain. */
 INLINE void score_queries(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
                           const attend_page *k, const float *q, uint32_t query, uint32_t queries,
                           uint32_t p, uint32_t end, float *score, float (*max)[TFM_PANEL]) {
-    bool plain = !(a->softcap > 0.0f);
+    uint32_t whole = a->softcap > 0.0f ? p : end;
     for (uint32_t i = query; i < query + queries; i++) {
-        plain = plain && a->query[i].slope == 0.0f && span->lo[i] <= p * TFM_PANEL &&
-                end * TFM_PANEL <= span->hi[i];
+        const bool seen = a->query[i].slope == 0.0f && span->lo[i] <= p * TFM_PANEL;
+        whole = least(whole, seen ? most(p, span->hi[i] / TFM_PANEL) : p);
     }
-    while (queries > 0) {
-        const uint32_t n = tile_size(queries);
-        TILE_CALL(n, score_panels(type, a, span, k, q, query, N, p, end, plain, score, max));
-        queries -= n;
-        query += n;
-        q += n;
+    while (p < end) {
+        const bool plain = p < whole;
+        const uint32_t to = plain ? whole : end;
+        for (uint32_t i = 0; i < queries;) {
+            const uint32_t n = tile_size(queries - i);
+            TILE_CALL(
+                n, score_panels(type, a, span, k, q + i, query + i, N, p, to, plain, score, max));
+            i += n;
+        }
+        score += (size_t)(to - p) * a->n_queries * TFM_PANEL;
+        p = to;
     }
 }
 
@@ -305,8 +311,23 @@ KERNEL static void value_keys(const tfm_cpu_attend *a, const attend_page *v, con
 #endif
 }
 
+/* Queries [query, query + n), and of the keys [from, to) those that each one sees: those with the same
+ * keys (the heads of a row) at once. weight: of panel p. */
+KERNEL static void value_rows(const tfm_cpu_attend *a, const attend_span *span,
+                              const attend_page *v, const float *weight, uint32_t p, uint32_t query,
+                              uint32_t n, uint32_t from, uint32_t to, float *out) {
+    for (uint32_t i = query, end; from < to && i < query + n; i = end) {
+        for (end = i + 1;
+             end < query + n && span->lo[end] == span->lo[i] && span->hi[end] == span->hi[i];) {
+            end++;
+        }
+        value_keys(a, v, weight, p, i, end - i, most(from, span->lo[i]), least(to, span->hi[i]),
+                   out);
+    }
+}
+
 /* Panels [p, end) of one page: the keys that all queries of a tile see for all at once, those
- * before and behind for each query that sees them. weight: of panel p. */
+ * before and behind for the queries that see them. weight: of panel p. */
 KERNEL static void value_page(const tfm_cpu_attend *a, const attend_span *span,
                               const attend_page *v, const float *weight, uint32_t p, uint32_t end,
                               float *out) {
@@ -319,13 +340,9 @@ KERNEL static void value_page(const tfm_cpu_attend *a, const attend_span *span,
             hi = least(hi, span->hi[i]);
         }
         if (lo >= hi) lo = hi = to; /* none in common */
-        for (uint32_t i = query; lo > from && i < query + n; i++) {
-            value_keys(a, v, weight, p, i, 1, most(from, span->lo[i]), least(lo, span->hi[i]), out);
-        }
+        value_rows(a, span, v, weight, p, query, n, from, lo, out);
         value_keys(a, v, weight, p, query, n, lo, hi, out);
-        for (uint32_t i = query; hi < to && i < query + n; i++) {
-            value_keys(a, v, weight, p, i, 1, hi, least(to, span->hi[i]), out);
-        }
+        value_rows(a, span, v, weight, p, query, n, hi, to, out);
     }
 }
 

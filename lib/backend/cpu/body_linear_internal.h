@@ -178,11 +178,12 @@ INLINE void finish_panels(const tfm_cpu_linear *a, uint32_t panel, uint32_t end,
     const size_t n = (all < a->n_out ? all : a->n_out) - at;
     for (size_t r = 0; r < rows; r++, acc += stride) {
         float *out = a->out + (row + r) * (size_t)a->n_out + at;
-        if (a->bias == NULL) {
-            memcpy(out, acc, n * sizeof *out);
-            continue;
+        size_t o = 0;
+        for (; o + LANES <= n; o += LANES) {
+            const vf x = load(acc + o);
+            store(out + o, a->bias == NULL ? x : x + load(a->bias + at + o));
         }
-        for (size_t o = 0; o < n; o++) out[o] = acc[o] + a->bias[at + o];
+        for (; o < n; o++) out[o] = a->bias == NULL ? acc[o] : acc[o] + a->bias[at + o];
     }
 }
 

@@ -1,5 +1,7 @@
 /* body_rows_internal.h - norms, element-wise steps and rope: work on one row, in place if asked. */
 
+enum { ROW_AHEAD = 512 }; /* numbers: values of many rows come from L3 */
+
 INLINE vf elementwise_v(const tfm_step *s, vf a, vf b) {
     switch (s->op) {
     case TFM_OP_ACTIVATION: return activation_v(s->u.activation, a);
@@ -30,7 +32,11 @@ KERNEL static void elementwise(const tfm_step *s, size_t n, const float *a, cons
                                float *out) {
     size_t i = 0;
     if (b == NULL) b = a;
-    for (; i + LANES <= n; i += LANES) store(out + i, elementwise_v(s, load(a + i), load(b + i)));
+    for (; i + LANES <= n; i += LANES) {
+        __builtin_prefetch(a + i + ROW_AHEAD);
+        __builtin_prefetch(b + i + ROW_AHEAD);
+        store(out + i, elementwise_v(s, load(a + i), load(b + i)));
+    }
     if (i == n) return;
     store_some(out + i, elementwise_v(s, load_some(a + i, n - i), load_some(b + i, n - i)), n - i);
 }

@@ -106,14 +106,23 @@ tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) 
 /* At least `bytes` of p->scratch for each thread; what was in it is void. */
 tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) TFM_MUST_CHECK;
 
-/* cpu_rows.c: n_steps consecutive row-wise steps (at most CPU_CHAIN_STEPS) as one job. */
+/* cpu_rows.c: n_steps consecutive row-wise steps (at most CPU_CHAIN_STEPS) as one job. next: the
+ * linear that reads the last one's output, whose activations are then made in the same job; or NULL. */
 enum { CPU_CHAIN_STEPS = 8 };
 bool tfm_cpu_is_rowwise(tfm_op op); /* norm, rope, split, concat, element-wise */
-void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps);
+tfm_status tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps,
+                           const tfm_step *next) TFM_MUST_CHECK;
 tfm_status tfm_cpu_gather(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 /* cpu_jobs.c: n_steps consecutive linears that read the same value. */
 tfm_status tfm_cpu_linear_group(const cpu_run *run, const tfm_step *s,
                                 size_t n_steps) TFM_MUST_CHECK;
+/* Sets a's type, k, act and act_stride for the activations of a linear and all rows, and makes room
+ * for them in the plan; act is NULL where it takes the f32 rows themselves. */
+tfm_status tfm_cpu_act_reserve(const cpu_run *run, const tfm_step *linear,
+                               tfm_cpu_linear *a) TFM_MUST_CHECK;
+/* Activations of rows [row, end); src: of row 0. */
+void tfm_cpu_act_rows(const cpu_run *run, const tfm_cpu_linear *a, const float *src, size_t row,
+                      size_t end);
 /* cpu_attend.c */
 tfm_status tfm_cpu_attend_step(const cpu_run *run, const tfm_step *s) TFM_MUST_CHECK;
 /* cpu_experts.c */

@@ -40,18 +40,15 @@ typedef struct linear_job {
     } step[GROUP_STEPS];
     /* for the preparation of activations */
     const float *src;
-    uint8_t *act;
     size_t rows_each;
 } linear_job;
 
 static void prepare_piece(void *arg, size_t piece, unsigned worker) {
     const linear_job *j = arg;
-    const tfm_cpu_linear *a = &j->step[0].args;
-    const size_t first = piece * j->rows_each, end = first + j->rows_each;
+    const size_t first = piece * j->rows_each, left = j->run->n_rows - first;
     (void)worker;
-    for (size_t r = first; r < end && r < j->run->n_rows; r++) {
-        kernels(j->run)->prepare(a->type, a->k, j->src + r * a->k, j->act + r * a->act_stride);
-    }
+    tfm_cpu_act_rows(j->run, &j->step[0].args, j->src, first,
+                     first + (left < j->rows_each ? left : j->rows_each));
 }
 
 /* Do weights of these types want the same activations? */
@@ -61,36 +58,52 @@ static bool same_act(tfm_dtype a, tfm_dtype b) {
     return (a == TFM_BF16) == (b == TFM_BF16);
 }
 
-/* args.act of the job's first step: the value itself, or its rounded form, made if need be. */
-static tfm_status prepare_activations(linear_job *j, int value) {
-    cpu_plan *p = j->run->plan;
-    tfm_cpu_linear *a = &j->step[0].args;
-    size_t need, row = kernels(j->run)->act_bytes(a->type, a->k);
-    if (row == 0) {
-        a->act = (const uint8_t *)p->value[value];
-        a->act_stride = a->k * sizeof(float);
-        return TFM_OK;
+static bool act_ready(const cpu_plan *p, int value, tfm_dtype type) {
+    return p->act_value == value && same_act(p->act_type, type);
+}
+
+tfm_status tfm_cpu_act_reserve(const cpu_run *run, const tfm_step *s, tfm_cpu_linear *a) {
+    cpu_plan *p = run->plan;
+    const tfm_tensor *t = p->base.range.graph->weight[s->weight].tensor;
+    size_t need, row = kernels(run)->act_bytes(t->dtype, t->dims[1]);
+    *a = (tfm_cpu_linear){.type = t->dtype, .k = t->dims[1], .act_stride = (row + 63) / 64 * 64};
+    if (row == 0) return TFM_OK;
+    if (!tfm_mul_size(a->act_stride, run->n_rows, &need)) {
+        return tfm_fail(run->err, TFM_NOMEM, "%u rows are too many", run->n_rows);
     }
-    row = (row + 63) / 64 * 64;
-    if (!tfm_mul_size(row, j->run->n_rows, &need)) {
-        return tfm_fail(j->run->err, TFM_NOMEM, "%u rows are too many", j->run->n_rows);
-    }
-    a->act_stride = row;
     if (need > p->act_cap) {
         void *mem;
         p->act_value = -1;
-        TFM_TRY(tfm_alloc_aligned(&mem, 64, need, 1, j->run->err));
+        TFM_TRY(tfm_alloc_large(&mem, need, 1, run->err));
         tfm_free(p->act);
         p->act = mem;
         p->act_cap = need;
     }
     a->act = p->act;
-    if (p->act_value == value && same_act(p->act_type, a->type)) return TFM_OK;
-    j->src = p->value[value];
-    j->act = p->act;
+    return TFM_OK;
+}
+
+void tfm_cpu_act_rows(const cpu_run *run, const tfm_cpu_linear *a, const float *src, size_t row,
+                      size_t end) {
+    for (; row < end; row++) {
+        kernels(run)->prepare(a->type, a->k, src + row * a->k,
+                              run->plan->act + row * a->act_stride);
+    }
+}
+
+/* act and act_stride of the job's first step: the value itself, or its rounded form, made if need
+ * be. */
+static tfm_status prepare_activations(linear_job *j, const tfm_step *s) {
+    cpu_plan *p = j->run->plan;
+    tfm_cpu_linear *a = &j->step[0].args, r;
+    TFM_TRY(tfm_cpu_act_reserve(j->run, s, &r));
+    j->src = p->value[s->in[0]];
+    a->act = r.act != NULL ? r.act : (const uint8_t *)j->src;
+    a->act_stride = r.act != NULL ? r.act_stride : a->k * sizeof(float);
+    if (r.act == NULL || act_ready(p, s->in[0], a->type)) return TFM_OK;
     j->rows_each = a->k < PREPARE_WORK ? PREPARE_WORK / a->k : 1;
     tfm_pool_run(pool(j->run), pieces(j->run->n_rows, j->rows_each), prepare_piece, j);
-    p->act_value = value;
+    p->act_value = s->in[0];
     p->act_type = a->type;
     return TFM_OK;
 }
@@ -147,7 +160,7 @@ static tfm_status run_group(const cpu_run *run, const tfm_step *s, size_t n_step
         TFM_TRY(
             tfm_cpu_reserve_scratch(p, kernels(run)->linear_bytes(t->dtype, t->dims[1]), run->err));
     }
-    TFM_TRY(prepare_activations(&j, s->in[0]));
+    TFM_TRY(prepare_activations(&j, s));
     for (size_t i = 1; i < n_steps; i++) {
         j.step[i].args.act = j.step[0].args.act;
         j.step[i].args.act_stride = j.step[0].args.act_stride;

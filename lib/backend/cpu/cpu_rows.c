@@ -2,7 +2,8 @@
  *
  * Consecutive ones are one job: a piece is some rows, and a few rows at a time go through all steps
  * while they are in the cache. That is the same as one step after the other over all rows, because
- * none of them looks at another row. Owns the tables of rope, which are made once for a batch. */
+ * none of them looks at another row. A linear that follows finds its activations rounded: that is done
+ * in the same pass. Owns the tables of rope, which are made once for a batch. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ typedef struct row_job {
     size_t n_steps;
     tfm_cpu_norm norm[CPU_CHAIN_STEPS]; /* of the steps that are norms */
     size_t rows_each, block_rows;       /* rows of one piece, and of a block in it */
+    tfm_cpu_linear next; /* act: where the activations of the linear behind go, or NULL */
 } row_job;
 
 bool tfm_cpu_is_rowwise(tfm_op op) {
@@ -148,6 +150,9 @@ static void row_piece(void *arg, size_t piece, unsigned worker) {
     for (size_t row = first; row < end; row += j->block_rows) {
         const size_t stop = end - row < j->block_rows ? end : row + j->block_rows;
         for (size_t i = 0; i < j->n_steps; i++) run_rows(j, i, row, stop);
+        if (j->next.act == NULL) continue;
+        const int last = j->step[j->n_steps - 1].out[0];
+        tfm_cpu_act_rows(j->run, &j->next, j->run->plan->value[last], row, stop);
     }
 }
 
@@ -200,9 +205,11 @@ static void make_table(const cpu_run *run, const tfm_step *s) {
     t->ready = true;
 }
 
-void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps) {
+tfm_status tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps,
+                           const tfm_step *next) {
     row_job j = {.run = run, .step = s, .n_steps = n_steps};
     size_t width = 1;
+    if (next != NULL) TFM_TRY(tfm_cpu_act_reserve(run, next, &j.next));
     for (size_t i = 0; i < n_steps; i++) {
         const uint32_t in = cpu_width(run->plan, s[i].in[0]);
         const uint32_t out = cpu_width(run->plan, s[i].out[0]);
@@ -214,4 +221,5 @@ void tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps) {
     j.rows_each = rows_of(ROW_WORK, width);
     j.block_rows = rows_of(BLOCK_WORK, width);
     run_pieces(run, j.rows_each, row_piece, &j);
+    return TFM_OK;
 }

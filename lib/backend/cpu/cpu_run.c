@@ -3,7 +3,8 @@
  * Owns the order of steps, the growth of buffers, and what is known about prepared activations.
  * Consecutive linears that read the same value (q, k, v; gate, up) are one job: the activations are
  * prepared once and the threads meet once. So are consecutive steps that work on single rows (add,
- * norm; activation, multiply): a row goes through all of them while it is in the cache. */
+ * norm; activation, multiply): a row goes through all of them while it is in the cache, and is rounded
+ * for the linear that reads it. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -22,7 +23,7 @@ static tfm_status reserve_rows(cpu_plan *p, uint32_t n_rows, tfm_error *err) {
         if (!tfm_mul_size(n_rows, g->value[i].width, &n)) {
             return tfm_fail(err, TFM_NOMEM, "%u rows are too many", n_rows);
         }
-        TFM_TRY(tfm_alloc_aligned(&mem, 64, n, sizeof(float), err));
+        TFM_TRY(tfm_alloc_large(&mem, n, sizeof(float), err));
         p->value[i] = mem;
     }
     for (size_t i = 0; i < p->n_rope; i++) {
@@ -31,7 +32,7 @@ static tfm_status reserve_rows(cpu_plan *p, uint32_t n_rows, tfm_error *err) {
         if (!tfm_mul_size(n_rows, p->rope[i].step->u.rope.rot, &n)) {
             return tfm_fail(err, TFM_NOMEM, "%u rows are too many", n_rows);
         }
-        TFM_TRY(tfm_alloc_aligned(&mem, 64, n, sizeof(float), err));
+        TFM_TRY(tfm_alloc_large(&mem, n, sizeof(float), err));
         p->rope[i].cos_sin = mem;
     }
     p->row_cap = n_rows;
@@ -89,14 +90,22 @@ static size_t row_chain(const tfm_graph *g, size_t i, size_t to) {
     return n;
 }
 
+/* The step at `at` if it is a linear of what the step before it made, else NULL. */
+static const tfm_step *chain_reader(const tfm_graph *g, size_t at, size_t to) {
+    const tfm_step *s = &g->step[at];
+    return at < to && s->op == TFM_OP_LINEAR && s->in[0] == s[-1].out[0] ? s : NULL;
+}
+
 static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
     cpu_plan *p = run->plan;
     const tfm_graph *g = p->base.range.graph;
     for (size_t i = from; i < to;) {
         const tfm_step *s = &g->step[i];
+        const tfm_step *next = NULL; /* the linear whose activations are made on the way */
         size_t n = row_chain(g, i, to);
         if (n > 0) {
-            tfm_cpu_rowwise(run, s, n);
+            next = chain_reader(g, i + n, to);
+            TFM_TRY(tfm_cpu_rowwise(run, s, n, next));
         } else if (s->op == TFM_OP_LINEAR) {
             n = linear_run(g, i, to);
             TFM_TRY(tfm_cpu_linear_group(run, s, n));
@@ -104,12 +113,15 @@ static tfm_status run_steps(const cpu_run *run, size_t from, size_t to) {
             n = 1;
             TFM_TRY(run_step(run, s));
         }
-        for (; n > 0 && s < &g->step[i + n]; s++) {
+        i += n;
+        for (; s < &g->step[i]; s++) {
             for (int j = 0; j < s->n_out; j++) {
                 if (s->out[j] == p->act_value) p->act_value = -1;
             }
         }
-        i += n;
+        if (next == NULL) continue;
+        p->act_value = next->in[0];
+        p->act_type = g->weight[next->weight].tensor->dtype;
     }
     return TFM_OK;
 }
