@@ -258,6 +258,10 @@ tfm_status tfm_tp_bind(tp_run *r, const char *what, const tp_args *args, const c
     return TFM_OK;
 }
 
+tfm_status tfm_tp_call_bind(tp_call *c, const char *names) {
+    return tfm_tp_bind(c->r, c->name, c->args, names, c->v, c->given);
+}
+
 static tfm_status call(tp_run *r, const tp_node *n, tp_val *out) {
     tp_val f;
     tp_args args;

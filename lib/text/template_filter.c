@@ -5,69 +5,56 @@
 
 #include "text/template_internal.h"
 
-typedef struct call {
-    tp_run *r;
-    const char *name;
-    const tp_val *in;
-    const tp_args *args;
-    tp_val v[TP_PARAMS_MAX];
-    bool given[TP_PARAMS_MAX];
-} call;
-
-static tfm_status bind(call *c, const char *names) {
-    return tfm_tp_bind(c->r, c->name, c->args, names, c->v, c->given);
-}
-
-static tfm_status as_str(const call *c, const tp_str **out) {
+static tfm_status as_str(const tp_call *c, const tp_str **out) {
     return tfm_tp_to_str(c->r, c->in, out);
 }
 
-static tfm_status trim(call *c, tp_val *out) {
+static tfm_status trim(tp_call *c, tp_val *out) {
     const tp_str *s, *chars = NULL;
-    TFM_TRY(bind(c, "chars"));
+    TFM_TRY(tfm_tp_call_bind(c, "chars"));
     TFM_TRY(as_str(c, &s));
     if (c->given[0] && c->v[0].kind != TP_NONE) TFM_TRY(tfm_tp_to_str(c->r, &c->v[0], &chars));
     TFM_TRY(tfm_tp_work(c->r, chars ? s->n / 8 * (1 + chars->n / 8) : s->n / 32));
     return tfm_tp_str(c->r, tfm_tp_strip(s, chars, TP_LEFT | TP_RIGHT), out);
 }
 
-static tfm_status length(call *c, tp_val *out) {
+static tfm_status length(tp_call *c, tp_val *out) {
     int64_t n;
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(tfm_tp_len(c->r, c->in, &n));
     *out = tfm_tp_int(n, false);
     return TFM_OK;
 }
 
-static tfm_status letter_case(call *c, tp_val *out) {
+static tfm_status letter_case(tp_call *c, tp_val *out) {
     const tp_str *s;
     tp_case how = c->name[0] == 'u'   ? TP_UPPER
                   : c->name[0] == 'l' ? TP_LOWER
                   : c->name[0] == 't' ? TP_WORDS
                                       : TP_CAPITALIZE;
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(as_str(c, &s));
     return tfm_tp_case(c->r, s, how, out);
 }
 
-static tfm_status string(call *c, tp_val *out) {
+static tfm_status string(tp_call *c, tp_val *out) {
     const tp_str *s;
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(as_str(c, &s));
     return tfm_tp_str(c->r, *s, out);
 }
 
-static tfm_status safe(call *c, tp_val *out) {
+static tfm_status safe(tp_call *c, tp_val *out) {
     const tp_str *s;
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(as_str(c, &s));
     tp_str marked = *s;
     marked.is_markup = true;
     return tfm_tp_str(c->r, marked, out);
 }
 
-static tfm_status fallback(call *c, tp_val *out) {
-    TFM_TRY(bind(c, "default_value boolean"));
+static tfm_status fallback(tp_call *c, tp_val *out) {
+    TFM_TRY(tfm_tp_call_bind(c, "default_value boolean"));
     bool use = c->in->kind == TP_UNDEFINED ||
                (c->given[1] && tfm_tp_true(&c->v[1]) && !tfm_tp_true(c->in));
     *out = *c->in;
@@ -76,10 +63,10 @@ static tfm_status fallback(call *c, tp_val *out) {
     return TFM_OK;
 }
 
-static tfm_status first_last(call *c, tp_val *out) {
+static tfm_status first_last(tp_call *c, tp_val *out) {
     tp_list *l;
     bool first = c->name[0] == 'f';
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     if (!first && c->in->kind == TP_LIST && c->in->u.list->form == TP_FORM_GENERATOR)
         return tfm_tp_fail(c->r, "last: of an iterator; make it a list first");
     TFM_TRY(tfm_tp_items(c->r, c->in, &l));
@@ -87,10 +74,10 @@ static tfm_status first_last(call *c, tp_val *out) {
     return TFM_OK;
 }
 
-static tfm_status replace(call *c, tp_val *out) {
+static tfm_status replace(tp_call *c, tp_val *out) {
     const tp_str *s, *old, *with;
     int64_t most = -1;
-    TFM_TRY(bind(c, "old new count"));
+    TFM_TRY(tfm_tp_call_bind(c, "old new count"));
     if (!c->given[0] || !c->given[1]) return tfm_tp_fail(c->r, "replace: two strings are wanted");
     TFM_TRY(as_str(c, &s));
     TFM_TRY(tfm_tp_to_str(c->r, &c->v[0], &old));
@@ -102,9 +89,9 @@ static tfm_status replace(call *c, tp_val *out) {
     return tfm_tp_replace(c->r, s, old, with, most, out);
 }
 
-static tfm_status to_list(call *c, tp_val *out) {
+static tfm_status to_list(tp_call *c, tp_val *out) {
     tp_list *l;
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(tfm_tp_items(c->r, c->in, &l));
     TFM_TRY(tfm_tp_work(c->r, l->n));
     TFM_TRY(tfm_tp_list_new(c->r, TP_FORM_LIST, l->n, out));
@@ -120,8 +107,8 @@ static tfm_status push_pair(tp_run *r, tp_list *l, const tp_pair *p) {
     return tfm_tp_list_push(r, l, v);
 }
 
-static tfm_status items(call *c, tp_val *out) {
-    TFM_TRY(bind(c, ""));
+static tfm_status items(tp_call *c, tp_val *out) {
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     TFM_TRY(tfm_tp_list_new(c->r, TP_FORM_GENERATOR, 0, out));
     if (c->in->kind == TP_UNDEFINED) return TFM_OK;
     if (c->in->kind != TP_DICT) return tfm_tp_fail(c->r, "items: of %s", tfm_tp_kind(c->in));
@@ -131,10 +118,10 @@ static tfm_status items(call *c, tp_val *out) {
     return TFM_OK;
 }
 
-static tfm_status reversed(call *c, tp_val *out) {
+static tfm_status reversed(tp_call *c, tp_val *out) {
     tp_list *l;
     tp_text t = {0};
-    TFM_TRY(bind(c, ""));
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     if (c->in->kind == TP_DICT || c->in->kind == TP_UNDEFINED)
         return tfm_tp_fail(c->r, "reverse: of %s is not supported", tfm_tp_kind(c->in));
     TFM_TRY(tfm_tp_items(c->r, c->in, &l));
@@ -161,11 +148,11 @@ static bool number_text(const tp_str *s, char out[64]) {
     return true;
 }
 
-static tfm_status to_number(call *c, tp_val *out) {
+static tfm_status to_number(tp_call *c, tp_val *out) {
     char text[64];
     double f = 0;
     bool whole = c->name[0] == 'i', good = tfm_tp_is_number(c->in);
-    TFM_TRY(bind(c, "default base"));
+    TFM_TRY(tfm_tp_call_bind(c, "default base"));
     if (c->given[1]) return tfm_tp_fail(c->r, "%s: a base is not supported", c->name);
     bool own = c->in->own;
     if (good && c->in->kind != TP_FLOAT && whole) {
@@ -191,8 +178,8 @@ static tfm_status to_number(call *c, tp_val *out) {
     return TFM_OK;
 }
 
-static tfm_status absolute(call *c, tp_val *out) {
-    TFM_TRY(bind(c, ""));
+static tfm_status absolute(tp_call *c, tp_val *out) {
+    TFM_TRY(tfm_tp_call_bind(c, ""));
     if (!tfm_tp_is_number(c->in)) return tfm_tp_fail(c->r, "abs: of %s", tfm_tp_kind(c->in));
     *out = *c->in;
     if (c->in->kind == TP_FLOAT) {
@@ -208,7 +195,7 @@ static tfm_status absolute(call *c, tp_val *out) {
 /* ---- tojson, indent, format ---- */
 
 /* indent=N, indent="text" or None. */
-static tfm_status json_indent(call *c, const tp_val *v, tp_str *room, const tp_str **out) {
+static tfm_status json_indent(tp_call *c, const tp_val *v, tp_str *room, const tp_str **out) {
     *out = NULL;
     if (v->kind == TP_NONE || v->kind == TP_UNDEFINED) return TFM_OK;
     if (v->kind == TP_STR) {
@@ -223,7 +210,7 @@ static tfm_status json_indent(call *c, const tp_val *v, tp_str *room, const tp_s
     return TFM_OK;
 }
 
-static tfm_status json_separators(call *c, const tp_val *v, tp_json_style *style) {
+static tfm_status json_separators(tp_call *c, const tp_val *v, tp_json_style *style) {
     if (v->kind == TP_NONE || v->kind == TP_UNDEFINED) return TFM_OK;
     const tp_list *l = v->kind == TP_LIST ? v->u.list : NULL;
     if (l == NULL || l->n != 2 || l->item[0].kind != TP_STR || l->item[1].kind != TP_STR)
@@ -233,12 +220,12 @@ static tfm_status json_separators(call *c, const tp_val *v, tp_json_style *style
     return TFM_OK;
 }
 
-static tfm_status to_json(call *c, tp_val *out) {
+static tfm_status to_json(tp_call *c, tp_val *out) {
     static const tp_str item_space = {.p = ", ", .n = 2}, item = {.p = ",", .n = 1},
                         key = {.p = ": ", .n = 2};
     tp_json_style style = {.item = &item_space, .key = &key};
     tp_str room;
-    TFM_TRY(bind(c, "ensure_ascii indent separators sort_keys"));
+    TFM_TRY(tfm_tp_call_bind(c, "ensure_ascii indent separators sort_keys"));
     style.ascii = c->given[0] && tfm_tp_true(&c->v[0]);
     TFM_TRY(json_indent(c, &c->v[1], &room, &style.indent));
     if (style.indent) style.item = &item;
@@ -247,11 +234,11 @@ static tfm_status to_json(call *c, tp_val *out) {
     return tfm_tp_to_json(c->r, c->in, &style, out);
 }
 
-static tfm_status indent(call *c, tp_val *out) {
+static tfm_status indent(tp_call *c, tp_val *out) {
     const tp_str *s;
     tp_val text, lines;
     tp_text t = {0}, pad = {0};
-    TFM_TRY(bind(c, "width first blank"));
+    TFM_TRY(tfm_tp_call_bind(c, "width first blank"));
     TFM_TRY(as_str(c, &s));
     if (c->given[0] && c->v[0].kind == TP_STR)
         TFM_TRY(tfm_tp_text_str(c->r, &pad, c->v[0].u.s));
@@ -301,7 +288,7 @@ tfm_status tfm_tp_format(tp_run *r, const tp_str *format, const tp_val *value, t
     return tfm_tp_text_done(r, &t, out);
 }
 
-static tfm_status format(call *c, tp_val *out) {
+static tfm_status format(tp_call *c, tp_val *out) {
     const tp_str *s;
     tp_val values;
     TFM_TRY(as_str(c, &s));
@@ -316,7 +303,7 @@ static tfm_status format(call *c, tp_val *out) {
 
 static const struct {
     const char *name;
-    tfm_status (*run)(call *c, tp_val *out);
+    tfm_status (*run)(tp_call *c, tp_val *out);
 } table[] = {
     {"trim", trim},
     {"length", length},
@@ -346,7 +333,7 @@ static const struct {
 tfm_status tfm_tp_filter(tp_run *r, const char *name, const tp_val *v, const tp_args *args,
                          tp_val *out) {
     tp_val in = *v; /* *out may be *v */
-    call c = {.r = r, .name = name, .in = &in, .args = args};
+    tp_call c = {.r = r, .name = name, .in = &in, .args = args};
     bool known = false;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(name, table[i].name) == 0) return table[i].run(&c, out);

@@ -414,6 +414,17 @@ enum { TP_PARAMS_MAX = 8 };
  * messages. */
 tfm_status tfm_tp_bind(tp_run *r, const char *what, const tp_args *args, const char *names,
                        tp_val value[TP_PARAMS_MAX], bool given[TP_PARAMS_MAX]) TFM_MUST_CHECK;
+/* A call of a filter or a method while it runs. */
+typedef struct tp_call {
+    tp_run *r;
+    const char *name;
+    const tp_val *in; /* what it is applied to */
+    const tp_args *args;
+    tp_val v[TP_PARAMS_MAX];
+    bool given[TP_PARAMS_MAX];
+} tp_call;
+/* tfm_tp_bind of its arguments, to v and given. */
+tfm_status tfm_tp_call_bind(tp_call *c, const char *names) TFM_MUST_CHECK;
 /* The arguments without the first n. */
 tp_args tfm_tp_args_behind(const tp_args *args, size_t n);
 
