@@ -17,6 +17,13 @@
 
 #include "tfm/status.h"
 
+/* Streams, models, caches and vocabularies are little-endian and used in place, as arrays of
+ * numbers of the machine; the panels of quantised weights are taken apart in words of 32 bits.
+ * Nothing swaps bytes anywhere, and this is the one place that says so. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tfm maps its files and computes in them: only little-endian machines can"
+#endif
+
 /* ---- memory: every allocation goes through here, sizes are checked before use ---- */
 
 /* *out = count * size bytes, zeroed; TFM_NOMEM if the product overflows or memory is out.

@@ -25,10 +25,6 @@
  * (special tokens of a vocabulary without any) is left out. */
 #include "text/text_internal.h"
 
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "tables are used in place: a little-endian machine is needed"
-#endif
-
 typedef struct source {
     tfm_tensor_lookup lookup;
     void *ctx;
