@@ -99,6 +99,8 @@ typedef struct tfm_vocab_source {
     uint32_t n_merges;         /* BPE: rank order, "left right" as two pieces */
     const char *const *merge_left, *const *merge_right;
     const uint32_t *merge_left_len, *merge_right_len;
+    /* BPE: instead of merges, any two pieces merge that together are a piece, whose id is the rank. */
+    bool merge_all;
     int32_t bos, eos, unk, pad; /* -1: none */
     bool add_bos, add_eos;      /* what special=add puts around a text */
     /* SPM and BPE normalisation */

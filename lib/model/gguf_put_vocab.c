@@ -153,6 +153,9 @@ static tfm_status put_merges(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm
     for (uint64_t i = 0; i < slots && st == TFM_OK; i++) {
         const tfm_merge_slot *m = &v->merges[i];
         if (m->rank1 == 0) continue;
+        if (slot_of[m->rank1 - 1] != 0 && st == TFM_OK)
+            st = tfm_fail(err, TFM_UNSUPPORTED,
+                          "GGUF cannot say that several pairs have one rank (as tiktoken has it)");
         slot_of[m->rank1 - 1] = (uint32_t)i + 1;
         if (m->left < 0 || m->right < 0 || (uint32_t)m->left >= v->set.n ||
             (uint32_t)m->right >= v->set.n)

@@ -163,7 +163,8 @@ static tfm_status open_file(tfm_source *s, tfm_error *err) {
         s->format = TFM_SOURCE_LLAMA2C;
         return tfm_llama2c_read(s, err);
     }
-    if (is_json(p, m->size) || tfm_spm_model_matches(p, m->size) || tfm_is_line_vocab(s->path)) {
+    if (is_json(p, m->size) || tfm_spm_model_matches(p, m->size) || tfm_is_line_vocab(s->path) ||
+        tfm_tiktoken_matches(p, m->size)) {
         s->format = TFM_SOURCE_HF;
     } else if (tfm_llama2c_tokenizer_matches(p, m->size)) {
         s->format = TFM_SOURCE_LLAMA2C;

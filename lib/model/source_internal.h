@@ -82,6 +82,7 @@ bool tfm_pytorch_matches(const unsigned char *p, uint64_t n);
 bool tfm_llama2c_matches(const unsigned char *p, uint64_t n);
 bool tfm_llama2c_tokenizer_matches(const unsigned char *p, uint64_t n);
 bool tfm_spm_model_matches(const unsigned char *p, uint64_t n);
+bool tfm_tiktoken_matches(const unsigned char *p, uint64_t n);
 bool tfm_is_line_vocab(const char *path); /* a list of tokens, by its name */
 
 /* ---- vocabularies ---- */
@@ -132,6 +133,9 @@ tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t 
                                  tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n,
                          tfm_error *err) TFM_MUST_CHECK;
+/* A tiktoken file, which is mapped; path and s for what lies beside it. */
+tfm_status tfm_tiktoken(tfm_source *s, const char *path, const tfm_map *file, tfm_draft *d,
+                        tfm_error *err) TFM_MUST_CHECK;
 /* The tokenizer at a path (file or folder); *found false if there is none in that folder. */
 tfm_status tfm_tokenizer_at(tfm_source *s, const char *path, tfm_draft *d, bool *found,
                             tfm_error *err) TFM_MUST_CHECK;

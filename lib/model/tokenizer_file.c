@@ -99,6 +99,11 @@ static tfm_status read_file(tfm_source *s, const char *path, const json_t *confi
     const tfm_map m = f->map;
     if (merges_of(path) || tfm_is_line_vocab(path) || tfm_spm_model_matches(m.data, m.size))
         return read_list(s, path, &m, config, d, err);
+    if (tfm_tiktoken_matches(m.data, m.size)) {
+        TFM_TRY(tfm_tiktoken(s, path, &m, d, err));
+        tfm_hf_config_tokens(d, config, true);
+        return TFM_OK;
+    }
     if (starts_object(&m)) {
         TFM_TRY(tfm_hf_tokenizer(d, &m, err));
         tfm_hf_config_tokens(d, config, false);

@@ -260,6 +260,11 @@ int32_t tfm_vocab_lookup_text(const tfm_vocab *v, const unsigned char *p, size_t
 /* What left and right merge to, -1 if they do not; *rank: lower goes first. */
 int32_t tfm_vocab_merge(const tfm_vocab *v, int32_t left, int32_t right, uint32_t *rank);
 
+/* All pairs of pieces that text can become and that together are another; its id is their rank.
+ * tfm_free(*out), also on failure. */
+tfm_status tfm_merge_all(const tfm_vocab *v, tfm_merge_slot **out, uint32_t *n,
+                         tfm_error *err) TFM_MUST_CHECK;
+
 /* The edge from *node by this byte: false, or *node moves on and *id is the piece that ends there,
  * -1 if none does. */
 bool tfm_trie_step(const tfm_vocab *v, uint32_t *node, unsigned byte, int32_t *id);

@@ -241,14 +241,18 @@ static tfm_status resolve_merge(build *b, tfm_buf *joined, uint32_t rank, tfm_me
     return TFM_OK;
 }
 
-static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err) {
+static tfm_status resolve_merges(build *b, tfm_merge_slot *resolved, tfm_error *err) {
     tfm_buf joined = {0};
     tfm_status st = TFM_OK;
-    uint32_t n = b->src->n_merges, size = table_size(n);
-    for (uint32_t i = 0; i < n && st == TFM_OK; i++)
+    for (uint32_t i = 0; i < b->src->n_merges && st == TFM_OK; i++)
         st = resolve_merge(b, &joined, i, &resolved[i], err);
     tfm_buf_free(&joined);
-    if (st != TFM_OK) return st;
+    return st;
+}
+
+static tfm_status fill_merges(build *b, const tfm_merge_slot *resolved, uint32_t n,
+                              tfm_error *err) {
+    uint32_t size = table_size(n);
     for (unsigned tries = 0; tries < 6; tries++, size *= 2) {
         void *data;
         uint32_t i = 0;
@@ -266,9 +270,12 @@ static tfm_status fill_merges(build *b, tfm_merge_slot *resolved, tfm_error *err
 }
 
 static tfm_status build_merges(build *b, tfm_error *err) {
-    void *resolved;
-    TFM_TRY(tfm_alloc(&resolved, b->src->n_merges, sizeof(tfm_merge_slot), err));
-    tfm_status st = fill_merges(b, resolved, err);
+    void *resolved = NULL;
+    uint32_t n = b->src->n_merges;
+    tfm_status st = b->src->merge_all ? tfm_merge_all(&b->v, (tfm_merge_slot **)&resolved, &n, err)
+                                      : tfm_alloc(&resolved, n, sizeof(tfm_merge_slot), err);
+    if (st == TFM_OK && !b->src->merge_all) st = resolve_merges(b, resolved, err);
+    if (st == TFM_OK) st = fill_merges(b, resolved, n, err);
     tfm_free(resolved);
     return st;
 }
