@@ -6,7 +6,9 @@
  *
  *     byte level   [NFC...]  Split*, Digits*  ByteLevel            (GPT-2, Llama 3, Qwen)
  *     characters   [NFC...]  Prepend, Replace(" " by U+2581), or Metaspace   (Llama 2, Mistral)
- */
+ *
+ * Other normalizers and decoders become lists of steps (hf_steps.c), and so do all of a unigram model.
+ * The first two stay as they are where they can, since a vocabulary's id comes from its settings. */
 #include <string.h>
 
 #include "model/json_internal.h"
@@ -22,58 +24,75 @@ static const char *type_of(const json_t *j) {
     return type ? type : "?";
 }
 
-static bool is_type(const json_t *j, const char *type) {
+bool tfm_hf_is_type(const json_t *j, const char *type) {
     return strcmp(type_of(j), type) == 0;
 }
 
-static bool text_is(const json_t *j, const char *key, const char *want) {
+bool tfm_hf_text_is(const json_t *j, const char *key, const char *want) {
     size_t n;
     const char *s = tfm_json_text(j, key, &n);
     return s && n == strlen(want) && memcmp(s, want, n) == 0;
 }
 
-static tfm_status refuse(tfm_error *err, const char *stage, const json_t *j) {
+tfm_status tfm_hf_refuse(tfm_error *err, const char *stage, const json_t *j) {
     return tfm_fail(err, TFM_UNSUPPORTED, "%s %s is not supported (with these settings)", stage,
                     type_of(j));
 }
 
 /* The members of a Sequence, under either name; NULL if it is none. */
-static const json_t *sequence(const json_t *j, const char *key) {
-    return is_type(j, "Sequence") ? json_object_get(j, key) : NULL;
+const json_t *tfm_hf_sequence(const json_t *j, const char *key) {
+    return tfm_hf_is_type(j, "Sequence") ? json_object_get(j, key) : NULL;
 }
 
 /* ---- normalizer ---- */
 
-static tfm_status unicode_form(tfm_draft *d, const json_t *j, const char *form, tfm_error *err) {
-    /* A second form, or one after spaces were changed, would need an order of its own. */
-    if (strcmp(d->src.normaliser, "none") != 0) return refuse(err, "normalizer", j);
-    d->src.normaliser = form;
-    return TFM_OK;
+static const char *const forms[][2] = {
+    {"NFC", "nfc"}, {"NFD", "nfd"}, {"NFKC", "nfkc"}, {"NFKD", "nfkd"}};
+enum { N_FORMS = sizeof forms / sizeof *forms };
+
+static bool prepends_meta(const json_t *j) {
+    return tfm_hf_is_type(j, "Prepend") && tfm_hf_text_is(j, "prepend", META_SPACE);
+}
+
+static bool writes_meta(const json_t *j) {
+    return tfm_hf_is_type(j, "Replace") &&
+           tfm_hf_text_is(json_object_get(j, "pattern"), "String", " ") &&
+           tfm_hf_text_is(j, "content", META_SPACE);
+}
+
+/* Is this what the settings have words for? At most one form, then the two of U+2581. */
+static bool is_plain(const json_t *j) {
+    const json_t *members = tfm_hf_sequence(j, "normalizers");
+    size_t n = tfm_hf_is_type(j, "Sequence") ? json_array_size(members) : 1;
+    unsigned n_forms = 0;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *m = members ? json_array_get(members, i) : j;
+        unsigned before = n_forms;
+        for (size_t k = 0; k < N_FORMS; k++) n_forms += tfm_hf_is_type(m, forms[k][0]);
+        if (n_forms > 1 || (n_forms > before && i > 0)) return false;
+        if (n_forms == before && !prepends_meta(m) && !writes_meta(m)) return false;
+        if (prepends_meta(m) && i != n_forms) return false; /* twice, or after the other */
+    }
+    return true;
+}
+
+static void plain_normalizer(tfm_draft *d, const json_t *j) {
+    for (size_t i = 0; i < N_FORMS; i++)
+        if (tfm_hf_is_type(j, forms[i][0])) d->src.normaliser = forms[i][1];
+    if (prepends_meta(j))
+        d->src.add_space_prefix = d->prefix_always = true;
+    else if (writes_meta(j))
+        d->src.space_to_meta = true;
 }
 
 tfm_status tfm_hf_normalizer(tfm_draft *d, const json_t *j, tfm_error *err) {
-    static const char *const forms[][2] = {
-        {"NFC", "nfc"}, {"NFD", "nfd"}, {"NFKC", "nfkc"}, {"NFKD", "nfkd"}};
-    const json_t *members = sequence(j, "normalizers");
+    const json_t *members = tfm_hf_sequence(j, "normalizers");
     if (!j || json_is_null(j)) return TFM_OK;
-    for (size_t i = 0; i < json_array_size(members); i++) {
-        const json_t *m = json_array_get(members, i);
-        if (is_type(m, "Sequence")) return refuse(err, "normalizer", m); /* never nested in use */
-        TFM_TRY(tfm_hf_normalizer(d, m, err));
-    }
-    if (members) return TFM_OK;
-    for (size_t i = 0; i < 4; i++)
-        if (is_type(j, forms[i][0])) return unicode_form(d, j, forms[i][1], err);
-    if (is_type(j, "Prepend") && text_is(j, "prepend", META_SPACE)) {
-        d->src.add_space_prefix = d->prefix_always = d->normalises_spaces = true;
-        return TFM_OK;
-    }
-    if (is_type(j, "Replace") && text_is(json_object_get(j, "pattern"), "String", " ") &&
-        text_is(j, "content", META_SPACE)) {
-        d->src.space_to_meta = d->normalises_spaces = true;
-        return TFM_OK;
-    }
-    return refuse(err, "normalizer", j);
+    if (d->src.type == TFM_VOCAB_UNIGRAM || !is_plain(j)) return tfm_hf_normalizer_steps(d, j, err);
+    if (!members) plain_normalizer(d, j);
+    for (size_t i = 0; i < json_array_size(members); i++)
+        plain_normalizer(d, json_array_get(members, i));
+    return TFM_OK;
 }
 
 /* ---- pre_tokenizer ---- */
@@ -82,20 +101,22 @@ static tfm_status split(tfm_draft *d, const json_t *j, tfm_error *err) {
     const json_t *pattern = json_object_get(j, "pattern");
     size_t n;
     const char *regex = tfm_json_text(pattern, "Regex", &n);
-    if (tfm_json_bool(j, "invert", false)) return refuse(err, "pre_tokenizer", j);
-    if (text_is(j, "behavior", "Isolated") && regex) return tfm_draft_pattern(d, regex, n, err);
+    if (tfm_json_bool(j, "invert", false)) return tfm_hf_refuse(err, "pre_tokenizer", j);
+    if (tfm_hf_text_is(j, "behavior", "Isolated") && regex)
+        return tfm_draft_pattern(d, regex, n, err);
     /* Where all spaces have become U+2581 there is nothing left to split at. */
-    if (text_is(pattern, "String", " ") && d->src.space_to_meta &&
-        !text_is(j, "behavior", "Removed"))
+    if (tfm_hf_text_is(pattern, "String", " ") && d->src.space_to_meta &&
+        !tfm_hf_text_is(j, "behavior", "Removed"))
         return TFM_OK;
-    return refuse(err, "pre_tokenizer", j);
+    return tfm_hf_refuse(err, "pre_tokenizer", j);
 }
 
 static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     d->src.byte_level = true;
     d->src.add_prefix_space = tfm_json_bool(j, "add_prefix_space", true);
     /* After a split the space would go before every part, not before the text. */
-    if (d->src.add_prefix_space && d->src.n_patterns > 0) return refuse(err, "pre_tokenizer", j);
+    if (d->src.add_prefix_space && d->src.n_patterns > 0)
+        return tfm_hf_refuse(err, "pre_tokenizer", j);
     if (tfm_json_bool(j, "use_regex", true))
         return tfm_draft_pattern(d, GPT2_PATTERN, strlen(GPT2_PATTERN), err);
     return TFM_OK;
@@ -107,126 +128,189 @@ static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     static const char parts[] = META_SPACE "?[^" META_SPACE "]+|" META_SPACE;
     size_t n;
     const char *scheme = tfm_json_text(j, "prepend_scheme", &n);
-    if (!text_is(j, "replacement", META_SPACE) || d->src.space_to_meta)
-        return refuse(err, "pre_tokenizer", j);
+    /* After a split the space would go before every part, not before the text. */
+    if (!tfm_hf_text_is(j, "replacement", META_SPACE) || d->src.space_to_meta ||
+        d->src.n_patterns > 0)
+        return tfm_hf_refuse(err, "pre_tokenizer", j);
     d->src.space_to_meta = true;
     d->src.add_prefix_space =
         scheme ? strcmp(scheme, "never") != 0 : tfm_json_bool(j, "add_prefix_space", true);
     d->prefix_always = d->src.add_prefix_space && !(scheme && strcmp(scheme, "first") == 0);
     d->src.add_space_prefix = d->prefix_always;
+    /* Whether a word is the first depends on where normalising left it. */
+    if (d->src.split_spaces && d->src.add_prefix_space && !d->prefix_always)
+        return tfm_hf_refuse(err, "pre_tokenizer", j);
     if (tfm_json_bool(j, "split", true)) return tfm_draft_pattern(d, parts, sizeof parts - 1, err);
     return TFM_OK;
 }
 
 tfm_status tfm_hf_pretokenizer(tfm_draft *d, const json_t *j, tfm_error *err) {
-    const json_t *members = sequence(j, "pretokenizers");
+    const json_t *members = tfm_hf_sequence(j, "pretokenizers");
     if (!j || json_is_null(j)) return TFM_OK;
     for (size_t i = 0; i < json_array_size(members); i++) {
         const json_t *m = json_array_get(members, i);
-        if (is_type(m, "Sequence")) return refuse(err, "pre_tokenizer", m);
+        if (tfm_hf_is_type(m, "Sequence")) return tfm_hf_refuse(err, "pre_tokenizer", m);
         TFM_TRY(tfm_hf_pretokenizer(d, m, err));
     }
     if (members) return TFM_OK;
     if (d->src.byte_level) /* a pattern behind it would see the byte alphabet, not the text */
         return tfm_fail(err, TFM_UNSUPPORTED, "pre_tokenizer %s after ByteLevel", type_of(j));
-    if (is_type(j, "Split")) return split(d, j, err);
-    if (is_type(j, "ByteLevel")) return byte_level(d, j, err);
-    if (is_type(j, "Metaspace")) return metaspace(d, j, err);
-    if (is_type(j, "Digits")) {
+    if (tfm_hf_is_type(j, "WhitespaceSplit") && !d->src.space_to_meta && d->src.n_patterns == 0) {
+        d->src.split_spaces = true;
+        return TFM_OK;
+    }
+    if (tfm_hf_is_type(j, "Split")) return split(d, j, err);
+    if (tfm_hf_is_type(j, "ByteLevel") && d->src.type == TFM_VOCAB_BPE && !d->src.split_spaces)
+        return byte_level(d, j, err);
+    if (tfm_hf_is_type(j, "Metaspace")) return metaspace(d, j, err);
+    if (tfm_hf_is_type(j, "Digits")) {
         const char *p = tfm_json_bool(j, "individual_digits", false) ? "\\p{N}" : "\\p{N}+";
         return tfm_draft_pattern(d, p, strlen(p), err);
     }
-    return refuse(err, "pre_tokenizer", j);
+    return tfm_hf_refuse(err, "pre_tokenizer", j);
 }
 
 /* ---- decoder: tfm undoes what it did, so the file must ask for just that ---- */
 
-tfm_status tfm_hf_decoder(const tfm_draft *d, const json_t *j, tfm_error *err) {
-    const json_t *members = sequence(j, "decoders");
-    for (size_t i = 0; i < json_array_size(members); i++) {
-        const json_t *m = json_array_get(members, i);
-        if (is_type(m, "Sequence")) return refuse(err, "decoder", m);
-        TFM_TRY(tfm_hf_decoder(d, m, err));
+/* For characters: does tfm, without steps, undo what it did as this decoder would? */
+static bool undoes(const json_t *j) {
+    return tfm_hf_is_type(j, "ByteFallback") || tfm_hf_is_type(j, "Fuse") ||
+           tfm_hf_is_type(j, "Metaspace") ||
+           (tfm_hf_is_type(j, "Replace") && tfm_hf_text_is(j, "content", " ") &&
+            tfm_hf_text_is(json_object_get(j, "pattern"), "String", META_SPACE)) ||
+           (tfm_hf_is_type(j, "Strip") && tfm_hf_text_is(j, "content", " ") &&
+            json_integer_value(json_object_get(j, "start")) <= 1 &&
+            json_integer_value(json_object_get(j, "stop")) == 0);
+}
+
+static bool all_undo(const json_t *j) {
+    const json_t *members = tfm_hf_sequence(j, "decoders");
+    for (size_t i = 0; i < json_array_size(members); i++)
+        if (!undoes(json_array_get(members, i))) return false;
+    return members || undoes(j);
+}
+
+tfm_status tfm_hf_decoder(tfm_draft *d, const json_t *j, tfm_error *err) {
+    const json_t *members = tfm_hf_sequence(j, "decoders");
+    if (d->src.byte_level) {
+        if (json_array_size(members) == 1) j = json_array_get(members, 0);
+        return tfm_hf_is_type(j, "ByteLevel") ? TFM_OK : tfm_hf_refuse(err, "decoder", j);
     }
-    if (members) return TFM_OK;
-    if (!j || json_is_null(j))
-        return tfm_fail(err, TFM_UNSUPPORTED, "no decoder: tokens would be joined by spaces");
-    if (d->src.byte_level) return is_type(j, "ByteLevel") ? TFM_OK : refuse(err, "decoder", j);
-    bool good = is_type(j, "ByteFallback") || is_type(j, "Fuse") || is_type(j, "Metaspace") ||
-                (is_type(j, "Replace") && text_is(j, "content", " ") &&
-                 text_is(json_object_get(j, "pattern"), "String", META_SPACE)) ||
-                (is_type(j, "Strip") && text_is(j, "content", " ") &&
-                 json_integer_value(json_object_get(j, "start")) <= 1 &&
-                 json_integer_value(json_object_get(j, "stop")) == 0);
-    return good ? TFM_OK : refuse(err, "decoder", j);
+    if (d->src.type == TFM_VOCAB_BPE && d->src.n_steps == 0 && all_undo(j)) return TFM_OK;
+    return tfm_hf_decoder_steps(d, j, err);
 }
 
-/* ---- post_processor: only BOS before and EOS after one text ---- */
+/* ---- post_processor: tokens before and after one text ---- */
 
-/* The id that a template's special token stands for; -1 if it is not exactly one. */
-static int32_t template_id(const json_t *j, const json_t *part, const tfm_draft *d) {
-    size_t n;
-    const char *name = tfm_json_text(json_object_get(part, "SpecialToken"), "id", &n);
-    if (!name) return -1;
-    const json_t *token = json_object_get(json_object_get(j, "special_tokens"), name);
+/* What is put around a text so far; each further processor puts its tokens outside. */
+typedef struct around {
+    int32_t before[TFM_VOCAB_AROUND], after[TFM_VOCAB_AROUND];
+    uint32_t n_before, n_after;
+} around;
+
+static tfm_status push(const tfm_draft *d, const json_t *j, int32_t *list, uint32_t *n,
+                       const json_t *id, tfm_error *err) {
+    json_int_t v = json_integer_value(id);
+    if (!json_is_integer(id) || v < 0 || v >= d->src.n || *n == TFM_VOCAB_AROUND)
+        return tfm_hf_refuse(err, "post_processor", j);
+    list[(*n)++] = (int32_t)v;
+    return TFM_OK;
+}
+
+/* The ids that a template's special token stands for. */
+static tfm_status template_ids(const tfm_draft *d, const json_t *j, const json_t *part,
+                               int32_t *list, uint32_t *n, tfm_error *err) {
+    const char *name = tfm_json_text(json_object_get(part, "SpecialToken"), "id", NULL);
+    const json_t *token = json_object_get(json_object_get(j, "special_tokens"), name ? name : "");
     const json_t *ids = json_object_get(token, "ids");
-    json_int_t id = json_integer_value(json_array_get(ids, 0));
-    return json_array_size(ids) == 1 && id >= 0 && id < d->src.n ? (int32_t)id : -1;
-}
-
-static tfm_status set_bos(tfm_draft *d, const json_t *j, int32_t id, tfm_error *err) {
-    if (id < 0 || d->src.add_bos) return refuse(err, "post_processor", j);
-    d->src.bos = id;
-    d->src.add_bos = true;
+    if (!name || json_array_size(ids) == 0) return tfm_hf_refuse(err, "post_processor", j);
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        TFM_TRY(push(d, j, list, n, json_array_get(ids, i), err));
     return TFM_OK;
 }
 
-static tfm_status set_eos(tfm_draft *d, const json_t *j, int32_t id, tfm_error *err) {
-    if (id < 0 || d->src.add_eos) return refuse(err, "post_processor", j);
-    d->src.eos = id;
-    d->src.add_eos = true;
+/* What is in `inner` lies within what is in *a. */
+static tfm_status wrap(around *a, const around *inner, const json_t *j, tfm_error *err) {
+    if (a->n_before + inner->n_before > TFM_VOCAB_AROUND ||
+        a->n_after + inner->n_after > TFM_VOCAB_AROUND)
+        return tfm_hf_refuse(err, "post_processor", j);
+    memcpy(a->before + a->n_before, inner->before, inner->n_before * sizeof *a->before);
+    memmove(a->after + inner->n_after, a->after, a->n_after * sizeof *a->after);
+    memcpy(a->after, inner->after, inner->n_after * sizeof *a->after);
+    a->n_before += inner->n_before;
+    a->n_after += inner->n_after;
     return TFM_OK;
 }
 
-static tfm_status template(tfm_draft *d, const json_t *j, tfm_error *err) {
+static tfm_status template(const tfm_draft *d, const json_t *j, around *a, tfm_error *err) {
     const json_t *single = json_object_get(j, "single");
     bool seen = false;
     for (size_t i = 0; i < json_array_size(single); i++) {
-        const json_t *part = json_array_get(single, i);
-        if (json_object_get(part, "Sequence")) {
-            if (seen) return refuse(err, "post_processor", j);
+        const json_t *part = json_array_get(single, i), *text = json_object_get(part, "Sequence");
+        if (text) {
+            if (seen || !tfm_hf_text_is(text, "id", "A"))
+                return tfm_hf_refuse(err, "post_processor", j);
             seen = true;
         } else if (seen) {
-            TFM_TRY(set_eos(d, j, template_id(j, part, d), err));
+            TFM_TRY(template_ids(d, j, part, a->after, &a->n_after, err));
         } else {
-            TFM_TRY(set_bos(d, j, template_id(j, part, d), err));
+            TFM_TRY(template_ids(d, j, part, a->before, &a->n_before, err));
         }
     }
-    return seen ? TFM_OK : refuse(err, "post_processor", j);
+    return seen ? TFM_OK : tfm_hf_refuse(err, "post_processor", j);
 }
 
-/* {"cls": ["<s>", 0], "sep": ["</s>", 2]} */
-static int32_t pair_id(const tfm_draft *d, const json_t *j, const char *key) {
-    const json_t *id = json_array_get(json_object_get(j, key), 1);
-    json_int_t v = json_integer_value(id);
-    return json_is_integer(id) && v >= 0 && v < d->src.n ? (int32_t)v : -1;
+static tfm_status processor(const tfm_draft *d, const json_t *j, around *a, unsigned depth,
+                            tfm_error *err) {
+    const json_t *members = tfm_hf_sequence(j, "processors");
+    around outer = {.n_before = 0};
+    if (tfm_hf_is_type(j, "ByteLevel")) return TFM_OK; /* moves offsets only */
+    if (tfm_hf_is_type(j, "Sequence")) {
+        if (depth == 0) return tfm_hf_refuse(err, "post_processor", j);
+        for (size_t i = 0; i < json_array_size(members); i++)
+            TFM_TRY(processor(d, json_array_get(members, i), a, depth - 1, err));
+        return TFM_OK;
+    }
+    if (tfm_hf_is_type(j, "TemplateProcessing")) {
+        TFM_TRY(template(d, j, &outer, err));
+    } else if (tfm_hf_is_type(j, "RobertaProcessing") || tfm_hf_is_type(j, "BertProcessing")) {
+        /* {"cls": ["<s>", 0], "sep": ["</s>", 2]} */
+        const json_t *cls = json_object_get(j, "cls"), *sep = json_object_get(j, "sep");
+        TFM_TRY(push(d, j, outer.before, &outer.n_before, json_array_get(cls, 1), err));
+        TFM_TRY(push(d, j, outer.after, &outer.n_after, json_array_get(sep, 1), err));
+    } else {
+        return tfm_hf_refuse(err, "post_processor", j);
+    }
+    TFM_TRY(wrap(&outer, a, j, err));
+    *a = outer;
+    return TFM_OK;
+}
+
+static tfm_status copy_ids(tfm_draft *d, const int32_t *id, uint32_t n, const int32_t **out,
+                           tfm_error *err) {
+    void *p;
+    if (n == 0) return TFM_OK;
+    TFM_TRY(tfm_arena_alloc(d->arena, &p, n * sizeof *id, err));
+    memcpy(p, id, n * sizeof *id);
+    *out = p;
+    return TFM_OK;
 }
 
 tfm_status tfm_hf_postprocessor(tfm_draft *d, const json_t *j, tfm_error *err) {
-    const json_t *members = sequence(j, "processors");
+    around a = {.n_before = 0};
     if (!j || json_is_null(j)) return TFM_OK;
-    for (size_t i = 0; i < json_array_size(members); i++) {
-        const json_t *m = json_array_get(members, i);
-        if (is_type(m, "Sequence")) return refuse(err, "post_processor", m);
-        TFM_TRY(tfm_hf_postprocessor(d, m, err));
+    TFM_TRY(processor(d, j, &a, 4, err));
+    if (a.n_before > 1 || a.n_after > 1) {
+        d->src.n_before = a.n_before;
+        d->src.n_after = a.n_after;
+        TFM_TRY(copy_ids(d, a.before, a.n_before, &d->src.before, err));
+        return copy_ids(d, a.after, a.n_after, &d->src.after, err);
     }
-    if (members || is_type(j, "ByteLevel")) return TFM_OK; /* ByteLevel moves offsets only */
-    if (is_type(j, "TemplateProcessing")) return template(d, j, err);
-    if (is_type(j, "RobertaProcessing") || is_type(j, "BertProcessing")) {
-        TFM_TRY(set_bos(d, j, pair_id(d, j, "cls"), err));
-        return set_eos(d, j, pair_id(d, j, "sep"), err);
-    }
-    return refuse(err, "post_processor", j);
+    if (a.n_before == 1) d->src.bos = a.before[0];
+    if (a.n_after == 1) d->src.eos = a.after[0];
+    d->src.add_bos = a.n_before == 1;
+    d->src.add_eos = a.n_after == 1;
+    return TFM_OK;
 }
 
 /* ---- added tokens and tokenizer_config.json ---- */
@@ -242,10 +326,15 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
     if (tfm_json_bool(token, "rstrip", false)) *flags |= TFM_TOKEN_RSTRIP;
     if (tfm_json_bool(token, "single_word", false))
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);
-    /* tfm puts a space before a text and after control tokens, not after other added ones. */
-    if (!special && d->prefix_always)
+    /* Without Metaspace tfm puts a space before a text and after control tokens, not after other
+     * added ones. */
+    if (!special && d->prefix_always && !d->src.add_prefix_space)
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' behind which a space is put",
                         content);
+    /* What is matched is written with spaces there. */
+    bool is_json = d->src.type == TFM_VOCAB_BPE || d->src.wide_score;
+    if (!special && is_json && d->src.space_to_meta && content && strstr(content, META_SPACE))
+        return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with U+2581", content);
     /* Control tokens are matched only on request and then as they are written. */
     if (!special && changes && tfm_json_bool(token, "normalized", true))
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' is matched in the normalized text",

@@ -4,7 +4,7 @@
  * read by hf_merges.c. What the stages around the model mean is in hf_pipeline.c. */
 #include <string.h>
 
-#include "model/json_internal.h"
+#include "model/hf_scan_internal.h"
 
 static tfm_status check_model(const json_t *model, tfm_error *err) {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -144,9 +144,11 @@ static tfm_status parse_without(json_t **out, const tfm_map *file, uint64_t from
 tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
     uint64_t from = 0, to = 0;
     json_t *j = NULL;
-    bool found = tfm_hf_find_merges(file, &from, &to);
+    bool is_list = tfm_hf_find_array(file, "vocab", &from, &to);
+    bool found = !is_list && tfm_hf_find_array(file, "merges", &from, &to);
     TFM_TRY(parse_without(&j, file, from, to, err));
     d->json = j; /* freed with the draft */
+    if (is_list) return tfm_hf_unigram(d, j, file->data + from, to - from, err);
     if (tfm_hf_is_wordpiece(json_object_get(j, "model"))) return tfm_hf_wordpiece(d, j, err);
     TFM_TRY(take_all(d, j, err));
     if (!found) return tfm_fail(err, TFM_FORMAT, "the model has no array of merges");

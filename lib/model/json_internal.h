@@ -44,7 +44,17 @@ tfm_status tfm_safetensors_read(tfm_source *s, const char *path, tfm_error *err)
 
 tfm_status tfm_hf_normalizer(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_hf_pretokenizer(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
-tfm_status tfm_hf_decoder(const tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_hf_decoder(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* The same as lists of steps, for what the fixed settings do not say (hf_steps.c). */
+tfm_status tfm_hf_normalizer_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* A stage "X" of the file is not supported as it stands in j. */
+tfm_status tfm_hf_refuse(tfm_error *err, const char *stage, const json_t *j) TFM_MUST_CHECK;
+/* The members of a Sequence, under `key`; NULL if it is none. */
+const json_t *tfm_hf_sequence(const json_t *j, const char *key);
+bool tfm_hf_is_type(const json_t *j, const char *type);
+/* Is j[key] this text? */
+bool tfm_hf_text_is(const json_t *j, const char *key, const char *want);
 tfm_status tfm_hf_postprocessor(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
 /* One added token: its flags, and that it can be matched as tfm matches. */
 tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned *flags,
@@ -62,12 +72,14 @@ tfm_status tfm_hf_take_vocab(tfm_draft *d, json_t *vocab, const json_t *added,
 /* Puts added tokens (an array as in tokenizer.json) into their places. */
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) TFM_MUST_CHECK;
 
-/* Where the elements of model.merges stand in the text of a tokenizer.json: bytes [from, to),
- * between the brackets. false: there is no such array. */
-bool tfm_hf_find_merges(const tfm_map *file, uint64_t *from, uint64_t *to);
-/* Parses these elements, "a b" or ["a", "b"]. The text may go afterwards. */
+/* Parses the elements of model.merges, "a b" or ["a", "b"]. The text may go afterwards. */
 tfm_status tfm_hf_take_merges(tfm_draft *d, const unsigned char *text, uint64_t n,
                               tfm_error *err) TFM_MUST_CHECK;
+
+/* Model Unigram: j is the whole file but for the array model.vocab, of which vocab[0..len) is the
+ * inside. */
+tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vocab, uint64_t len,
+                          tfm_error *err) TFM_MUST_CHECK;
 
 /* ---- whole files ---- */
 

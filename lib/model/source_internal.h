@@ -97,11 +97,10 @@ typedef struct tfm_draft {
     uint8_t *flags;                 /* [src.n] */
     const char **left, **right;     /* [src.n_merges] */
     uint32_t *left_len, *right_len; /* [src.n_merges] */
-    bool normalises_spaces; /* a normalizer writes U+2581, so added tokens are compared so, too */
-    bool prefix_always;     /* a space is put before every stretch of text, not only the first */
-    const char **pattern;   /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
-    void *json;             /* json_t that the pieces point into, or NULL */
-    void *added;            /* another */
+    bool prefix_always;   /* a space is put before every stretch of text, not only the first */
+    const char **pattern; /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
+    void *json;           /* json_t that the pieces point into, or NULL */
+    void *added;          /* another */
 } tfm_draft;
 
 #define TFM_DRAFT_PATTERNS 16u

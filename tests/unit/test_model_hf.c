@@ -190,6 +190,9 @@ static void bounds_memory(void) {
     "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "                  \
     "\"merges\": " merges "}"
 
+#define LIST(vocab, unk)                                                                           \
+    "\"model\": {\"type\": \"Unigram\", \"vocab\": [" vocab "], \"unk_id\": " unk "}"
+
 static tfm_status try_json(const char *text, tfm_error *err) {
     put_text("tokenizer.json", text);
     return try_source("tokenizer.json", err);
@@ -225,10 +228,37 @@ static void refuses_tokenizers(void) {
     static const char *const bad[][2] = {
         {"{\"a\": 1}", "model"},
         {"{" BYTE_STAGES ", \"model\": {\"type\": \"Unigram\"}}", "Unigram"},
+        {"{" BYTE_STAGES ", \"model\": {\"type\": \"X\", \"vocab\": []}}", "type X"},
+        {"{" BYTE_STAGES ", \"model\": {\"vocab\": []}}", "pieces"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1], [\"b\"]", "0") "}", "entry 1"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1.]", "0") "}", "entry 0"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1e999]", "0") "}", "entry 0"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", true]", "0") "}", "entry 0"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1] [\"b\", -1]", "0") "}", "no list"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", 11], [\"b\", 12]", "0") "}", "scores"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1]", "1") "}", "unk_id"},
+        {"{" BYTE_STAGES ", " LIST("[\"<0x00>\", -1]", "null, \"byte_fallback\": true") "}",
+         "1 of the 256"},
+        {"{" BYTE_STAGES ", " LIST("[\"a\", -1]", "0") "}", "ByteLevel"},
+        {"{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"A*==\"}, " LIST(
+             "[\"a\", -1]", "0") "}",
+         "base64"},
+        {"{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, "
+         "\"content\": \"x\"}, " LIST("[\"a\", -1]", "0") "}",
+         "Replace"},
+        {"{\"normalizer\": {\"type\": \"Unheard\"}, " LIST("[\"a\", -1]", "0") "}", "Unheard"},
+        {"{" LIST("[\"a\", -1]", "0") "}", "decoder"},
+        {"{\"decoder\": {\"type\": \"CTC\"}, " LIST("[\"a\", -1]", "0") "}", "CTC"},
+        {"{\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": "
+         "\"Metaspace\", \"replacement\": \"_\"}]}, " LIST("[\"a\", -1]", "0") "}",
+         "Metaspace"},
+        {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": "
+         "\"WhitespaceSplit\"}, {\"type\": \"Metaspace\", \"replacement\": \"\\u2581\", "
+         "\"prepend_scheme\": \"first\"}]}, " LIST("[\"a\", -1]", "0") "}",
+         "Metaspace"},
         {"{" BYTE_STAGES ", " MODEL(", \"dropout\": 0.1") "}", "dropout"},
         {"{" BYTE_STAGES ", " MODEL(", \"end_of_word_suffix\": \"</w>\"") "}", "end_of_word"},
-        {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"Lowercase\"}, " MODEL("") "}",
-         "Lowercase"},
+        {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"Unheard\"}, " MODEL("") "}", "Unheard"},
         {"{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " MODEL("") "}", "Whitespace"},
         {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"},"
          "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}]}, " MODEL("") "}",

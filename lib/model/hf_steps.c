@@ -1,0 +1,210 @@
+/* hf_steps.c - normalizers and decoders of tokenizer.json as lists of steps (tfm_vocab_step), one for
+ * one: what the steps do is exactly what Hugging Face's do. Types, patterns and settings that have no
+ * such step are refused by name. */
+#include <string.h>
+
+#include "model/json_internal.h"
+
+enum { STEPS_MAX = 32 };
+
+typedef struct list {
+    tfm_draft *d;
+    tfm_vocab_step *step;
+    uint32_t n;
+} list;
+
+static tfm_status list_new(list *l, tfm_draft *d, tfm_error *err) {
+    void *p;
+    TFM_TRY(tfm_arena_alloc(d->arena, &p, STEPS_MAX * sizeof(tfm_vocab_step), err));
+    *l = (list){.d = d, .step = p};
+    return TFM_OK;
+}
+
+static tfm_status add(list *l, const char *kind, const char *a, const char *b, tfm_error *err) {
+    if (l->n == STEPS_MAX) return tfm_fail(err, TFM_LIMIT, "a stage of over %d steps", STEPS_MAX);
+    l->step[l->n++] = (tfm_vocab_step){.kind = kind, .a = a, .b = b};
+    return TFM_OK;
+}
+
+/* A text of the file without NUL; NULL if it is not one. */
+static const char *plain_text(const json_t *j, const char *key) {
+    size_t n;
+    const char *s = tfm_json_text(j, key, &n);
+    return s && strlen(s) == n ? s : NULL;
+}
+
+/* ---- normalizer ---- */
+
+/* Base64 (RFC 4648) of the table, into the arena. */
+static tfm_status decode_table(tfm_draft *d, const char *s, size_t n, tfm_error *err) {
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = 0;
+    void *p;
+    size_t len = 0;
+    unsigned have = 0;
+    TFM_TRY(tfm_arena_alloc(d->arena, &p, n / 4 * 3 + 3, err));
+    unsigned char *out = p;
+    while (n > 0 && s[n - 1] == '=') n--;
+    for (size_t i = 0; i < n; i++) {
+        const char *at = s[i] ? strchr(alphabet, s[i]) : NULL;
+        if (!at) return tfm_fail(err, TFM_FORMAT, "normalizer Precompiled: its table is no base64");
+        bits = bits << 6 | (uint32_t)(at - alphabet);
+        have += 6;
+        if (have < 8) continue;
+        have -= 8;
+        out[len++] = (unsigned char)(bits >> have);
+    }
+    d->src.charsmap = out;
+    d->src.charsmap_len = len;
+    return TFM_OK;
+}
+
+static tfm_status precompiled(list *l, const json_t *j, tfm_error *err) {
+    size_t n;
+    const char *table = tfm_json_text(j, "precompiled_charsmap", &n);
+    if (!table || n == 0 || l->d->src.charsmap_len > 0) return tfm_hf_refuse(err, "normalizer", j);
+    TFM_TRY(decode_table(l->d, table, n, err));
+    return add(l, "charsmap", NULL, NULL, err);
+}
+
+static tfm_status replace(list *l, const json_t *j, tfm_error *err) {
+    const json_t *pattern = json_object_get(j, "pattern");
+    const char *text = plain_text(pattern, "String"), *regex = plain_text(pattern, "Regex"),
+               *content = plain_text(j, "content");
+    if (!content || (text != NULL) == (regex != NULL) || (text ? text : regex)[0] == '\0')
+        return tfm_hf_refuse(err, "normalizer", j);
+    return add(l, text ? "replace" : "replace-regex", text ? text : regex, content, err);
+}
+
+static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
+    static const char *const plain[][2] = {{"NFC", "nfc"},
+                                           {"NFD", "nfd"},
+                                           {"NFKC", "nfkc"},
+                                           {"NFKD", "nfkd"},
+                                           {"Nmt", "nmt"},
+                                           {"Lowercase", "lowercase"},
+                                           {"StripAccents", "strip-accents"}};
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (tfm_hf_is_type(j, plain[i][0])) return add(l, plain[i][1], NULL, NULL, err);
+    if (tfm_hf_is_type(j, "Precompiled")) return precompiled(l, j, err);
+    if (tfm_hf_is_type(j, "Replace")) return replace(l, j, err);
+    if (tfm_hf_is_type(j, "Strip")) {
+        const json_t *left = json_object_get(j, "strip_left"),
+                     *right = json_object_get(j, "strip_right");
+        if (!json_is_boolean(left) || !json_is_boolean(right))
+            return tfm_hf_refuse(err, "normalizer", j);
+        if (json_is_true(left)) TFM_TRY(add(l, "strip-left", NULL, NULL, err));
+        return json_is_true(right) ? add(l, "strip-right", NULL, NULL, err) : TFM_OK;
+    }
+    if (tfm_hf_is_type(j, "Prepend")) {
+        const char *text = plain_text(j, "prepend");
+        if (!text) return tfm_hf_refuse(err, "normalizer", j);
+        return text[0] ? add(l, "prepend", text, NULL, err) : TFM_OK;
+    }
+    return tfm_hf_refuse(err, "normalizer", j);
+}
+
+static tfm_status normalizers(list *l, const json_t *j, unsigned depth, tfm_error *err) {
+    const json_t *members = tfm_hf_sequence(j, "normalizers");
+    if (!tfm_hf_is_type(j, "Sequence")) return normalizer(l, j, err);
+    if (depth == 0) return tfm_hf_refuse(err, "normalizer", j);
+    for (size_t i = 0; i < json_array_size(members); i++)
+        TFM_TRY(normalizers(l, json_array_get(members, i), depth - 1, err));
+    return TFM_OK;
+}
+
+tfm_status tfm_hf_normalizer_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
+    list l;
+    TFM_TRY(list_new(&l, d, err));
+    TFM_TRY(normalizers(&l, j, 4, err));
+    if (l.n == 0) return TFM_OK;
+    d->src.normaliser = "steps";
+    d->src.step = l.step;
+    d->src.n_steps = l.n;
+    return TFM_OK;
+}
+
+/* ---- decoder ---- */
+
+static bool has(const list *l, const char *kind) {
+    for (uint32_t i = 0; i < l->n; i++)
+        if (strcmp(l->step[i].kind, kind) == 0) return true;
+    return false;
+}
+
+static tfm_status strip(list *l, const json_t *j, tfm_error *err) {
+    const char *content = plain_text(j, "content"), *number;
+    json_int_t start = json_integer_value(json_object_get(j, "start"));
+    char text[24];
+    if (!content || !content[0] || start < 0 || start > 1000 ||
+        json_integer_value(json_object_get(j, "stop")) != 0)
+        return tfm_hf_refuse(err, "decoder", j);
+    snprintf(text, sizeof text, "%d", (int)start);
+    TFM_TRY(tfm_arena_strndup(l->d->arena, &number, text, strlen(text), err));
+    return add(l, "strip", content, number, err);
+}
+
+/* Older files say add_prefix_space, newer ones prepend_scheme. */
+static tfm_status metaspace(list *l, const json_t *j, tfm_error *err) {
+    const char *replacement = plain_text(j, "replacement"),
+               *scheme = plain_text(j, "prepend_scheme");
+    bool first = scheme ? strcmp(scheme, "never") != 0 : tfm_json_bool(j, "add_prefix_space", true);
+    if (!replacement || !replacement[0]) return tfm_hf_refuse(err, "decoder", j);
+    return add(l, "meta", replacement, first ? "first" : "", err);
+}
+
+/* The suffix stands at the end of pieces only: elsewhere it could not be known in time whether the
+ * piece is the last. */
+static tfm_status suffix(list *l, const json_t *j, tfm_error *err) {
+    const char *text = plain_text(j, "suffix");
+    size_t n = text ? strlen(text) : 0;
+    if (n == 0) return tfm_hf_refuse(err, "decoder", j);
+    for (uint32_t i = 0; i < l->d->src.n; i++) {
+        const char *piece = l->d->piece[i];
+        size_t len = l->d->piece_len[i];
+        const char *at = len > 0 ? memmem(piece, len, text, n) : NULL;
+        if (at && at != piece + len - n)
+            return tfm_fail(err, TFM_UNSUPPORTED,
+                            "decoder BPEDecoder: piece %u has its suffix, but not at the end", i);
+    }
+    return add(l, "suffix", text, NULL, err);
+}
+
+static tfm_status decoder(list *l, const json_t *j, tfm_error *err) {
+    const json_t *pattern = json_object_get(j, "pattern");
+    /* The whole text, or bytes that were joined, are not seen piece by piece. */
+    bool late = has(l, "byte-fallback") || has(l, "fuse") || has(l, "suffix");
+    if (tfm_hf_is_type(j, "Fuse")) return add(l, "fuse", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "Strip") && !has(l, "suffix") && (!late || has(l, "fuse")))
+        return strip(l, j, err);
+    if (late) return tfm_hf_refuse(err, "decoder", j);
+    if (tfm_hf_is_type(j, "ByteFallback")) return add(l, "byte-fallback", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "Metaspace")) return metaspace(l, j, err);
+    if (tfm_hf_is_type(j, "BPEDecoder") && l->n == 0) return suffix(l, j, err);
+    if (tfm_hf_is_type(j, "Replace") && plain_text(pattern, "String") && plain_text(j, "content") &&
+        plain_text(pattern, "String")[0])
+        return add(l, "replace", plain_text(pattern, "String"), plain_text(j, "content"), err);
+    return tfm_hf_refuse(err, "decoder", j);
+}
+
+static tfm_status decoders(list *l, const json_t *j, unsigned depth, tfm_error *err) {
+    const json_t *members = tfm_hf_sequence(j, "decoders");
+    if (!tfm_hf_is_type(j, "Sequence")) return decoder(l, j, err);
+    if (depth == 0) return tfm_hf_refuse(err, "decoder", j);
+    for (size_t i = 0; i < json_array_size(members); i++)
+        TFM_TRY(decoders(l, json_array_get(members, i), depth - 1, err));
+    return TFM_OK;
+}
+
+tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
+    list l;
+    if (!j || json_is_null(j))
+        return tfm_fail(err, TFM_UNSUPPORTED, "no decoder: tokens would be joined by spaces");
+    TFM_TRY(list_new(&l, d, err));
+    TFM_TRY(decoders(&l, j, 4, err));
+    if (l.n == 0) return tfm_hf_refuse(err, "decoder", j);
+    d->src.decoder = l.step;
+    d->src.n_decoder = l.n;
+    return TFM_OK;
+}
