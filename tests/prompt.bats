@@ -38,6 +38,16 @@ END
         chat.json)" = '29 Feb 2024 01:02' ]
 }
 
+@test "the template of base models: lines of questions and answers, the system's words above them" {
+    c='[{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "2+2? "},
+        {"role": "assistant", "content": "4"}, {"role": "user", "content": "3+3?"}]'
+    tfm-prompt --text --template dialogue --set 'bos_token="^"' <<<"$c" >"$tmp/got"
+    printf '^Be brief.\n\nQuestion: 2+2?\nAnswer: 4\nQuestion: 3+3?\nAnswer:\n' >"$tmp/want"
+    same "$tmp/want" "$tmp/got"
+    pipe "tfm-prompt --text --template dialogue --set 'bos_token=\"\"' <<<'[{\"role\": \"critic\", \"content\": \"x\"}]'"
+    err_has 'this template has no role critic'
+}
+
 @test "--continue-final ends with the last message" {
     c='[{"role": "user", "content": "hi"}, {"role": "assistant", "content": " so "}]'
     [ "$(tfm-prompt --text --continue-final <<<"$c")" = '<b>user:hi;assistant: so' ]

@@ -6,6 +6,7 @@
 #include "backend/math_internal.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@ static const double LN2_HI = 0x1.62e42fefp-1; /* 33 bits */
 static const double LN2_LO = 0x1.473de6af278edp-34;
 static const double LOG2_E = 0x1.71547652b82fep+0;
 static const double TWO_OVER_PI = 0x1.45f306dc9c883p-1;
+
+enum { EXP_LANES = 8 };
 
 /* Adding and taking off 1.5 * 2^52 rounds to the nearest integer, |x| < 2^51. */
 static double round_even(double x) {
@@ -49,6 +52,36 @@ double tfm_exp(double x) {
     /* In two steps, so that neither factor overflows and a subnormal result is rounded once. */
     const int half = (int)n / 2;
     return e * power_of_two(half) * power_of_two((int)n - half);
+}
+
+/* e[i] = tfm_exp(x[i]), the same bits, for |x[i]| <= 700: side by side the divisions need not wait
+ * for one another. */
+static void exp_lanes(const double *x, double *e) {
+    double n[EXP_LANES], r[EXP_LANES], sum[EXP_LANES] = {0};
+    for (int i = 0; i < EXP_LANES; i++) r[i] = reduce_ln2(x[i], &n[i]);
+    for (int k = 14; k >= 2; k--)
+        for (int i = 0; i < EXP_LANES; i++) sum[i] = (sum[i] + 1.0) * r[i] / (double)k;
+    for (int i = 0; i < EXP_LANES; i++) {
+        const int half = (int)n[i] / 2;
+        const double f = 1.0 + (r[i] + r[i] * sum[i]);
+        e[i] = f * power_of_two(half) * power_of_two((int)n[i] - half);
+    }
+}
+
+double tfm_exp_sum(const float *x, size_t n, double shift) {
+    double d[EXP_LANES], e[EXP_LANES], sum = 0.0;
+    size_t i = 0;
+    for (; n - i >= EXP_LANES; i += EXP_LANES) {
+        bool ordinary = true;
+        for (int k = 0; k < EXP_LANES; k++) {
+            d[k] = (double)x[i + (size_t)k] - shift;
+            ordinary = ordinary && d[k] >= -700.0 && d[k] <= 700.0;
+        }
+        if (ordinary) exp_lanes(d, e);
+        for (int k = 0; k < EXP_LANES; k++) sum += ordinary ? e[k] : tfm_exp(d[k]);
+    }
+    for (; i < n; i++) sum += tfm_exp((double)x[i] - shift);
+    return sum;
 }
 
 double tfm_expm1(double x) {

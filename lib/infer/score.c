@@ -322,14 +322,13 @@ static tfm_status step(tfm_scorer *s, tfm_error *err) {
 /* x[i] - log sum exp(x), ascending, in double: *shift is what is taken from every logit. False: a
  * NaN, or nothing that is finite. */
 static bool log_sum(const float *x, uint32_t n, double *shift) {
-    double largest = (double)x[0], sum = 0;
+    double largest = (double)x[0];
 
     for (uint32_t i = 0; i < n; i++) {
         if (x[i] != x[i]) return false;
         if ((double)x[i] > largest) largest = (double)x[i];
     }
-    for (uint32_t i = 0; i < n; i++) sum += tfm_exp((double)x[i] - largest);
-    *shift = largest + tfm_log(sum);
+    *shift = largest + tfm_log(tfm_exp_sum(x, n, largest));
     return *shift - *shift == 0; /* neither infinite nor NaN */
 }
 

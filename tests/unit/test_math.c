@@ -40,6 +40,22 @@ static void exponentials(void) {
     printf("# exp %.2g expm1 %.2g tanh %.2g relative\n", e, m, t);
 }
 
+/* Lanes or one by one, ordinary arguments or not: the same bits. */
+static void sum_of_exponentials(void) {
+    static const float hard[] = {-1000.0f, -745.1f, -708.5f,   -1e-30f,
+                                 0.0f,     -700.0f, -INFINITY, 690.0f};
+    float x[100];
+    for (uint32_t i = 0; i < 100; i++) x[i] = -0.37f * (float)((i * 7919) % 97);
+    for (size_t n = 0; n <= 100; n++) {
+        if (n > 50) x[n - 1] = hard[n % 8];
+        double want = 0.0;
+        for (size_t i = 0; i < n; i++) want += tfm_exp((double)x[i] - 1.25);
+        CHECK(tfm_exp_sum(x, n, 1.25) == want);
+    }
+    x[3] = NAN;
+    CHECK(isnan(tfm_exp_sum(x, 100, 1.25)));
+}
+
 static void logarithms(void) {
     double l = 0, p = 0;
     for (double x = 1e-320; x < 1e300; x *= 1.0007) {
@@ -97,6 +113,7 @@ static void circle(void) {
 
 int main(void) {
     UNIT_RUN(exponentials);
+    UNIT_RUN(sum_of_exponentials);
     UNIT_RUN(logarithms);
     UNIT_RUN(error_function);
     UNIT_RUN(circle);
