@@ -132,7 +132,10 @@ static tfm_status put_attr(tfm_buf *b, const group *g, size_t at_step, const tfm
                            tfm_error *err) {
     const tfm_astep *s = &g->list[0]->step[at_step];
     double first = s->num[at->slot];
+    const bool sizes = at->kind == TFM_ATTR_SIZES;
+    const size_t n_sizes = (size_t)(s->op == TFM_OP_SPLIT ? s->n_out : s->n_in);
     bool equal = true;
+    if (sizes && first == 0) return TFM_OK; /* a concat of values as they are */
     if (at->kind == TFM_ATTR_TENSOR) {
         if (s->tensor[at->slot] == NULL) return TFM_OK;
         TFM_TRY(tfm_buf_printf(b, err, ", %s: ", at->key));
@@ -140,18 +143,15 @@ static tfm_status put_attr(tfm_buf *b, const group *g, size_t at_step, const tfm
     }
     for (size_t i = 1; i < g->n; i++)
         equal = equal && g->list[i]->step[at_step].num[at->slot] == first;
-    if (at->kind != TFM_ATTR_SIZES && equal && !at->required && first == at->fallback)
-        return TFM_OK;
+    if (!sizes && equal && !at->required && first == at->fallback) return TFM_OK;
     TFM_TRY(tfm_buf_printf(b, err, ", %s: ", at->key));
     if (at->kind == TFM_ATTR_WORD) return tfm_buf_str(b, at->words[(int)first], err);
-    if (at->kind != TFM_ATTR_SIZES && equal) return put_number(b, first, err);
+    if (!sizes && equal) return put_number(b, first, err);
     TFM_TRY(tfm_buf_byte(b, '[', err));
-    for (size_t i = 0; i < (at->kind == TFM_ATTR_SIZES ? (size_t)s->n_out : g->n); i++) {
+    for (size_t i = 0; i < (sizes ? n_sizes : g->n); i++) {
         if (i > 0) TFM_TRY(tfm_buf_str(b, ", ", err));
-        TFM_TRY(put_number(b,
-                           at->kind == TFM_ATTR_SIZES ? s->num[at->slot + (int)i]
-                                                      : g->list[i]->step[at_step].num[at->slot],
-                           err));
+        TFM_TRY(put_number(
+            b, sizes ? s->num[at->slot + (int)i] : g->list[i]->step[at_step].num[at->slot], err));
     }
     return tfm_buf_byte(b, ']', err);
 }

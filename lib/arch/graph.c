@@ -200,7 +200,7 @@ static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_
 }
 
 static bool same_rope(const tfm_astep *a, const tfm_astep *b) {
-    for (int i = TFM_N_ROPE_DIM; i <= TFM_N_TRUNCATE; i++)
+    for (int i = TFM_N_ROPE_DIM; i <= TFM_N_FIRST; i++)
         if (a->num[i] != b->num[i]) return false;
     for (int i = 0; i < TFM_STEP_TENSORS; i++) {
         if ((a->tensor[i] == NULL) != (b->tensor[i] == NULL)) return false;
@@ -214,18 +214,19 @@ static bool same_rope(const tfm_astep *a, const tfm_astep *b) {
 
 static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_error *err) {
     const tfm_tensor *factor[TFM_STEP_TENSORS] = {NULL};
-    uint32_t rot = as_u32(s->num[TFM_N_ROT]);
+    uint32_t rot = as_u32(s->num[TFM_N_ROT]), first = as_u32(s->num[TFM_N_FIRST]);
     tfm_astep *copy;
     void *p;
     st->u.rope.mode = (tfm_rope)(int)s->num[TFM_N_MODE];
     st->u.rope.heads = as_u32(s->num[TFM_N_ROPE_HEADS]);
     st->u.rope.head_dim = as_u32(s->num[TFM_N_ROPE_DIM]);
-    if (rot == 0) rot = st->u.rope.head_dim;
-    if (rot % 2 != 0 || rot > st->u.rope.head_dim)
+    if (rot == 0 && first < st->u.rope.head_dim) rot = st->u.rope.head_dim - first;
+    if (rot == 0 || rot % 2 != 0 || first + rot > st->u.rope.head_dim)
         return tfm_yaml_fail(s->where, err, TFM_FORMAT,
-                             "step '%s': rot is %u; it must be even and "
+                             "step '%s': rot is %u; it must be even and, with 'first', %u, "
                              "at most head_dim, %u",
-                             s->name, rot, st->u.rope.head_dim);
+                             s->name, rot, first, st->u.rope.head_dim);
+    st->u.rope.first = first;
     st->u.rope.rot = rot;
     for (size_t i = 0; i < c->n_rope; i++)
         if (same_rope(c->rope[i].step, s)) {
@@ -248,10 +249,31 @@ static tfm_status put_rope(compiler *c, const tfm_astep *s, tfm_step *st, tfm_er
     return TFM_OK;
 }
 
+/* SPLIT, CONCAT: how the parts lie in the whole, and the widths of what is written. */
+static tfm_status put_parts(compiler *c, const tfm_astep *s, tfm_step *st, uint32_t *width,
+                            tfm_error *err) {
+    const double groups = s->num[TFM_N_PARTS];
+    const bool split = s->op == TFM_OP_SPLIT;
+    double sum = 0;
+    st->u.parts.groups = as_u32(groups);
+    for (int i = 0; i < (split ? s->n_out : s->n_in); i++) {
+        double size = s->num[TFM_N_SIZE0 + i];
+        if (size == 0) size = c->g->value[st->in[i]].width; /* a concat of values as they are */
+        if (split) width[i] = as_u32(groups * size);
+        st->u.parts.size[i] = as_u32(size);
+        sum += groups * size;
+    }
+    if (!split)
+        width[0] = as_u32(sum);
+    else if (sum != c->g->value[st->in[0]].width)
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s' splits %u columns into %.0f",
+                             s->name, c->g->value[st->in[0]].width, sum);
+    return TFM_OK;
+}
+
 /* Sets the parameters of a step and the widths of what it writes. */
 static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
                                  const tfm_tensor *weight, uint32_t *width, tfm_error *err) {
-    uint64_t sum = 0;
     uint32_t w0 = s->n_in > 0 ? c->g->value[st->in[0]].width : 0;
     for (int i = 0; i < s->n_out; i++) width[i] = w0;
     switch (s->op) {
@@ -281,15 +303,7 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         st->u.norm.groups = as_u32(s->num[TFM_N_GROUPS]);
         return TFM_OK;
     case TFM_OP_SPLIT:
-        for (int i = 0; i < s->n_out; i++) sum += width[i] = as_u32(s->num[TFM_N_SIZE0 + i]);
-        if (sum != w0)
-            return tfm_yaml_fail(s->where, err, TFM_FORMAT, "step '%s' splits %u columns into %llu",
-                                 s->name, w0, (unsigned long long)sum);
-        return TFM_OK;
-    case TFM_OP_CONCAT:
-        for (int i = 0; i < s->n_in; i++) sum += c->g->value[st->in[i]].width;
-        width[0] = as_u32((double)sum);
-        return TFM_OK;
+    case TFM_OP_CONCAT: return put_parts(c, s, st, width, err);
     case TFM_OP_ROPE: return put_rope(c, s, st, err);
     case TFM_OP_ATTEND:
         TFM_TRY(put_attend(c, s, st, err));
@@ -306,6 +320,9 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         st->u.route.renormalise = s->num[TFM_N_RENORMALISE] != 0;
         st->u.route.scale = (float)s->num[TFM_N_ROUTE_SCALE];
         st->u.route.sigmoid = s->num[TFM_N_SCORE] != 0;
+        st->u.route.groups = as_u32(s->num[TFM_N_ROUTE_GROUPS]);
+        st->u.route.groups_used = as_u32(s->num[TFM_N_GROUPS_USED]);
+        st->u.route.group_sum = as_u32(s->num[TFM_N_GROUP_SUM]);
         width[0] = width[1] = st->u.route.used;
         return TFM_OK;
     case TFM_OP_MOE_FFN:

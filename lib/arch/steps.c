@@ -53,11 +53,18 @@ static const tfm_attr norm_attrs[] = {
 static const tfm_attr linear_attrs[] = {NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                         TENSOR("bias", TFM_T_BIAS, ".bias"), ATTR_END};
 static const tfm_attr split_attrs[] = {
-    {"sizes", TFM_ATTR_SIZES, TFM_N_SIZE0, true, 0, 1, WIDTH_MAX, NULL, NULL}, ATTR_END};
+    {"sizes", TFM_ATTR_SIZES, TFM_N_SIZE0, true, 0, 1, WIDTH_MAX, NULL, NULL},
+    INT("groups", TFM_N_PARTS, 1, 1, HEADS_MAX),
+    ATTR_END};
+static const tfm_attr concat_attrs[] = {
+    {"sizes", TFM_ATTR_SIZES, TFM_N_SIZE0, false, 0, 1, WIDTH_MAX, NULL, NULL},
+    INT("groups", TFM_N_PARTS, 1, 1, HEADS_MAX),
+    ATTR_END};
 static const tfm_attr rope_attrs[] = {
     NEED_WORD("mode", TFM_N_MODE, mode_words),
     NEED_INT("heads", TFM_N_ROPE_HEADS, 1, HEADS_MAX),
     NEED_INT("head_dim", TFM_N_ROPE_DIM, 2, 65536),
+    INT("first", TFM_N_FIRST, 0, 0, 65536),
     INT("rot", TFM_N_ROT, 0, 0, 65536),
     NEED_NUM("base", TFM_N_BASE, 1.0001, FINITE),
     WORD("scaling", TFM_N_SCALING, TFM_SCALING_NONE, scaling_words),
@@ -94,6 +101,9 @@ static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
                                        NUM("scale", TFM_N_ROUTE_SCALE, 1, -1e6, 1e6),
                                        WORD("score", TFM_N_SCORE, 0, score_words),
                                        TENSOR("choose", TFM_T_CHOOSE, NULL),
+                                       INT("groups", TFM_N_ROUTE_GROUPS, 1, 1, 4096),
+                                       INT("groups_used", TFM_N_GROUPS_USED, 1, 1, 4096),
+                                       INT("group_sum", TFM_N_GROUP_SUM, 1, 1, 4096),
                                        NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                        TENSOR("bias", TFM_T_BIAS, ".bias"),
                                        ATTR_END};
@@ -114,7 +124,7 @@ const tfm_op_info tfm_op_table[TFM_OP_COUNT] = {
     [TFM_OP_NORM] = {"norm", 1, 1, 1, 1, norm_attrs},
     [TFM_OP_LINEAR] = {"linear", 1, 1, 1, 1, linear_attrs},
     [TFM_OP_SPLIT] = {"split", 1, 1, 1, TFM_STEP_MAX_OUT, split_attrs},
-    [TFM_OP_CONCAT] = {"concat", 1, TFM_STEP_MAX_IN, 1, 1, no_attrs},
+    [TFM_OP_CONCAT] = {"concat", 1, TFM_STEP_MAX_IN, 1, 1, concat_attrs},
     [TFM_OP_ROPE] = {"rope", 1, 1, 1, 1, rope_attrs},
     [TFM_OP_ATTEND] = {"attend", 3, 3, 1, 1, attend_attrs},
     [TFM_OP_ACTIVATION] = {"activation", 1, 1, 1, 1, activation_attrs},
@@ -339,6 +349,17 @@ static tfm_status check_keys(const tfm_op_info *info, const tfm_yaml *y, tfm_err
     return TFM_OK;
 }
 
+/* One width for each part; a concat that has no groups needs none. */
+static tfm_status check_sizes(const tfm_astep *s, tfm_error *err) {
+    const bool split = s->op == TFM_OP_SPLIT;
+    const int parts = split ? s->n_out : s->n_in;
+    int n = 0;
+    while (n < TFM_STEP_MAX_OUT && s->num[TFM_N_SIZE0 + n] != 0) n++;
+    if (n == parts || (!split && n == 0 && s->num[TFM_N_PARTS] == 1)) return TFM_OK;
+    return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                         "'sizes' needs one width for each value under '%s'", split ? "out" : "in");
+}
+
 tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env *env,
                           tfm_error *err) {
     const tfm_op_info *info;
@@ -360,10 +381,5 @@ tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env 
     TFM_TRY(read_values(y, "out", info->min_out, info->max_out, out->out, &out->n_out, err));
     for (const tfm_attr *at = info->attr; at->key != NULL; at++)
         TFM_TRY(read_attr(at, out, y, env, err));
-    if (out->op == TFM_OP_SPLIT && (out->num[out->n_out - 1] == 0 ||
-                                    (out->n_out < TFM_STEP_MAX_OUT && out->num[out->n_out] != 0)))
-        return tfm_yaml_fail(y, err, TFM_FORMAT,
-                             "'sizes' needs one width for each value under "
-                             "'out'");
-    return TFM_OK;
+    return out->op == TFM_OP_SPLIT || out->op == TFM_OP_CONCAT ? check_sizes(out, err) : TFM_OK;
 }

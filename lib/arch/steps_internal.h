@@ -35,7 +35,7 @@ enum { TFM_T_FACTORS = 0, TFM_T_FACTORS_LONG = 1, TFM_T_FACTORS_SHORT = 2 };
 enum { TFM_T_SINKS = 0 };
 enum { TFM_N_INDEX, TFM_N_OFFSET };           /* gather */
 enum { TFM_N_KIND, TFM_N_EPS, TFM_N_GROUPS }; /* norm; activation: kind */
-enum { TFM_N_SIZE0 };                         /* split: four of them, 0: none */
+enum { TFM_N_SIZE0, TFM_N_PARTS = 4 };        /* split, concat: four sizes (0: none), groups */
 enum {                                        /* rope */
        TFM_N_MODE,
        TFM_N_ROPE_HEADS,
@@ -48,7 +48,8 @@ enum {                                        /* rope */
        TFM_N_ATTN_FACTOR,
        TFM_N_BETA_FAST,
        TFM_N_BETA_SLOW,
-       TFM_N_TRUNCATE
+       TFM_N_TRUNCATE,
+       TFM_N_FIRST
 };
 enum { /* attend */
        TFM_N_HEADS,
@@ -77,7 +78,10 @@ enum {
     TFM_N_SOFTMAX,
     TFM_N_RENORMALISE,
     TFM_N_ROUTE_SCALE,
-    TFM_N_SCORE
+    TFM_N_SCORE,
+    TFM_N_ROUTE_GROUPS,
+    TFM_N_GROUPS_USED,
+    TFM_N_GROUP_SUM
 }; /* moe-route */
 
 typedef enum tfm_rope_scaling {

@@ -32,7 +32,7 @@ typedef enum tfm_op {
                           over each of `groups` equal parts of the row (heads), weight per part or
                           shared; w and b may be absent */
     TFM_OP_LINEAR,     /* out[r,o] = sum_k W[o,k] x[r,k] (+ b[o]); sum starts at 0, b after */
-    TFM_OP_SPLIT,      /* out_i = consecutive slices of in, as wide as each out */
+    TFM_OP_SPLIT,      /* out_i = consecutive slices of in, or of each of `groups` equal parts */
     TFM_OP_CONCAT,     /* the reverse */
     TFM_OP_ROPE,       /* rotate pairs of each head by position * inv_freq[i] */
     TFM_OP_ATTEND,     /* out = softmax(scale q k^T (softcap, alibi, mask)) v per head; ref_attend.c
@@ -123,7 +123,7 @@ typedef struct tfm_step {
         struct {
             tfm_rope mode;
             uint32_t heads, head_dim;
-            uint32_t rot;          /* dims of each head that turn, even, the first ones */
+            uint32_t first, rot;   /* dims [first, first + rot) of each head turn; rot is even */
             const float *inv_freq; /* [rot/2], final (scaling applied), owned by the graph */
             float magnitude;       /* cos and sin are multiplied by this (yarn, longrope), else 1 */
         } rope;
@@ -152,7 +152,16 @@ typedef struct tfm_step {
             bool renormalise;   /* the slots' weights are divided by their sum */
             bool sigmoid;       /* each expert by itself instead of a softmax */
             float scale;        /* times this */
-        } route;                /* in: x; out: ids [used] (whole numbers), weights [used] */
+            /* groups > 1: experts are taken from the groups_used best of so many equal groups; a
+             * group counts as the sum of its group_sum largest scores for the choice */
+            uint32_t groups, groups_used, group_sum;
+        } route; /* in: x; out: ids [used] (whole numbers), weights [used] */
+        /* SPLIT, CONCAT. groups > 1: each of so many equal parts of the wide value is made of
+         * size[i] columns of narrow value i, which is groups * size[i] wide; of CONCAT it may be
+         * size[i] wide, too: all parts have the same. groups 0 or 1: sizes are the widths. */
+        struct {
+            uint32_t groups, size[TFM_STEP_MAX_OUT];
+        } parts;
         float scale;
         float softcap;
         struct {

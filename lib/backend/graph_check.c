@@ -133,9 +133,15 @@ static tfm_status check_linear(const check *c) {
 
 /* One wide value, n narrow ones that make it up; none twice. */
 static tfm_status check_parts(const check *c, int wide, const int *part, int n) {
+    const uint64_t groups = c->s->u.parts.groups > 1 ? c->s->u.parts.groups : 1;
     uint64_t sum = 0;
+    if (groups > MAX_HEADS) return bad(c, "too many groups");
     for (int i = 0; i < n; i++) {
-        sum += width(c, part[i]);
+        const uint64_t w = width(c, part[i]), size = groups > 1 ? c->s->u.parts.size[i] : w;
+        if (w != groups * size && (c->s->op == TFM_OP_SPLIT || w != size)) {
+            return bad(c, "a part is not as wide as its groups");
+        }
+        sum += groups * size;
         if (part[i] == wide) return bad(c, "cannot work in place");
         for (int j = 0; j < i; j++) {
             if (c->s->op == TFM_OP_SPLIT && part[i] == part[j]) return bad(c, "a part twice");
@@ -147,11 +153,13 @@ static tfm_status check_parts(const check *c, int wide, const int *part, int n) 
 static tfm_status check_rope(const check *c) {
     TFM_TRY(elementwise(c, 1));
     const uint32_t heads = c->s->u.rope.heads, dim = c->s->u.rope.head_dim;
-    const uint32_t rot = c->s->u.rope.rot;
+    const uint32_t rot = c->s->u.rope.rot, first = c->s->u.rope.first;
     if (heads < 1 || heads > MAX_HEADS || (uint64_t)heads * dim != width(c, c->s->in[0])) {
         return bad(c, "heads do not fit the width");
     }
-    if (rot < 2 || rot > dim || rot % 2 != 0) return bad(c, "turned part of the head");
+    if (rot < 2 || rot > dim || rot % 2 != 0 || first > dim - rot) {
+        return bad(c, "turned part of the head");
+    }
     if (c->s->u.rope.mode != TFM_ROPE_NEOX && c->s->u.rope.mode != TFM_ROPE_INTERLEAVED) {
         return bad(c, "rope mode");
     }
@@ -231,6 +239,20 @@ static tfm_status check_pattern(const check *c) {
     return TFM_OK;
 }
 
+/* of: experts */
+static tfm_status check_route_groups(const check *c, uint32_t of) {
+    const tfm_step *s = c->s;
+    const uint32_t groups = s->u.route.groups, each = groups > 1 ? of / groups : 0;
+    if (groups <= 1) return TFM_OK;
+    if (groups > of || of % groups != 0) return bad(c, "groups do not divide the experts");
+    if (s->u.route.groups_used < 1 || s->u.route.groups_used > groups ||
+        s->u.route.used > s->u.route.groups_used * each) {
+        return bad(c, "the groups in use have too few experts");
+    }
+    if (s->u.route.group_sum < 1 || s->u.route.group_sum > each) return bad(c, "sum of a group");
+    return s->u.route.softmax_after ? bad(c, "a softmax after the choice knows no groups") : TFM_OK;
+}
+
 static tfm_status check_route(const check *c) {
     TFM_TRY(arity(c, 1, 2));
     const tfm_step *s = c->s;
@@ -247,6 +269,7 @@ static tfm_status check_route(const check *c) {
     }
     if (!isfinite(s->u.route.scale)) return bad(c, "factor");
     TFM_TRY(vector(c, s->extra, t->dims[0], 0, "one number for the choice an expert"));
+    TFM_TRY(check_route_groups(c, t->dims[0]));
     if (s->u.route.softmax_after && (s->u.route.sigmoid || s->extra != TFM_NONE)) {
         return bad(c, "a softmax after the choice is by logits alone");
     }

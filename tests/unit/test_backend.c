@@ -439,6 +439,8 @@ static void wrong_graphs(void) {
     BROKEN(w->rank, 1);
     BROKEN(rope->u.rope.rot, 3);
     BROKEN(rope->u.rope.rot, 10);
+    BROKEN(rope->u.rope.first, 1);
+    BROKEN(rope->u.rope.first, UINT32_MAX);
     BROKEN(rope->u.rope.heads, 3);
     BROKEN(rope->u.rope.inv_freq, NULL);
     BROKEN(rope->u.rope.magnitude, NAN);

@@ -386,16 +386,73 @@ static void concats(void) { /* SPLIT stands before every step with two inputs */
     check_case(&c, bound_exact);
 }
 
+/* Three groups of [3 | 17 | 5], the last part the same for all. */
+static void concats_in_groups(void) {
+    const uint32_t groups = 3, size[3] = {3, 17, 5}, in = 3 * 3 + 3 * 17 + 5;
+    ops_case c;
+    tfm_step *s = ops_begin(&c, TFM_OP_CONCAT, 8);
+    snprintf(c.name, sizeof c.name, "concat in groups");
+    s->u.parts.groups = groups;
+    memcpy(s->u.parts.size, size, sizeof size);
+    ops_sequence(&c, 0, 21);
+    ops_finish(&c, (uint32_t[4]){9, 51, 5}, 75, 1.0f);
+    float *out = ops_run(&c, "cpu", 1, &ops_whole);
+    for (uint32_t r = 0; r < c.n_rows; r++) {
+        for (uint32_t i = 0; i < 75; i++) {
+            const uint32_t g = i / 25, at = i % 25;
+            const uint32_t want = at < 3 ? 3 * g + at : at < 20 ? 9 + 17 * g + at - 3 : 60 + at - 20;
+            CHECK(out[r * 75 + i] == c.hidden[r * in + want]);
+        }
+    }
+    free(out);
+    check_case(&c, bound_exact);
+}
+
+/* What a concat in groups puts together, a split in groups takes apart. */
+static void splits_in_groups(void) {
+    ops_case c;
+    ops_begin(&c, TFM_OP_SPLIT, 9);
+    snprintf(c.name, sizeof c.name, "split in groups");
+    ops_sequence(&c, 0, 21);
+    ops_finish(&c, (uint32_t[4]){75}, 75, 1.0f);
+    c.step[0] = c.step[1];
+    c.step[0].u.parts.groups = 3;
+    c.step[0].n_out = 2;
+    for (int i = 0; i < 2; i++) {
+        c.step[0].u.parts.size[i] = i == 0 ? 8 : 17;
+        c.step[0].out[i] = 2 + i;
+        c.value[2 + i].width = 3 * c.step[0].u.parts.size[i];
+    }
+    c.step[1] = (tfm_step){.op = TFM_OP_CONCAT, .name = "beside", .n_in = 2, .n_out = 1};
+    c.step[1].weight = c.step[1].bias = c.step[1].extra = TFM_NONE;
+    c.step[1].in[0] = 2;
+    c.step[1].in[1] = 3;
+    c.step[1].out[0] = 1;
+    c.g.step = c.step;
+    c.g.n_steps = c.block_start[1] = 2;
+    float *out = ops_run(&c, "cpu", 1, &ops_whole);
+    for (uint32_t r = 0; r < c.n_rows; r++) {
+        for (uint32_t i = 0; i < 75; i++) {
+            const uint32_t want = i < 24 ? i / 8 * 25 + i % 8 : (i - 24) / 17 * 25 + 8 + (i - 24) % 17;
+            CHECK(out[r * 75 + i] == c.hidden[r * 75 + want]);
+        }
+    }
+    free(out);
+    check_case(&c, bound_exact);
+}
+
 /* cos and sin are rounded to f32 (u each), two products and a sum: 3 u (|a| + |b|) |magnitude|. */
 static double bound_rope(const ops_case *c, uint32_t row, uint32_t col, double ref) {
     (void)row, (void)col, (void)ref;
     return 3.1 * U * 2.0 * 2.0 * fabs((double)c->step[1].u.rope.magnitude); /* |a|, |b| <= 2 */
 }
 
-static void check_rope(tfm_rope mode, uint32_t heads, uint32_t dim, uint32_t rot, float magnitude) {
+static void check_rope_from(uint32_t first, tfm_rope mode, uint32_t heads, uint32_t dim,
+                            uint32_t rot, float magnitude) {
     ops_case c;
     tfm_step *s = ops_begin(&c, TFM_OP_ROPE, heads + dim);
-    snprintf(c.name, sizeof c.name, "rope %d heads %u dim %u rot %u", (int)mode, heads, dim, rot);
+    snprintf(c.name, sizeof c.name, "rope %d heads %u dim %u rot %u at %u", (int)mode, heads, dim,
+             rot, first);
     c.inv_freq = ops_alloc(rot / 2 * sizeof(float));
     for (uint32_t i = 0; i < rot / 2; i++) {
         c.inv_freq[i] = (float)pow(10000.0, -2.0 * i / (double)rot);
@@ -403,6 +460,7 @@ static void check_rope(tfm_rope mode, uint32_t heads, uint32_t dim, uint32_t rot
     s->u.rope.mode = mode;
     s->u.rope.heads = heads;
     s->u.rope.head_dim = dim;
+    s->u.rope.first = first;
     s->u.rope.rot = rot;
     s->u.rope.inv_freq = c.inv_freq;
     s->u.rope.magnitude = magnitude;
@@ -413,11 +471,20 @@ static void check_rope(tfm_rope mode, uint32_t heads, uint32_t dim, uint32_t rot
     for (uint32_t i = 0; magnitude == 1.0f && i < heads * dim; i++) {
         CHECK(out[i] == c.hidden[i]); /* position 0 turns nothing */
     }
+    for (size_t i = 0; i < (size_t)c.n_rows * heads * dim; i++) {
+        if (i % dim < first || i % dim >= first + rot) CHECK(out[i] == c.hidden[i]);
+    }
     free(out);
     check_case(&c, bound_rope);
 }
 
+static void check_rope(tfm_rope mode, uint32_t heads, uint32_t dim, uint32_t rot, float magnitude) {
+    check_rope_from(0, mode, heads, dim, rot, magnitude);
+}
+
 static void ropes(void) {
+    check_rope_from(12, TFM_ROPE_NEOX, 3, 20, 8, 1.0f);
+    check_rope_from(7, TFM_ROPE_INTERLEAVED, 2, 78, 66, 1.0f);
     check_rope(TFM_ROPE_NEOX, 3, 16, 16, 1.0f);
     check_rope(TFM_ROPE_INTERLEAVED, 3, 16, 16, 1.0f);
     check_rope(TFM_ROPE_NEOX, 2, 20, 10, 1.19f);
@@ -710,6 +777,8 @@ int main(void) {
     UNIT_RUN(elementwise_steps);
     UNIT_RUN(gathers);
     UNIT_RUN(concats);
+    UNIT_RUN(concats_in_groups);
+    UNIT_RUN(splits_in_groups);
     UNIT_RUN(ropes);
     UNIT_RUN(attention);
     UNIT_RUN(attention_ignores_what_it_may_not_see);

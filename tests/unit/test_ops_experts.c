@@ -264,6 +264,12 @@ static void check_route(tfm_dtype t, uint32_t n, uint32_t k, int form) {
     if (form == 3) s->u.route.scale = 2.5f;
     s->u.route.sigmoid = form == 4;
     if (form == 4) s->u.route.renormalise = true;
+    if (form >= 5) { /* the best half of groups of four, by their best one or two */
+        s->u.route.groups = n / 4;
+        s->u.route.groups_used = (n / 4 + 1) / 2;
+        s->u.route.group_sum = form == 5 ? 1 : 2;
+        s->u.route.sigmoid = form == 6;
+    }
     float *ref = ops_run(&c, "ref", 1, &ops_whole), *cpu = ops_run(&c, "cpu", 1, &ops_whole);
     const uint32_t slots = s->u.route.used;
     for (uint32_t r = 0; r < c.n_rows; r++) {
@@ -287,6 +293,35 @@ static void routes(void) {
         check_route(TFM_Q8_0, 5, 96, form);
         check_route(TFM_F32, 2, 3, form);
         check_route(TFM_F32, 1, 40, form);
+    }
+    for (int form = 5; form < 7; form++) {
+        check_route(TFM_F32, 8, 64, form);
+        check_route(TFM_F32, 36, 65, form);
+        check_route(TFM_BF16, 16, 7, form);
+    }
+}
+
+/* Two of four groups of two experts, by the largest score or by the sum of both. The best expert is
+ * in a group that loses by its sum. */
+static void routes_by_groups(void) {
+    static const float logit[8] = {5, -9, 3, 2.5f, 2, 1, 4, -8};
+    static const float by_best[3] = {0, 6, 7}, by_sum[3] = {2, 3, 4};
+    const char *const devices[] = {"ref", "cpu"};
+    for (int i = 0; i < 4; i++) {
+        ops_case c;
+        route_case(&c, TFM_F32, 8, 8, false);
+        c.step[0].u.route.groups = 4;
+        c.step[0].u.route.groups_used = 2;
+        c.step[0].u.route.group_sum = i < 2 ? 1 : 2;
+        c.step[0].u.route.sigmoid = i >= 2; /* softmax and logits are in the same order */
+        float *w = (float *)(uintptr_t)c.tensor[0].data;
+        for (int k = 0; k < 64; k++) w[k] = k / 8 == k % 8 ? 1.0f : 0.0f;
+        for (uint32_t r = 0; r < c.n_rows; r++) memcpy(c.hidden + r * 8, logit, sizeof logit);
+        const uint32_t slots = c.step[0].u.route.used;
+        float *out = ops_run(&c, devices[i % 2], 1, &ops_whole);
+        CHECK(slots == 3 && memcmp(out, i < 2 ? by_best : by_sum, sizeof by_sum) == 0);
+        free(out);
+        ops_case_free(&c);
     }
 }
 
@@ -380,6 +415,21 @@ static void graphs_are_checked(void) {
     s->u.route.used = 9;
     refuse(&c, "more slots than experts");
     s->u.route.used = used;
+    s->u.route.groups = 3;
+    refuse(&c, "groups that do not divide the experts");
+    s->u.route.groups = 4;
+    refuse(&c, "no groups in use");
+    s->u.route.groups_used = 1;
+    s->u.route.group_sum = 1;
+    refuse(&c, "fewer experts in the groups than slots");
+    s->u.route.groups_used = 2;
+    s->u.route.group_sum = 3;
+    refuse(&c, "a sum of more than a group has");
+    s->u.route.group_sum = 2;
+    CHECK_INT(tfm_graph_check(&c.g, &err), TFM_OK);
+    s->u.route.softmax_after = true;
+    refuse(&c, "groups by what comes after the choice");
+    s->u.route.softmax_after = false;
     s->out[1] = 4;
     refuse(&c, "one value for both outputs");
     ops_case_free(&c);
@@ -389,6 +439,7 @@ int main(void) {
     UNIT_RUN(experts_are_their_dense_steps);
     UNIT_RUN(routes);
     UNIT_RUN(routes_by_hand);
+    UNIT_RUN(routes_by_groups);
     UNIT_RUN(graphs_are_checked);
     return unit_done();
 }

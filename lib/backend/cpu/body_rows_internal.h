@@ -172,13 +172,17 @@ INLINE void turn_neighbours(const float *cosine, const float *sine, size_t half,
 }
 
 KERNEL static void rope(const tfm_step *s, const float *cos_sin, const float *x, float *out) {
-    const size_t half = s->u.rope.rot / 2, dim = s->u.rope.head_dim;
+    const size_t half = s->u.rope.rot / 2, dim = s->u.rope.head_dim, first = s->u.rope.first;
+    const size_t end = first + 2 * half;
     const float *sine = cos_sin + half;
     for (uint32_t h = 0; h < s->u.rope.heads; h++, x += dim, out += dim) {
         if (s->u.rope.mode == TFM_ROPE_NEOX)
-            turn_halves(cos_sin, sine, half, x, out);
+            turn_halves(cos_sin, sine, half, x + first, out + first);
         else
-            turn_neighbours(cos_sin, sine, half, x, out);
-        if (out != x) memcpy(out + 2 * half, x + 2 * half, (dim - 2 * half) * sizeof *x);
+            turn_neighbours(cos_sin, sine, half, x + first, out + first);
+        if (out != x) {
+            memcpy(out, x, first * sizeof *x);
+            memcpy(out + end, x + end, (dim - end) * sizeof *x);
+        }
     }
 }

@@ -2,7 +2,8 @@
  *
  *     route: logits by the f32 linear kernel; then, row by row, the choice and the softmax:
  *            total = sum of exp(l - max), experts ascending (over the chosen: slots ascending)
- *            or by p + choose, p being sigmoid(l) or the softmax: total = sum of the chosen p
+ *            or by p + choose, p being sigmoid(l) or the softmax: total = sum of the chosen p;
+ *            a group's score is the sum of its largest p + choose, falling
  *     ffn:   (row, slot) pairs sorted by expert -> gate, up -> f, multiply -> down
  *            out[r] = 0; for slots ascending: out[r] = out[r] + weight * y
  *
@@ -49,6 +50,7 @@ typedef struct route_job {
     uint32_t n_panels;
     float *work;        /* [rows, experts] */
     float *choice;      /* [rows, experts]: p + more */
+    float *group;       /* [rows, experts]: scores of the groups */
     const float *more;  /* [experts] or NULL */
     float *id, *weight; /* [rows, used] */
 } route_job;
@@ -58,17 +60,38 @@ static bool larger(float a, float b) {
     return a > b || (isnan(a) && !isnan(b));
 }
 
-/* The `used` largest logits, falling; the lowest expert of equal ones. work[e] marks the taken. */
+/* The largest of those that work does not mark, which then marks it; the lowest of equal ones. */
+static uint32_t take(const float *score, float *work, uint32_t n) {
+    uint32_t best = n;
+    for (uint32_t e = 0; e < n; e++) {
+        if (work[e] > 0.0f) continue;
+        if (best == n || larger(score[e], score[best])) best = e;
+    }
+    work[best] = 1.0f;
+    return best;
+}
+
+/* The `used` largest logits of those that work does not mark, falling. */
 static void choose(const float *logit, float *work, uint32_t n, uint32_t used, float *id) {
-    memset(work, 0, n * sizeof *work);
-    for (uint32_t i = 0; i < used; i++) {
-        uint32_t best = n;
-        for (uint32_t e = 0; e < n; e++) {
-            if (work[e] > 0.0f) continue;
-            if (best == n || larger(logit[e], logit[best])) best = e;
+    for (uint32_t i = 0; i < used; i++) id[i] = (float)take(logit, work, n);
+}
+
+/* Marks in work [n] the experts of all but the best groups. group: [groups] */
+static void leave_groups(const tfm_step *s, const float *choice, uint32_t n, float *group,
+                         float *work) {
+    const uint32_t groups = s->u.route.groups, each = n / groups;
+    for (uint32_t g = 0; g < groups; g++) {
+        const size_t at = (size_t)g * each;
+        group[g] = 0.0f;
+        for (uint32_t i = 0; i < s->u.route.group_sum; i++) {
+            group[g] = group[g] + choice[at + take(choice + at, work + at, each)];
         }
-        work[best] = 1.0f;
-        id[i] = (float)best;
+    }
+    memset(work, 0, n * sizeof *work);
+    for (uint32_t i = 0; i < s->u.route.groups_used; i++) take(group, work, groups);
+    for (uint32_t g = groups; g-- > 0;) { /* from a mark a group to one an expert, in place */
+        const float left = work[g] > 0.0f ? 0.0f : 1.0f;
+        for (uint32_t e = 0; e < each; e++) work[(size_t)g * each + e] = left;
     }
 }
 
@@ -78,6 +101,7 @@ static void route_row(const route_job *j, uint32_t row) {
     float *work = j->work + (size_t)row * n;
     float *id = j->id + (size_t)row * used, *weight = j->weight + (size_t)row * used;
     float total = 0.0f;
+    memset(work, 0, n * sizeof *work);
     choose(logit, work, n, used, id);
     const float max = logit[(uint32_t)id[0]];
     for (uint32_t e = 0; e < n; e++) work[e] = logit[e] - max;
@@ -96,6 +120,7 @@ static void route_by_score(const route_job *j, uint32_t row) {
     const tfm_step sigmoid = {.op = TFM_OP_ACTIVATION, .u = {.activation = TFM_ACT_SIGMOID}};
     const uint32_t n = j->args.n_out, used = j->step->u.route.used;
     float *p = j->args.out + (size_t)row * n, *choice = j->choice + (size_t)row * n;
+    float *work = j->work + (size_t)row * n;
     float *id = j->id + (size_t)row * used, *weight = j->weight + (size_t)row * used;
     float max = p[0], all = 0.0f, total = 0.0f;
     if (j->step->u.route.sigmoid) {
@@ -108,7 +133,11 @@ static void route_by_score(const route_job *j, uint32_t row) {
         for (uint32_t e = 0; e < n; e++) p[e] = p[e] / all;
     }
     for (uint32_t e = 0; e < n; e++) choice[e] = j->more != NULL ? p[e] + j->more[e] : p[e];
-    choose(choice, j->work + (size_t)row * n, n, used, id);
+    memset(work, 0, n * sizeof *work);
+    if (j->step->u.route.groups > 1) {
+        leave_groups(j->step, choice, n, j->group + (size_t)row * n, work);
+    }
+    choose(choice, work, n, used, id);
     for (uint32_t i = 0; i < used; i++) total = total + p[(uint32_t)id[i]];
     if (!j->step->u.route.renormalise) total = 1.0f;
     for (uint32_t i = 0; i < used; i++) {
@@ -123,7 +152,8 @@ static void route_piece(void *arg, size_t piece, unsigned worker) {
     const uint32_t end = row + (left < ROUTE_ROWS ? left : ROUTE_ROWS);
     kernels(j->run)->linear(&j->args, 0, j->n_panels, row, end,
                             p->scratch + worker * p->scratch_bytes);
-    const bool by_score = j->step->u.route.sigmoid || j->more != NULL;
+    const bool by_score =
+        j->step->u.route.sigmoid || j->more != NULL || j->step->u.route.groups > 1;
     for (uint32_t r = row; r < end; r++) by_score ? route_by_score(j, r) : route_row(j, r);
 }
 
@@ -133,13 +163,14 @@ tfm_status tfm_cpu_route(const cpu_run *run, const tfm_step *s) {
     const tfm_tensor *t = p->base.range.graph->weight[s->weight].tensor;
     const size_t n = (size_t)run->n_rows * t->dims[0];
     size_t bytes = 0;
-    carve(NULL, &bytes, 3 * n, sizeof(float));
+    carve(NULL, &bytes, 4 * n, sizeof(float));
     TFM_TRY(reserve(p, bytes, run->err));
     TFM_TRY(
         tfm_cpu_reserve_scratch(p, p->be->kernels->linear_bytes(TFM_F32, t->dims[1]), run->err));
     float *logits = (float *)(void *)p->expert_scratch;
     route_job j = {.run = run, .step = s, .n_panels = w->n_panels, .work = logits + n};
     j.choice = logits + 2 * n;
+    j.group = logits + 3 * n;
     j.more = w->extra;
     j.args = (tfm_cpu_linear){.type = TFM_F32,
                               .w = w->panels,

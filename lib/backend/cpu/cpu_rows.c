@@ -97,13 +97,18 @@ static void copy_parts(const cpu_plan *p, const tfm_step *s, size_t row, size_t 
     const int wide = split ? s->in[0] : s->out[0];
     const int n = split ? s->n_out : s->n_in;
     const int *part = split ? s->out : s->in;
+    const uint32_t groups = s->u.parts.groups > 1 ? s->u.parts.groups : 1;
     for (; row < end; row++) {
         float *whole = p->value[wide] + row * cpu_width(p, wide);
-        for (int i = 0; i < n; i++) {
-            const size_t width = cpu_width(p, part[i]);
-            float *piece = p->value[part[i]] + row * width;
-            memcpy(split ? piece : whole, split ? whole : piece, width * sizeof *whole);
-            whole += width;
+        for (uint32_t g = 0; g < groups; g++) {
+            for (int i = 0; i < n; i++) {
+                const size_t width = cpu_width(p, part[i]);
+                const size_t size = groups > 1 ? s->u.parts.size[i] : width;
+                float *piece = p->value[part[i]] + row * width;
+                if (width > size) piece += g * size; /* else the same for all groups */
+                memcpy(split ? piece : whole, split ? whole : piece, size * sizeof *whole);
+                whole += size;
+            }
         }
     }
 }

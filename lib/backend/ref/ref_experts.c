@@ -3,7 +3,9 @@
  *     route: l[e] = sum_k W[e,k] x[k] (+ b[e]); the `used` largest, ties to the lower expert
  *            p = softmax over all experts, or over the chosen ones
  *            weight[s] = scale p[s] (/ sum of the chosen p)
- *            or p = sigmoid(l); the choice is by p + choose if there is such a vector
+ *            or p = sigmoid(l); the choice is by p + choose if there is such a vector;
+ *            in groups: among the experts of the groups_used groups whose group_sum largest
+ *            p + choose have the largest sum, ties to the lower group
  *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x),
  *            e = id[s]; without a gate f(up_e x); each of the three with its bias, if it has
  *            one; with a limit f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
@@ -51,7 +53,34 @@ static void route_row(const tfm_step *s, const double *logit, uint32_t n, bool *
     }
 }
 
-/* The same by scores. score: [n], becomes p; choice: [n], more: [n] or NULL. */
+/* The sum of the group's largest choices. taken: [n], false for this group before and after. */
+static double group_score(const tfm_step *s, const double *choice, uint32_t each, bool *taken) {
+    double sum = 0.0;
+    for (uint32_t i = 0; i < s->u.route.group_sum; i++) {
+        const uint32_t e = choose(choice, each, taken);
+        taken[e] = true;
+        sum += choice[e];
+    }
+    for (uint32_t e = 0; e < each; e++) taken[e] = false;
+    return sum;
+}
+
+/* Marks the experts of the groups that are not used as taken. group: [groups] */
+static void leave_groups(const tfm_step *s, const double *choice, uint32_t n, double *group,
+                         bool *taken) {
+    const uint32_t groups = s->u.route.groups, each = n / groups;
+    bool *group_taken = taken + n; /* [groups], not more than n */
+    for (uint32_t g = 0; g < groups; g++) {
+        group[g] = group_score(s, choice + (size_t)g * each, each, taken + (size_t)g * each);
+        group_taken[g] = false;
+    }
+    for (uint32_t i = 0; i < s->u.route.groups_used; i++) {
+        group_taken[choose(group, groups, group_taken)] = true;
+    }
+    for (uint32_t e = 0; e < n; e++) taken[e] = !group_taken[e / each];
+}
+
+/* The same by scores. score: [n], becomes p; choice: [2, n]; taken: [2, n]; more: [n] or NULL. */
 static void route_by_score(const tfm_step *s, double *score, const float *more, uint32_t n,
                            double *choice, bool *taken, float *id, float *weight) {
     const uint32_t used = s->u.route.used;
@@ -64,6 +93,7 @@ static void route_by_score(const tfm_step *s, double *score, const float *more, 
         choice[e] = more != NULL ? score[e] + more[e] : score[e];
         taken[e] = false;
     }
+    if (s->u.route.groups > 1) leave_groups(s, choice, n, choice + n, taken);
     for (uint32_t i = 0; i < used; i++) {
         const uint32_t e = choose(choice, n, taken);
         taken[e] = true;
@@ -80,9 +110,10 @@ tfm_status tfm_ref_route(const ref_call *c) {
     const uint32_t n = c->plan->base.range.graph->weight[c->step->weight].tensor->dims[0];
     const uint32_t k = ref_width_in(c, 0), used = c->step->u.route.used;
     void *logit = NULL, *taken = NULL;
-    const bool by_score = c->step->u.route.sigmoid || c->w->extra != NULL;
-    tfm_status st = tfm_alloc(&logit, 2 * (size_t)n, sizeof(double), c->err);
-    if (st == TFM_OK) st = tfm_alloc(&taken, n, sizeof(bool), c->err);
+    const bool by_score =
+        c->step->u.route.sigmoid || c->w->extra != NULL || c->step->u.route.groups > 1;
+    tfm_status st = tfm_alloc(&logit, 3 * (size_t)n, sizeof(double), c->err);
+    if (st == TFM_OK) st = tfm_alloc(&taken, 2 * (size_t)n, sizeof(bool), c->err);
     for (uint32_t r = 0; st == TFM_OK && r < c->n_rows; r++) {
         for (uint32_t e = 0; e < n; e++) {
             double sum = 0.0;

@@ -54,37 +54,53 @@ void tfm_ref_norm(const ref_call *c) {
     }
 }
 
+/* Where group g of narrow value i, `width` wide, starts in its row, and how many columns it has. */
+static size_t part_of(const tfm_step *s, int i, size_t width, uint32_t g, size_t *n) {
+    *n = s->u.parts.groups > 1 ? s->u.parts.size[i] : width;
+    return width > *n ? g * *n : 0; /* as wide as one group: the same for all */
+}
+
+static uint32_t groups_of(const tfm_step *s) {
+    return s->u.parts.groups > 1 ? s->u.parts.groups : 1;
+}
+
+/* out_i[r, g, :] = in[r, g, columns of i] */
 void tfm_ref_split(const ref_call *c) {
-    const uint32_t width = ref_width_in(c, 0);
+    const float *from = c->in[0];
     for (uint32_t r = 0; r < c->n_rows; r++) {
-        const float *from = c->in[0] + (size_t)r * width;
-        for (int i = 0; i < c->step->n_out; i++) {
-            const size_t n = ref_width_out(c, i);
-            memcpy(c->out[i] + r * n, from, n * sizeof *from);
-            from += n;
+        for (uint32_t g = 0; g < groups_of(c->step); g++) {
+            for (int i = 0; i < c->step->n_out; i++) {
+                const size_t width = ref_width_out(c, i);
+                size_t n, at = part_of(c->step, i, width, g, &n);
+                memcpy(c->out[i] + r * width + at, from, n * sizeof *from);
+                from += n;
+            }
         }
     }
 }
 
+/* out[r, g, columns of i] = in_i[r, g, :], or in_i[r, :] */
 void tfm_ref_concat(const ref_call *c) {
-    const uint32_t width = ref_width_out(c, 0);
+    float *to = c->out[0];
     for (uint32_t r = 0; r < c->n_rows; r++) {
-        float *to = c->out[0] + (size_t)r * width;
-        for (int i = 0; i < c->step->n_in; i++) {
-            const size_t n = ref_width_in(c, i);
-            memcpy(to, c->in[i] + r * n, n * sizeof *to);
-            to += n;
+        for (uint32_t g = 0; g < groups_of(c->step); g++) {
+            for (int i = 0; i < c->step->n_in; i++) {
+                const size_t width = ref_width_in(c, i);
+                size_t n, at = part_of(c->step, i, width, g, &n);
+                memcpy(to, c->in[i] + r * width + at, n * sizeof *to);
+                to += n;
+            }
         }
     }
 }
 
 /* (a, b) -> (a cos - b sin, a sin + b cos) with the angle position * inv_freq[i]. The pair i of a
- * head is (i, i + rot/2) for neox, (2i, 2i + 1) for interleaved. */
+ * head is (i, i + rot/2) for neox, (2i, 2i + 1) for interleaved, counted from its column `first`. */
 static void rope_head(const tfm_step *s, uint32_t position, const float *x, float *out) {
-    const uint32_t half = s->u.rope.rot / 2;
+    const uint32_t half = s->u.rope.rot / 2, first = s->u.rope.first;
     const bool neox = s->u.rope.mode == TFM_ROPE_NEOX;
     for (uint32_t i = 0; i < half; i++) {
-        const uint32_t i0 = neox ? i : 2 * i, i1 = neox ? i + half : 2 * i + 1;
+        const uint32_t i0 = first + (neox ? i : 2 * i), i1 = neox ? i0 + half : i0 + 1;
         const double a = x[i0], b = x[i1];
         double sine, cosine;
         tfm_sincos((double)position * (double)s->u.rope.inv_freq[i], &sine, &cosine);
@@ -93,7 +109,8 @@ static void rope_head(const tfm_step *s, uint32_t position, const float *x, floa
         out[i0] = (float)(a * cosine - b * sine);
         out[i1] = (float)(a * sine + b * cosine);
     }
-    for (uint32_t i = 2 * half; i < s->u.rope.head_dim; i++) out[i] = x[i];
+    for (uint32_t i = 0; i < first; i++) out[i] = x[i];
+    for (uint32_t i = first + 2 * half; i < s->u.rope.head_dim; i++) out[i] = x[i];
 }
 
 void tfm_ref_rope(const ref_call *c) {
