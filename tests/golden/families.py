@@ -113,6 +113,15 @@ case("stablelm", "stablelm", dict(SMALL, use_qkv_bias=True, partial_rotary_facto
 case("stablelm-norms", "stablelm", dict(SMALL, qk_layernorm=True, use_parallel_residual=True),
      off={"qk_layernorm": False})
 case("olmo2", "olmo2", SMALL)
+OLMO3 = dict(SMALL, num_hidden_layers=4, sliding_window=9, rope_theta=1000.0)
+case("olmo3", "olmo3", OLMO3, off={"sliding_window": 64, "layer_types": ["full_attention"] * 4})
+case("olmo3-yarn", "olmo3", dict(OLMO3, attention_bias=True, rope_scaling={"rope_type": "yarn",
+     "factor": 8.0, "original_max_position_embeddings": 32, "attention_factor": 1.3}),
+     off={"rope_scaling": None})
+case("olmo3-llama3", "olmo3", dict(OLMO3, layer_types=["full_attention", "sliding_attention"] * 2,
+     rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+     "high_freq_factor": 4.0, "original_max_position_embeddings": 32}), gguf=False,
+     off={"rope_scaling": None})
 case("granite", "granite", dict(SMALL, embedding_multiplier=2.0, residual_multiplier=0.6,
      attention_multiplier=0.2, logits_scaling=3.0, attention_bias=True, mlp_bias=True),
      off={"embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.35,
@@ -138,6 +147,8 @@ case("gpt2-inverse", "gpt2", dict(GPT, scale_attn_by_inverse_layer_idx=True), gg
      off={"scale_attn_by_inverse_layer_idx": False})
 case("gpt2-unscaled", "gpt2", dict(GPT, scale_attn_weights=False), gguf=False,
      off={"scale_attn_weights": True})
+# A correction so small that p + choose stays above 0: the reference gives experts of other groups 0.
+CHOICE = {"model.layers.*.mlp.gate.e_score_correction_bias": (0.3, 0.3)}
 # Three that were drawn by lot, written from tfm-arch(5).
 case("glm4", "glm4", dict(SMALL, head_dim=12, partial_rotary_factor=0.5, rope_theta=500.0,
      attention_bias=True), off={"partial_rotary_factor": 1.0, "rope_theta": 10000.0})
@@ -153,3 +164,28 @@ case("glm4_moe", "glm4_moe", dict(SMALL, num_hidden_layers=3, head_dim=12, moe_i
      norm_topk_prob=True, routed_scaling_factor=1.5, use_qk_norm=True, attention_bias=True,
      partial_rotary_factor=0.5), gguf=False, single=True,
      off={"norm_topk_prob": False, "routed_scaling_factor": 1.0})
+case("glm4_moe-groups", "glm4_moe", dict(SMALL, num_hidden_layers=2, head_dim=12,
+     moe_intermediate_size=24, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1,
+     first_k_dense_replace=1, n_group=4, topk_group=2, partial_rotary_factor=0.5), gguf=False,
+     single=True, rules=CHOICE, off={"topk_group": 4})
+# Others that somebody has written from tfm-arch(5).
+case("codegen", "codegen", dict(GPT, n_head=8, n_embd=48, rotary_dim=4, tie_word_embeddings=False),
+     gguf=False, off={"rotary_dim": 6, "activation_function": "relu"})
+case("ministral", "ministral", dict(SMALL, num_hidden_layers=3, head_dim=12, sliding_window=9,
+     layer_types=["sliding_attention", "full_attention", "sliding_attention"], rope_theta=1000.0),
+     gguf=False, off={"layer_types": ["full_attention"] * 3})
+case("open-llama", "open-llama", dict(SMALL, rope_theta=1000.0,
+     rope_scaling={"type": "linear", "factor": 2.0}), gguf=False, single=True, off={"rope_scaling": None})
+case("open-llama-plain", "open-llama", dict(SMALL, use_stable_embedding=False,
+     shared_input_output_embedding=False), gguf=False, single=True)
+LATENT = dict(SMALL, num_hidden_layers=2, num_key_value_heads=4, moe_intermediate_size=24,
+     n_shared_experts=2, n_routed_experts=8, num_experts_per_tok=3, first_k_dense_replace=1,
+     kv_lora_rank=24, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=10, rope_theta=1000.0)
+case("deepseek_v3", "deepseek_v3", dict(LATENT, q_lora_rank=20, n_group=4, topk_group=2,
+     attention_bias=True, rope_scaling={"rope_type": "yarn", "factor": 8.0, "mscale": 1.0,
+     "original_max_position_embeddings": 32, "mscale_all_dim": 0.7}), gguf=False, single=True, rules=CHOICE,
+     off={"rope_scaling": None, "topk_group": 4, "rope_interleave": False,
+          "routed_scaling_factor": 1.0, "norm_topk_prob": False})
+case("deepseek_v3-plain", "deepseek_v3", dict(LATENT, q_lora_rank=None, n_group=1, topk_group=1,
+     rope_interleave=False, norm_topk_prob=False), gguf=False, single=True, rules=CHOICE,
+     off={"rope_interleave": True, "norm_topk_prob": True})
