@@ -103,6 +103,18 @@ END
     echo 'K{{ messages[0].content }}' >hf/chat_template.jinja
     tfm-convert hf -o hf.tfms
     [ "$(tfm-prompt --text -m hf.tfms <<<"$one")" = 'Khi' ]
+    tfm-convert --to gguf hf.tfms -o hf.gguf
+    [ "$(tfm-prompt --text -m hf.gguf <<<"$one")" = 'Khi' ]
+    rm hf/chat_template.jinja
+    jq '.chat_template = [{name: "default", template: "L{{ messages[0].content }}{{ bos_token }}"},
+        {name: "tool_use", template: "T{{ messages[0].content }}"}]' \
+        "$top/tests/golden/hf/llama-tied/tokenizer_config.json" >hf/tokenizer_config.json
+    tfm-convert --to gguf hf -o hf.gguf
+    tfm-convert hf.gguf -o hf.tfms
+    for m in hf hf.gguf hf.tfms; do
+        [ "$(tfm-prompt --text -m $m <<<"$one")" = 'Lhi<s>' ]
+        [ "$(tfm-prompt --text -m $m --template tool_use <<<"$one")" = 'Thi' ]
+    done
     tfm-convert "$top/tests/golden/hf/llama-tied" -o bare.tfms
     echo "$one" >"$in"
     pipe 'tfm-prompt -m bare.tfms --text'

@@ -84,7 +84,7 @@ tfm_status tfm_gguf_put_key(tfm_buf *b, const char *key, uint32_t type, uint64_t
 tfm_status tfm_gguf_put_section(tfm_buf *b, const tfm_buf *section, uint64_t *n_kv,
                                 tfm_error *err) TFM_MUST_CHECK;
 /* The pairs tokenizer.* of a model's vocabulary; none if it has none. */
-tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
                               tfm_error *err) TFM_MUST_CHECK;
 
 /* Element i < array->n of an array that gguf.c made. */

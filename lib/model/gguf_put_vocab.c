@@ -4,7 +4,6 @@
  * A pre-tokenizer has only a name there: the patterns are compared with those of each known one. */
 #include <string.h>
 
-#include "model/json_internal.h"
 #include "model/gguf_internal.h"
 #include "text/text_internal.h"
 
@@ -179,15 +178,39 @@ static tfm_status put_ends(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_e
     return TFM_OK;
 }
 
-/* The chat template of a Hugging Face folder. */
-static tfm_status put_template(tfm_buf *b, const tfm_model *m, uint64_t *n_kv, tfm_error *err) {
-    const tfm_tensor *t = tfm_model_tensor(m, "source.tokenizer_config.json");
-    json_t *j;
-    if (!t || t->dtype != TFM_U8) return TFM_OK;
-    TFM_TRY(tfm_json_parse(&j, t->data, t->bytes, t->name, err));
-    const char *text = tfm_json_text(j, "chat_template", NULL);
-    tfm_status st = text ? put_text(b, "tokenizer.chat_template", text, n_kv, err) : TFM_OK;
-    json_decref(j);
+/* Under the keys that GGUF has: the default one, and each other by its name with a list of them. */
+static tfm_status put_chat(tfm_buf *b, const tfm_chat *chat, uint64_t *n_kv, tfm_error *err) {
+    static const char key[] = "tokenizer.chat_template";
+    const size_t n_templates = tfm_chat_n_templates(chat);
+    const char *name;
+    size_t n, n_named = 0;
+    for (size_t i = 0; i < n_templates; i++) {
+        const char *text = tfm_chat_template(chat, i, &name, &n);
+        const bool is_default = strcmp(name, "default") == 0;
+        tfm_buf named = {0};
+        tfm_status st = tfm_buf_printf(&named, err, "%s.%s", key, name);
+        if (st == TFM_OK)
+            st = tfm_gguf_put_key(b, is_default ? key : named.data, TFM_GGUF_STRING, n_kv, err);
+        tfm_buf_free(&named);
+        if (st == TFM_OK) st = tfm_gguf_put_string(b, text, n, err);
+        if (st != TFM_OK) return st;
+        n_named += !is_default;
+    }
+    if (n_named == 0) return TFM_OK;
+    TFM_TRY(put_array(b, "tokenizer.chat_templates", TFM_GGUF_STRING, n_named, n_kv, err));
+    for (size_t i = 0; i < n_templates; i++) {
+        tfm_chat_template(chat, i, &name, &n);
+        if (strcmp(name, "default") != 0) TFM_TRY(tfm_gguf_put_string(b, name, strlen(name), err));
+    }
+    return TFM_OK;
+}
+
+/* The chat templates of the source, wherever they stood there. */
+static tfm_status put_templates(tfm_buf *b, tfm_model *m, uint64_t *n_kv, tfm_error *err) {
+    tfm_chat *chat;
+    TFM_TRY(tfm_chat_open(&chat, m, err));
+    tfm_status st = put_chat(b, chat, n_kv, err);
+    tfm_chat_free(chat);
     return st;
 }
 
@@ -225,7 +248,7 @@ static tfm_status put_bert(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_e
     return put_bool(b, KEY "normalizer.strip_accents", v->set.strip_accents, n_kv, err);
 }
 
-tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
                               tfm_error *err) {
     const char *pre = "default";
     TFM_TRY(check_kind(v, err));
@@ -247,5 +270,5 @@ tfm_status tfm_gguf_put_vocab(tfm_buf *b, const tfm_model *m, const tfm_vocab *v
     TFM_TRY(put_bool(b, KEY "add_space_prefix", prefix, n_kv, err));
     if (v->set.remove_extra_spaces)
         TFM_TRY(put_bool(b, KEY "remove_extra_whitespaces", true, n_kv, err));
-    return put_template(b, m, n_kv, err);
+    return put_templates(b, m, n_kv, err);
 }

@@ -196,8 +196,8 @@ static tfm_status plan_kept(plan *p, const tfm_model *m, const tfm_tensor *blob,
 
 /* ---- 3: from the description ---- */
 
-static tfm_status make_pairs(plan *p, const tfm_model *m, const tfm_vocab *v, tfm_buf *kv,
-                             uint64_t *n_kv, tfm_error *err) {
+static tfm_status make_pairs(plan *p, tfm_model *m, const tfm_vocab *v, tfm_buf *kv, uint64_t *n_kv,
+                             tfm_error *err) {
     tfm_buf section = {0};
     bool found;
     tfm_status st =
@@ -213,7 +213,7 @@ static tfm_status make_pairs(plan *p, const tfm_model *m, const tfm_vocab *v, tf
     return st;
 }
 
-static tfm_status plan_new(plan *p, const tfm_model *m, const tfm_vocab *v, tfm_error *err) {
+static tfm_status plan_new(plan *p, tfm_model *m, const tfm_vocab *v, tfm_error *err) {
     tfm_buf kv = {0};
     uint64_t n_kv = 0;
     for (size_t i = 0; i < tfm_model_n_tensors(m); i++) {
