@@ -1,13 +1,10 @@
 # attend.bats - tfm-attend as a filter: ranges, groups, what it refuses.
 # (That composed equals fused, over models, cuts and batches, is the business of tests/bits.)
 
-load helper
+load stages
 
 setup() {
-    m=$top/tests/golden/gguf/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world\nx\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
+    three_lines
     tfm-embed -m "$m" tokens >h0
 }
 

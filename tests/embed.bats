@@ -1,13 +1,6 @@
 # embed.bats - tfm-embed as a filter: rows, raw bytes, what it refuses. (The loop is loop.bats.)
 
-load helper
-
-setup() {
-    m=$top/tests/golden/gguf/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world\nx\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
-}
+load stages
 
 @test "each token is its row: shape, position, flags; the tokens go along as history" {
     pipe 'tfm-embed -m $m tokens | tfm-show'

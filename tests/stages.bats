@@ -2,14 +2,7 @@
 # (Each alone: embed.bats, attend.bats, unembed.bats, sample.bats. That composed equals fused, over
 # models, cuts and batches, is the business of tests/bits.)
 
-load helper
-
-setup() {
-    m=$top/tests/golden/gguf/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world\nx\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
-}
+load stages
 
 @test "embed, attend, unembed, sample give the next token of tfm-run, from one process or many" {
     tfm-run -m "$m" -n 1 tokens | tfm-show --ids >want

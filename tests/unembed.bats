@@ -1,13 +1,6 @@
 # unembed.bats - tfm-unembed as a filter: which rows get logits, what it refuses.
 
-load helper
-
-setup() {
-    m=$top/tests/golden/gguf/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc\nhello world\nx\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
-}
+load stages
 
 @test "logits of the last row are those among --all" {
     tfm-embed -m "$m" tokens | tfm-attend -m "$m" >h
