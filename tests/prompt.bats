@@ -42,7 +42,7 @@ END
     c='[{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "2+2? "},
         {"role": "assistant", "content": "4"}, {"role": "user", "content": "3+3?"}]'
     tfm-prompt --text --template dialogue --set 'bos_token="^"' <<<"$c" >"$tmp/got"
-    printf '^Be brief.\n\nQuestion: 2+2?\nAnswer: 4\nQuestion: 3+3?\nAnswer:\n' >"$tmp/want"
+    printf '^Be brief.\n\nQuestion: 2+2?\nAnswer: 4\nQuestion: 3+3?\nAnswer:' >"$tmp/want"
     same "$tmp/want" "$tmp/got"
     pipe "tfm-prompt --text --template dialogue --set 'bos_token=\"\"' <<<'[{\"role\": \"critic\", \"content\": \"x\"}]'"
     err_has 'this template has no role critic'
