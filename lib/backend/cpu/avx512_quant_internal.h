@@ -258,6 +258,8 @@ INLINE __m512 add_dots(const tfm_dtype t, const quant_part *w, const quant_line 
     return acc;
 }
 
+#include "backend/cpu/avx512_quant_row_internal.h"
+
 /* A line meets the parts of `panels` (1 or 2) panels. acc: [panels] */
 INLINE void multiply_line(const tfm_dtype t, const quant_part *w, const quant_line *x,
                           const int panels, __m512 *acc) {
@@ -312,6 +314,10 @@ INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t
                        float *sums) {
     quant_part w[2];
     const uint8_t *ahead = part + QUANT_AHEAD;
+    if (one && (t == TFM_Q2_K || t == TFM_Q3_K)) {
+        acc[0] = row_crumbs(t, part, packed, i, (const quant_line *)(const void *)lines, acc[0]);
+        return;
+    }
     UNROLL for (int p = 0; p < panels; p++) {
         const size_t at = (size_t)p * a->panel_bytes;
         decode_part(t, part + at, packed + at, i, &w[p]);

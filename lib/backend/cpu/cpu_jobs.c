@@ -9,7 +9,7 @@
 
 enum {
     PREPARE_WORK = 4096,    /* numbers of one piece of activations to prepare */
-    LINEAR_WORK = 1 << 18,  /* multiplications of one piece of a linear */
+    LINEAR_WORK = 1 << 16,  /* multiplications of one piece of a linear */
     LEAST_WORK = 1 << 15,   /* below this a piece is not worth sharing */
     LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
     FEW_ROWS = 32,          /* up to here a piece is sized by its work, above by its bytes */
