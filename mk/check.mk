@@ -5,7 +5,7 @@
 # A .bats file that runs make gets the flags of this build in its environment, so that it finds
 # everything up to date. REQUIRE_ASSETS=1 turns a skipped test into a failure. LONG=1 (set by
 # check-long) lets a test program run its long form. make asan | ubsan | tsan run `check` in a build of
-# their own.
+# their own. UNIT and BATS are what `check` runs.
 
 RESULTS   := $(BUILD)/results
 JOBS      ?= $(shell nproc 2>/dev/null || echo 2)
@@ -17,7 +17,8 @@ LONG_BATS := $(sort $(wildcard tests/long/*.bats))
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS   := $(FUZZ_SRC:%.c=$(BUILD)/%)
 
-unit_taps  = $(patsubst tests/%.c,$(RESULTS)/$(1)/%.unit,$(UNIT_SRC))
+UNIT      ?= $(UNIT_SRC)
+unit_taps  = $(patsubst tests/%.c,$(RESULTS)/$(1)/%.unit,$(UNIT))
 bats_taps  = $(patsubst tests/%.bats,$(RESULTS)/$(1)/%.bats,$(2))
 fuzz_taps  = $(patsubst tests/fuzz/%.c,$(RESULTS)/$(1)/%.fuzz,$(FUZZ_SRC))
 
@@ -29,11 +30,12 @@ check: all units fuzzers ## all tests that fit in three minutes
 	    TAPS="$(call unit_taps,check) $(call bats_taps,check,$(BATS)) $(call fuzz_taps,check)"
 	@bash tests/summary.sh $(RESULTS)/check
 
+# The shell's come first: two of them are the longest jobs, and what is short fills the gaps.
 check-long: export LONG := 1
 check-long: all units fuzzers ## the long tests: more cases of the same, and tests/long
 	@rm -rf $(RESULTS)/long
 	@$(MAKE) --no-print-directory $(JFLAG) check-run SET=long \
-	    TAPS="$(call unit_taps,long) $(call bats_taps,long,$(LONG_BATS)) $(call fuzz_taps,long)"
+	    TAPS="$(call bats_taps,long,$(LONG_BATS)) $(call unit_taps,long) $(call fuzz_taps,long)"
 	@bash tests/summary.sh $(RESULTS)/long
 
 # The long form of tests/bits alone (check-long has it, too), one program after the other.
@@ -54,17 +56,20 @@ $(RESULTS)/$(SET)/%.bats: FORCE
 $(RESULTS)/$(SET)/%.fuzz: FORCE
 	@bash tests/run.sh $(BUILD)/tests/fuzz/$* $@ tests/fuzz/corpus/$(*:fuzz_%=%)
 
-# Programs under a sanitizer are slower; thread sanitizing all of the shell tests would only repeat
-# single-threaded work, so tsan takes the C tests and the .bats files named here.
+# Programs under a sanitizer are slower; what has no threads only repeats itself under the thread
+# sanitizer, which takes the C tests and the .bats files named here.
+TSAN_UNIT ?= $(wildcard $(addprefix tests/,bits/test_*.c $(patsubst %,unit/test_%.c,\
+                 backend base families ops ops_bits ops_edges ops_experts probe schedule score turns)))
 TSAN_BATS ?= $(wildcard tests/run.bats tests/main.bats)
 # The tests of make itself have nothing to sanitize; for fault.bats see fault.mk.
 SAN_BATS   = $(filter-out tests/house.bats tests/fault.bats,$(BATS))
-asan: ## the tests in a build with the address sanitizer
-	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address BATS="$(SAN_BATS)"
-ubsan: ## the tests in a build with the undefined behaviour sanitizer
+asan: ## the tests in a build with the address and undefined behaviour sanitizers
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-asan SAN=address,undefined BATS="$(SAN_BATS)"
+ubsan: ## the tests in a build with the undefined behaviour sanitizer alone
 	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-ubsan SAN=undefined BATS="$(SAN_BATS)"
-tsan: ## the C tests and the run tests in a build with the thread sanitizer
-	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-tsan SAN=thread BATS="$(TSAN_BATS)"
+tsan: ## the tests that have threads in a build with the thread sanitizer
+	@LIMIT=300 $(MAKE) --no-print-directory check BUILD=build-tsan SAN=thread UNIT="$(TSAN_UNIT)" \
+	    BATS="$(TSAN_BATS)" FUZZ_SRC=
 
 # tests/fuzz/fuzz_X.c has one LLVMFuzzerTestOneInput. Linked with replay.c it is a plain program that
 # runs its corpus (and, asked to, a fixed number of mutations of it); with clang, a libFuzzer program.

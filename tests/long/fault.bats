@@ -1,10 +1,11 @@
-# fault.bats - tests/fault.bats with every call made to fail, N = 1 until success, and with a sample of
-# failures that last: the Nth call and all later ones of its kind.
+# fault.bats - tests/fault.bats with every open, read, write and mmap made to fail and 200 allocations of
+# each program (they are in the thousands; tests/fault/test_nomem.c fails every one of the library's), and
+# with a sample of failures that last: the Nth call and all later ones of its kind.
 LIMIT=${LIMIT:-1200}
 load ../helper
 load ../fault/cases.bash
 
-fault_args=()
+fault_args=(-s 200)
 
 @test "convert: GGUF to a file" { convert_gguf; }
 @test "convert: another type" { convert_type; }

@@ -6,13 +6,13 @@ load ../helper
 
 @test "mutated files, tokenizers, models and streams under the sanitizers" {
     cd "$top"
-    env -u MAKEFLAGS -u MFLAGS make -s -j2 fuzzers BUILD=build-mutations SAN=address,undefined \
+    env -u MAKEFLAGS -u MFLAGS make -s -j2 fuzzers BUILD=build-asan SAN=address,undefined \
         >"$tmp/make" 2>&1 ||
         { cat "$tmp/make"; false; }
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
         echo "$name"
-        REPLAY_SAVE=$tmp/failed "build-mutations/tests/fuzz/$name" -n 1500 \
+        REPLAY_SAVE=$tmp/failed "build-asan/tests/fuzz/$name" -n 1500 \
             "tests/fuzz/corpus/${name#fuzz_}"
     done
 }
