@@ -216,6 +216,10 @@ static tfm_status put_templates(tfm_buf *b, tfm_model *m, uint64_t *n_kv, tfm_er
 
 static tfm_status check_kind(const tfm_vocab *v, tfm_error *err) {
     const tfm_vocab_settings *s = &v->set;
+    if (s->steps.n > 0 || s->decoder.n > 0 || s->before.n > 0 || s->after.n > 0 || s->split_spaces)
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "GGUF has no words for the steps of this vocabulary's normaliser, decoder "
+                        "or template");
     bool spm = s->type == TFM_VOCAB_SPM && s->n_patterns == 0 && s->norm == TFM_NORM_NONE &&
                s->space_to_meta;
     bool bpe = s->type == TFM_VOCAB_BPE && s->byte_level && !s->space_to_meta;

@@ -1,10 +1,12 @@
 /* gguf_vocab.c - the vocabulary in a GGUF's metadata (keys tokenizer.ggml.*).
  *
- * Three models are taken: "llama" (SentencePiece BPE by scores, byte fallback), "gpt2" (byte-level BPE
- * by merges, its pre-tokenizer known by name) and "bert" (WordPiece). Any other is refused by name. Where a key is
- * absent the value is the one that llama.cpp assumes, since that is what its files rely on. */
+ * Four models are taken: "llama" (SentencePiece BPE by scores, byte fallback), "gpt2" (byte-level
+ * BPE by merges, its pre-tokenizer known by name), "bert" (WordPiece) and "t5" (SentencePiece
+ * unigram). Any other is refused by name. Where a key is absent the value is the one that llama.cpp
+ * assumes, since that is what its files rely on. */
 #include <string.h>
 
+#include "model/gguf_internal.h"
 #include "model/source_internal.h"
 
 #define KEY "tokenizer.ggml."
@@ -100,11 +102,11 @@ static tfm_status take_specials(const tfm_source *s, tfm_draft *d, tfm_error *er
     static const char *const ends[] = {KEY "eot_token_id", KEY "eom_token_id"};
     tfm_vocab_source *v = &d->src;
     int32_t id;
-    bool spm = v->type == TFM_VOCAB_SPM;
+    bool spm = v->type == TFM_VOCAB_SPM, uni = v->type == TFM_VOCAB_UNIGRAM;
     TFM_TRY(take_id(s, d, KEY "bos_token_id", spm ? 1 : -1, &v->bos, err));
-    TFM_TRY(take_id(s, d, KEY "eos_token_id", spm ? 2 : -1, &v->eos, err));
-    TFM_TRY(take_id(s, d, KEY "unknown_token_id", spm ? 0 : -1, &v->unk, err));
-    TFM_TRY(take_id(s, d, KEY "padding_token_id", -1, &v->pad, err));
+    TFM_TRY(take_id(s, d, KEY "eos_token_id", spm ? 2 : uni ? 1 : -1, &v->eos, err));
+    TFM_TRY(take_id(s, d, KEY "unknown_token_id", spm ? 0 : uni ? 2 : -1, &v->unk, err));
+    TFM_TRY(take_id(s, d, KEY "padding_token_id", uni ? 0 : -1, &v->pad, err));
     take_bool(s, KEY "add_bos_token", &v->add_bos);
     take_bool(s, KEY "add_eos_token", &v->add_eos);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -184,17 +186,45 @@ static tfm_status take_bert(const tfm_source *s, tfm_draft *d, tfm_error *err) {
     return TFM_OK;
 }
 
+/* ---- unigram ---- */
+
+/* The table of replacements: an array of bytes, in place. */
+static tfm_status take_charsmap(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+    const tfm_meta *m;
+    TFM_TRY(find_array(s, KEY "precompiled_charsmap", TFM_META_INT, 0, &m, err));
+    if (!m) return TFM_OK;
+    if (m->items_form != TFM_GGUF_U8 && m->items_form != TFM_GGUF_I8)
+        return tfm_fail(err, TFM_FORMAT, KEY "precompiled_charsmap is no array of bytes");
+    d->src.charsmap = m->items;
+    d->src.charsmap_len = m->n;
+    return TFM_OK;
+}
+
+static tfm_status take_unigram(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+    tfm_vocab_source *v = &d->src;
+    v->type = TFM_VOCAB_UNIGRAM;
+    v->normaliser = "charsmap";
+    v->space_to_meta = true;
+    v->add_eos = true;
+    take_bool(s, KEY "add_space_prefix", &v->add_space_prefix);
+    take_bool(s, KEY "remove_extra_whitespaces", &v->remove_extra_spaces);
+    TFM_TRY(take_charsmap(s, d, err));
+    return take_specials(s, d, err);
+}
+
 tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_error *err) {
     const tfm_meta *model = tfm_source_meta(s, KEY "model");
     const tfm_meta *pre = tfm_source_meta(s, KEY "pre");
     bool spm = is_text(model, "llama");
     *found = model != NULL && !is_text(model, "none");
     if (!*found) return TFM_OK;
-    if (!spm && !is_text(model, "gpt2") && !is_text(model, "bert"))
+    bool unigram = is_text(model, "t5");
+    if (!spm && !unigram && !is_text(model, "gpt2") && !is_text(model, "bert"))
         return tfm_fail(err, TFM_UNSUPPORTED,
-                        "tokenizer model '%s' is not supported (llama, gpt2 and bert are)",
+                        "tokenizer model '%s' is not supported (llama, gpt2, bert and t5 are)",
                         model->type == TFM_META_STRING ? model->s : "?");
-    TFM_TRY(take_pieces(s, d, spm, err));
+    TFM_TRY(take_pieces(s, d, spm || unigram, err));
+    if (unigram) return take_unigram(s, d, err);
     tfm_vocab_source *v = &d->src;
     if (is_text(model, "bert")) return take_bert(s, d, err);
     if (spm) {

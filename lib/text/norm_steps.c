@@ -39,6 +39,54 @@ static tfm_status add_cp(tfm_tok_run *r, tfm_buf *out, uint32_t cp) {
     return add(r, out, c, tfm_utf8_encode(cp, c));
 }
 
+/* ---- Unicode 9 ---- */
+
+/* Hugging Face's normal forms and marks are those of Unicode 9.0. These are the characters which later
+ * versions, up to 15.0, added with a decomposition, a combining class or as marks: there they stay as
+ * they are, and nothing moves across them. */
+static bool is_newer(uint32_t cp) {
+    static const uint32_t range[][2] = {
+        {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+        {0xafa, 0xaff},     {0xb55, 0xb55},     {0xc04, 0xc04},     {0xc3c, 0xc3c},
+        {0xcf3, 0xcf3},     {0xd00, 0xd00},     {0xd3b, 0xd3c},     {0xd81, 0xd81},
+        {0xeba, 0xeba},     {0xece, 0xece},     {0x1715, 0x1715},   {0x180f, 0x180f},
+        {0x1abf, 0x1ace},   {0x1cf7, 0x1cf7},   {0x1df6, 0x1dfa},   {0x32ff, 0x32ff},
+        {0xa7f2, 0xa7f4},   {0xa82c, 0xa82c},   {0xa8ff, 0xa8ff},   {0xab69, 0xab69},
+        {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}, {0x10d24, 0x10d27},
+        {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
+        {0x11070, 0x11070}, {0x11073, 0x11074}, {0x110c2, 0x110c2}, {0x11145, 0x11146},
+        {0x111ce, 0x111cf}, {0x11241, 0x11241}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e},
+        {0x1182c, 0x1183a}, {0x11930, 0x11935}, {0x11937, 0x11938}, {0x1193b, 0x1193e},
+        {0x11940, 0x11940}, {0x11942, 0x11943}, {0x119d1, 0x119d7}, {0x119da, 0x119e0},
+        {0x119e4, 0x119e4}, {0x11a01, 0x11a0a}, {0x11a33, 0x11a39}, {0x11a3b, 0x11a3e},
+        {0x11a47, 0x11a47}, {0x11a51, 0x11a5b}, {0x11a8a, 0x11a99}, {0x11d31, 0x11d36},
+        {0x11d3a, 0x11d3a}, {0x11d3c, 0x11d3d}, {0x11d3f, 0x11d45}, {0x11d47, 0x11d47},
+        {0x11d8a, 0x11d8e}, {0x11d90, 0x11d91}, {0x11d93, 0x11d97}, {0x11ef3, 0x11ef6},
+        {0x11f00, 0x11f01}, {0x11f03, 0x11f03}, {0x11f34, 0x11f3a}, {0x11f3e, 0x11f42},
+        {0x13440, 0x13440}, {0x13447, 0x13455}, {0x16f4f, 0x16f4f}, {0x16f7f, 0x16f87},
+        {0x16fe4, 0x16fe4}, {0x16ff0, 0x16ff1}, {0x1cf00, 0x1cf2d}, {0x1cf30, 0x1cf46},
+        {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+        {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}};
+    size_t lo = 0, hi = sizeof range / sizeof *range;
+    if (cp < range[0][0]) return false;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (cp > range[mid][1])
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < sizeof range / sizeof *range && cp >= range[lo][0];
+}
+
+/* Marks of Unicode 9: two have become letters since, one punctuation mark has become a mark. */
+static bool is_mark(uint32_t cp) {
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+    if (cp == 0x1cf2 || cp == 0x1cf3) return true;
+    if (cp == 0x111c9 || is_newer(cp)) return false;
+    return c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_ME;
+}
+
 /* ---- characters one by one ---- */
 
 /* U+0130 is the one character whose lower case is two; final sigma is not looked for. */
@@ -48,9 +96,7 @@ static tfm_status lower(tfm_tok_run *r, uint32_t cp, tfm_buf *out) {
 }
 
 static tfm_status strip_accent(tfm_tok_run *r, uint32_t cp, tfm_buf *out) {
-    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    bool mark = c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_ME;
-    return mark ? TFM_OK : add_cp(r, out, cp);
+    return is_mark(cp) ? TFM_OK : add_cp(r, out, cp);
 }
 
 /* SentencePiece's rules nmt, but U+0000, U+0085 and U+00A0 stay. */
@@ -173,8 +219,19 @@ static tfm_status replace_regex(tfm_tok_run *r, uint32_t step, const unsigned ch
 
 static tfm_status form(tfm_tok_run *r, tfm_norm norm, const unsigned char **s, size_t *n,
                        tfm_buf *out) {
+    size_t done = 0;
     if (is_ascii(*s, *n)) return TFM_OK;
-    TFM_TRY(tfm_normal_form(r, norm, *s, *n, out));
+    for (size_t i = 0, len; i < *n; i += len) {
+        uint32_t cp = (*s)[i];
+        len = 1;
+        if (cp < 0x80) continue;
+        len = tfm_utf8_decode(*s + i, *n - i, &cp, NULL);
+        if (!is_newer(cp)) continue;
+        TFM_TRY(tfm_normal_form(r, norm, *s + done, i - done, out));
+        TFM_TRY(add(r, out, *s + i, len));
+        done = i + len;
+    }
+    TFM_TRY(tfm_normal_form(r, norm, *s + done, *n - done, out));
     give(out, s, n);
     return TFM_OK;
 }

@@ -146,7 +146,8 @@ typedef struct stretch {
 } stretch;
 
 static int by_address(const void *a, const void *b) {
-    const uintptr_t x = (uintptr_t)((const stretch *)a)->at, y = (uintptr_t)((const stretch *)b)->at;
+    const uintptr_t x = (uintptr_t)((const stretch *)a)->at,
+                    y = (uintptr_t)((const stretch *)b)->at;
     return x < y ? -1 : x > y;
 }
 
