@@ -94,6 +94,18 @@ END
     [ "$(cat "$out")" = '0 0' ]
 }
 
+@test "a line that is too long is a failed record, and the others go on" {
+    { echo "$one"; head -c 17000000 /dev/zero | tr '\0' x; printf '\n%s\n' "$one"; } >"$in"
+    pipe 'tfm-prompt --text -l'
+    status_is 4
+    [ "$(wc -l <"$out")" -eq 3 ]
+    [ "$(sed -n 2p "$out")" = '' ] && [ "$(sed -n 1p "$out")" = "$(sed -n 3p "$out")" ]
+    err_has 'record 1: longer than 16777216 bytes'
+    pipe 'tfm-prompt --text'
+    status_is 3
+    err_has 'stdin: more than 16777216 bytes in one record'
+}
+
 @test "templates come from chat_template.jinja, GGUF and model.bin; without one it is said" {
     cd "$tmp"
     echo 'J{{ messages[0].content }}' >model/chat_template.jinja

@@ -99,7 +99,8 @@ typedef struct tfm_vocab_source {
     uint32_t n_merges;         /* BPE: rank order, "left right" as two pieces */
     const char *const *merge_left, *const *merge_right;
     const uint32_t *merge_left_len, *merge_right_len;
-    /* BPE: instead of merges, any two pieces merge that together are a piece, whose id is the rank. */
+    /* BPE: instead of merges, any two pieces merge that together are a piece, whose id is the
+     * rank. */
     bool merge_all;
     int32_t bos, eos, unk, pad; /* -1: none */
     bool add_bos, add_eos;      /* what special=add puts around a text */
@@ -112,7 +113,8 @@ typedef struct tfm_vocab_source {
     uint64_t charsmap_len;
     const tfm_vocab_step *step; /* [n_steps] of normaliser "steps", as tokenizer.json has them */
     uint32_t n_steps;
-    /* [n] unigram: sums are of double precision, NaN: the model does not have this piece; or NULL */
+    /* [n] unigram: sums are of double precision, NaN: the model does not have this piece; or
+     * NULL */
     const double *wide_score;
     bool ignore_merges; /* a pre-token that is a whole piece is taken as it is (Llama 3) */
     bool byte_level;    /* GPT-2's byte alphabet */

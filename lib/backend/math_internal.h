@@ -15,7 +15,8 @@
 
 /* Relative error <= 4e-16; below -745.2 it is 0, above 709.8 infinity. */
 double tfm_exp(double x);
-/* The sum of tfm_exp(x[i] - shift), added in ascending order; several times as fast as calls. x: [n] */
+/* The sum of tfm_exp(x[i] - shift), added in ascending order; several times as fast as calls. x:
+ * [n] */
 double tfm_exp_sum(const float *x, size_t n, double shift);
 /* e^x - 1; relative error <= 1e-15. */
 double tfm_expm1(double x);

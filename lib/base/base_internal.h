@@ -123,8 +123,8 @@ typedef struct tfm_map {
  * refused with the reason. No page is read. An empty file gives size 0. */
 tfm_status tfm_map_open(tfm_map *m, const char *path, tfm_error *err) TFM_MUST_CHECK;
 void tfm_map_close(tfm_map *m);
-/* Says that [p, p + bytes), of a map or not, will be read over and over: what is not in memory yet comes
- * in huge pages where the system can. Advice that may be refused; nothing is read. */
+/* Says that [p, p + bytes), of a map or not, will be read over and over: what is not in memory yet
+ * comes in huge pages where the system can. Advice that may be refused; nothing is read. */
 void tfm_advise_huge(const void *p, size_t bytes);
 /* Reads a whole small file into `b`; TFM_LIMIT past max_bytes. */
 tfm_status tfm_file_read(tfm_buf *b, const char *path, size_t max_bytes,

@@ -80,8 +80,9 @@ static uint32_t range_start(uint32_t n_chunks, unsigned range, unsigned n_ranges
     return (uint32_t)((uint64_t)n_chunks * range / n_ranges);
 }
 
-/* Chunks that a claim takes when `left` are left in a range: half of them, because every claim waits for
- * what the processor has asked of memory, and the last ones singly, so that all end together. */
+/* Chunks that a claim takes when `left` are left in a range: half of them, because every claim
+ * waits for what the processor has asked of memory, and the last ones singly, so that all end
+ * together. */
 static uint32_t claim_size(uint32_t left) {
     return left < 2 ? 1 : left / 2;
 }

@@ -179,6 +179,67 @@ size_t tfm_cli_printable(const unsigned char *p, size_t n);
  * option whose argument is called TEXT, as the first 16 hex digits of its SHA-256). Notes whether h
  * was salvaged. */
 tfm_status tfm_cli_provenance(tfm_cli *c, tfm_header *h, tfm_error *err) TFM_MUST_CHECK;
+
+/* ---- records.c, tokens.c: programs that make prompts of text ---- */
+
+typedef enum tfm_cli_frame {
+    TFM_FRAME_WHOLE, /* a file is a record */
+    TFM_FRAME_LINE,  /* -l */
+    TFM_FRAME_NUL,   /* -0 */
+    TFM_FRAME_JSONL  /* -j */
+} tfm_cli_frame;
+const char *tfm_cli_frame_name(tfm_cli_frame f); /* as the header's `frame` has it */
+/* The present option asks for frame f; a second frame exits 2. */
+void tfm_cli_frame_take(tfm_cli *c, tfm_cli_frame *frame, tfm_cli_frame f);
+
+/* The input files as records. */
+typedef struct tfm_cli_records {
+    tfm_cli *cli;
+    tfm_cli_frame frame;
+    size_t most; /* bytes of a record */
+    char **files;
+    int n_files;
+    const char *name; /* of the present file */
+    int file, fd;     /* its number; -1: none is open */
+    bool at_end, skipping;
+    char *buf;
+    size_t start, scanned, end, cap; /* buf[start..end) is not yet taken */
+} tfm_cli_records;
+
+/* One of them, its terminator taken off. */
+typedef struct tfm_cli_record {
+    const char *text;
+    size_t n;
+    bool has_tail; /* whole: the file ended with LF */
+    bool is_last;  /* whole: of the last file */
+    bool is_long;  /* longer than `most`: the text is a part of it */
+} tfm_cli_record;
+
+/* Files are the operands, none: stdin; borrowed. */
+void tfm_cli_records_start(tfm_cli_records *in, tfm_cli *c, tfm_cli_frame frame, size_t most,
+                           char **files, int n_files);
+/* A record that is there already. Its text is valid until tfm_cli_records_more. */
+bool tfm_cli_records_take(tfm_cli_records *in, tfm_cli_record *out);
+/* Reads on; may block. TFM_DONE: there are no more. TFM_LIMIT: a whole file is too long. */
+tfm_status tfm_cli_records_more(tfm_cli_records *in, tfm_error *err) TFM_MUST_CHECK;
+void tfm_cli_records_close(tfm_cli_records *in);
+/* A file of at most `most` bytes; *text is the caller's to free(), NULL of an empty file. */
+tfm_status tfm_cli_read_file(tfm_cli *c, const char *path, size_t most, char **text, size_t *n,
+                             tfm_error *err) TFM_MUST_CHECK;
+
+/* *out = the header of a stream of tokens, but for provenance; model: may be NULL. On failure too
+ * it is the caller's to free. */
+tfm_status tfm_cli_tokens_header(tfm_cli *c, const tfm_model *model, const tfm_vocab *v,
+                                 tfm_cli_frame frame, uint64_t first, tfm_header **out,
+                                 tfm_error *err) TFM_MUST_CHECK;
+/* The ids of a group from position 0, as one record or several; flags: of the last one. */
+tfm_status tfm_cli_write_tokens(tfm_writer *w, uint32_t group, const tfm_ids *ids, unsigned flags,
+                                tfm_error *err) TFM_MUST_CHECK;
+/* One line if n characters were not in the vocabulary. */
+void tfm_cli_warn_unknown(tfm_cli *c, uint64_t n);
+
+/* ---- what else is shared ---- */
+
 /* Parses JSON text with jansson (flags as for json_loadb, the result is json_decref'd by the
  * caller). TFM_FORMAT: not JSON, *why (may be NULL, a json_error_t) says where; TFM_NOMEM. Tools
  * use this and not json_loadb, which mistakes a lack of memory for bad JSON, or worse. */

@@ -75,7 +75,8 @@ static bool is_name(const char *s, size_t n) {
     return n > 2 && s[0] == '[' && s[n - 1] == ']';
 }
 
-/* WordPiece: U+2581 before what begins a word, instead of "##" before what goes on (gguf_vocab.c). */
+/* WordPiece: U+2581 before what begins a word, instead of "##" before what goes on
+ * (gguf_vocab.c). */
 static tfm_status put_word_piece(tfm_buf *b, const char *piece, size_t len, unsigned flags,
                                  tfm_error *err) {
     tfm_buf text = {0};

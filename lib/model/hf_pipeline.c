@@ -7,8 +7,9 @@
  *     byte level   [NFC...]  Split*, Digits*  ByteLevel            (GPT-2, Llama 3, Qwen)
  *     characters   [NFC...]  Prepend, Replace(" " by U+2581), or Metaspace   (Llama 2, Mistral)
  *
- * Other normalizers and decoders become lists of steps (hf_steps.c), and so do all of a unigram model.
- * The first two stay as they are where they can, since a vocabulary's id comes from its settings. */
+ * Other normalizers and decoders become lists of steps (hf_steps.c), and so do all of a unigram
+ * model. The first two stay as they are where they can, since a vocabulary's id comes from its
+ * settings. */
 #include <string.h>
 
 #include "model/json_internal.h"

@@ -1,5 +1,5 @@
-/* hf_scan.c - the long arrays of a tokenizer.json (merges, the pieces of a unigram model), found and
- * read straight from its text.
+/* hf_scan.c - the long arrays of a tokenizer.json (merges, the pieces of a unigram model), found
+ * and read straight from its text.
  *
  * They are most of the file: 280,000 merges in one, 250,000 pieces with scores in another. As a
  * jansson tree each is two or three allocations, some 300 bytes for ten of text. So their array is

@@ -10,8 +10,8 @@ typedef struct tfm_hf_scan {
     uint64_t n, at;
 } tfm_hf_scan;
 
-/* Where the elements of the array model.KEY stand in the text of a tokenizer.json: bytes [from, to),
- * between the brackets. false: there is no such array. */
+/* Where the elements of the array model.KEY stand in the text of a tokenizer.json: bytes [from,
+ * to), between the brackets. false: there is no such array. */
 bool tfm_hf_find_array(const tfm_map *file, const char *key, uint64_t *from, uint64_t *to);
 void tfm_hf_scan_space(tfm_hf_scan *s);
 /* Takes `c` if it comes next. */

@@ -1,6 +1,6 @@
-/* hf_steps.c - normalizers and decoders of tokenizer.json as lists of steps (tfm_vocab_step), one for
- * one: what the steps do is exactly what Hugging Face's do. Types, patterns and settings that have no
- * such step are refused by name. */
+/* hf_steps.c - normalizers and decoders of tokenizer.json as lists of steps (tfm_vocab_step), one
+ * for one: what the steps do is exactly what Hugging Face's do. Types, patterns and settings that
+ * have no such step are refused by name. */
 #include <string.h>
 
 #include "model/json_internal.h"

@@ -1,9 +1,9 @@
 /* hf_unigram.c - model Unigram of a tokenizer.json: "vocab": [["<unk>", 0.0], ["a", -2.5], ...].
  *
  * The pieces are read from the text (hf_scan.c), and for the scores that is not only a matter of
- * memory: sums of them decide between ways to cut a text, and Hugging Face's program does not read a
- * number as strtod does. It takes all digits as one integer, rounds that, and divides by a power of
- * ten, which rounds again; so the last bit may differ, and then ties go the other way. */
+ * memory: sums of them decide between ways to cut a text, and Hugging Face's program does not read
+ * a number as strtod does. It takes all digits as one integer, rounds that, and divides by a power
+ * of ten, which rounds again; so the last bit may differ, and then ties go the other way. */
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* index.c - the INDEX of model.bin: its lines, and whether the records of a stream are those it names.
+/* index.c - the INDEX of model.bin: its lines, and whether the records of a stream are those it
+ * names.
  *
  * A model is opened by its INDEX and the heads of its tensor records are not looked at (container.c
  * says why); so a file can be a good stream, CRC by CRC, whose weights are not where the INDEX has

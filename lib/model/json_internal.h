@@ -66,7 +66,8 @@ void tfm_hf_config_tokens(tfm_draft *d, const json_t *config, bool is_list);
 /* The added tokens that tokenizer_config.json lists (for files that have no list of their own), in
  * the form of tokenizer.json's added_tokens. *out must be freed even on failure. */
 tfm_status tfm_hf_added_list(const json_t *config, json_t **out, tfm_error *err) TFM_MUST_CHECK;
-/* Sizes the draft and puts the pieces of a vocab (piece to id) into it; ids of added tokens count. */
+/* Sizes the draft and puts the pieces of a vocab (piece to id) into it; ids of added tokens
+ * count. */
 tfm_status tfm_hf_take_vocab(tfm_draft *d, json_t *vocab, const json_t *added,
                              tfm_error *err) TFM_MUST_CHECK;
 /* Puts added tokens (an array as in tokenizer.json) into their places. */

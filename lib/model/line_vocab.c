@@ -1,11 +1,12 @@
-/* line_vocab.c - vocabularies that are a list of tokens, one a line, the line's number (from 0) being
- * the id: BERT's vocab.txt, CTranslate2's vocabularies, one's own; and the character vocabularies of
- * a vocab.json (token to id).
+/* line_vocab.c - vocabularies that are a list of tokens, one a line, the line's number (from 0)
+ * being the id: BERT's vocab.txt, CTranslate2's vocabularies, one's own; and the character
+ * vocabularies of a vocab.json (token to id).
  *
  * A list does not say how a text is cut. Two kinds say it by what they hold: with [UNK] among the
- * tokens (or a configuration beside it) it is WordPiece; where every token is one character, but for
- * names in brackets such as <unk> and [PAD], each character is a token. Any other list came with a
- * program that cuts, and is refused. A token that is a line feed can stand in a vocab.json only. */
+ * tokens (or a configuration beside it) it is WordPiece; where every token is one character, but
+ * for names in brackets such as <unk> and [PAD], each character is a token. Any other list came
+ * with a program that cuts, and is refused. A token that is a line feed can stand in a vocab.json
+ * only. */
 #include <stdlib.h>
 #include <string.h>
 

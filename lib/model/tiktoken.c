@@ -1,9 +1,9 @@
 /* tiktoken.c - vocabularies of OpenAI's tiktoken: a line for each token, base64 and its rank, which
  * is the id. Any two neighbours merge that together are a token, the lowest rank first.
  *
- * The file says neither how text is split nor which special tokens there are. FILE.json beside it may,
- * in the words of tiktoken.Encoding ("pat_str", "special_tokens", "explicit_n_vocab"); else the name
- * of the file must be that of an encoding that tiktoken or Whisper has. */
+ * The file says neither how text is split nor which special tokens there are. FILE.json beside it
+ * may, in the words of tiktoken.Encoding ("pat_str", "special_tokens", "explicit_n_vocab"); else
+ * the name of the file must be that of an encoding that tiktoken or Whisper has. */
 #include <string.h>
 
 #include "model/json_internal.h"

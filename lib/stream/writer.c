@@ -11,8 +11,9 @@
 
 enum {
     WRITER_BUFFER = 64 * 1024,
-    /* A model is written in pieces of 2 MiB that begin at multiples of it: of what is written at once
-     * Linux keeps a file's pages together in memory, and a model in huge pages is read faster. */
+    /* A model is written in pieces of 2 MiB that begin at multiples of it: of what is written at
+     * once Linux keeps a file's pages together in memory, and a model in huge pages is read
+     * faster. */
     MODEL_BUFFER = 2 << 20
 };
 

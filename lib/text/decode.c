@@ -1,6 +1,6 @@
-/* decode.c - pieces to text by a list of steps, as tokenizer.json's decoders have it. There each step
- * is a function from all pieces to as many texts; here one piece comes at a time. What allows that:
- * a step needs to know of the other pieces only whether there was one before, and whether one
+/* decode.c - pieces to text by a list of steps, as tokenizer.json's decoders have it. There each
+ * step is a function from all pieces to as many texts; here one piece comes at a time. What allows
+ * that: a step needs to know of the other pieces only whether there was one before, and whether one
  * follows (the space of a word's end is held back until then). */
 #include "text/text_internal.h"
 

@@ -1,7 +1,7 @@
-/* merge_all.c - the merges of a vocabulary that has none but its pieces, as tiktoken has it: any two
- * neighbours merge that together are a piece, the one with the lowest id first. As a table of pairs this
- * is BPE like any other; several pairs then have one rank, and of these the leftmost in the text goes
- * first, here as there. */
+/* merge_all.c - the merges of a vocabulary that has none but its pieces, as tiktoken has it: any
+ * two neighbours merge that together are a piece, the one with the lowest id first. As a table of
+ * pairs this is BPE like any other; several pairs then have one rank, and of these the leftmost in
+ * the text goes first, here as there. */
 #include "text/text_internal.h"
 
 enum { PAIRS_MAX = 1 << 26, PIECE_MAX = 1024 }; /* what a piece may cost is its length squared */

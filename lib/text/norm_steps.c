@@ -1,9 +1,9 @@
-/* norm_steps.c - a normaliser that is a list of steps, as tokenizer.json has them: each step's output
- * is the next one's input. What each step does is fixed by Hugging Face's tokenizers; the comments say
- * what may surprise.
+/* norm_steps.c - a normaliser that is a list of steps, as tokenizer.json has them: each step's
+ * output is the next one's input. What each step does is fixed by Hugging Face's tokenizers; the
+ * comments say what may surprise.
  *
- * Only for a text that is UTF-8 as a whole (tfm_normalise looks). Steps may make a text longer, and a
- * list of them could do so without end; so there is a bound in proportion to the text. */
+ * Only for a text that is UTF-8 as a whole (tfm_normalise looks). Steps may make a text longer, and
+ * a list of them could do so without end; so there is a bound in proportion to the text. */
 #include <utf8proc.h>
 
 #include "text/text_internal.h"

@@ -2,8 +2,8 @@
  * piece that goes on from there, and so on. (Wu et al., 2016; as BERT applies it.)
  *
  * Pieces that go on within a word begin with inner-prefix ("##"). A word of which any part is no
- * piece, or that is longer than max-word characters, is one unknown token. The longest piece is found
- * in one walk down the trie (trie.c), whose depth bounds the work per character. */
+ * piece, or that is longer than max-word characters, is one unknown token. The longest piece is
+ * found in one walk down the trie (trie.c), whose depth bounds the work per character. */
 #include "text/text_internal.h"
 
 void tfm_wordpiece_start(tfm_tokenizer *t) {

@@ -1,5 +1,5 @@
-/* fuzz_tokenizer_list.c - fuzz target: any bytes as a list of tokens (vocab.txt), as a tiktoken file with
- * settings beside it, and as such settings. */
+/* fuzz_tokenizer_list.c - fuzz target: any bytes as a list of tokens (vocab.txt), as a tiktoken
+ * file with settings beside it, and as such settings. */
 #include "fuzz_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

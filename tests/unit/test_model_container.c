@@ -284,8 +284,8 @@ static long touched_kib(void) {
 }
 
 /* Opening reads the start and the end of a file, however large what lies between. The kernel maps
- * up to 16 neighbours of a page that is touched (fault-around), so a few dozen pages may show, and of a
- * file just written a whole huge page at either end. */
+ * up to 16 neighbours of a page that is touched (fault-around), so a few dozen pages may show, and
+ * of a file just written a whole huge page at either end. */
 static void reads_no_weights(void) {
     enum { WEIGHTS = 32 << 20 };
     tfm_error err = {0};

@@ -1,5 +1,5 @@
-/* tiktoken files: lines, names, what stands in FILE.json, which neighbours merge; and the real ones of
- * $TFM_ASSETS, whose ids were made with tiktoken 0.14.0. */
+/* tiktoken files: lines, names, what stands in FILE.json, which neighbours merge; and the real ones
+ * of $TFM_ASSETS, whose ids were made with tiktoken 0.14.0. */
 #include "model_files.h"
 #include "tfm/load.h"
 #include "tokenizer_util.h"

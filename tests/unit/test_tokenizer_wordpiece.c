@@ -1,6 +1,6 @@
-/* WordPiece and vocabularies of characters: how text becomes words and words pieces, the way back, and
- * what the readers take and refuse. The cases of BERT's basic tokenizer were made with Hugging Face's
- * tokenizers 0.20.3. */
+/* WordPiece and vocabularies of characters: how text becomes words and words pieces, the way back,
+ * and what the readers take and refuse. The cases of BERT's basic tokenizer were made with Hugging
+ * Face's tokenizers 0.20.3. */
 #include "model_files.h"
 #include "tfm/load.h"
 #include "tokenizer_util.h"

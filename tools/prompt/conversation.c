@@ -58,7 +58,7 @@ static tfm_status read_tools(fixed *f, tfm_cli *c, tfm_error *err) {
     char *text;
     size_t n;
     json_error_t why;
-    TFM_TRY(input_file(c, f->opt->tools_path, &text, &n, err));
+    TFM_TRY(tfm_cli_read_file(c, f->opt->tools_path, RECORD_MAX, &text, &n, err));
     tfm_status st = tfm_cli_json(&f->tools, text ? text : "", n,
                                  JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, err);
     free(text);
@@ -148,7 +148,7 @@ static tfm_status read_json(conversation *c, const fixed *f, tfm_error *err) {
     const json_t *messages = is_array ? c->json : json_object_get(c->json, field);
     if (!is_array && !json_is_object(c->json))
         return tfm_fail(err, TFM_RECORD, "neither an array of messages nor an object");
-    if (is_array && f->opt->frame == FRAME_JSONL)
+    if (is_array && f->opt->frame == TFM_FRAME_JSONL)
         return tfm_fail(err, TFM_RECORD, "not a JSON object");
     TFM_TRY(check_messages(messages, field, err));
     TFM_TRY(add_fixed(c, f, err));

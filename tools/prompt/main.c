@@ -45,8 +45,6 @@ static const tfm_option option_table[] = {
 static const tfm_program program = {"tfm-prompt", "[options] [FILE...]",
                                     "turn conversations into token ids", option_table};
 
-static const char *const frame_names[] = {"whole", "line", "nul", "jsonl"};
-
 typedef struct output {
     tfm_cli *cli;
     const options *opt;
@@ -62,12 +60,6 @@ typedef struct output {
 } output;
 
 /* ---- options ---- */
-
-static void set_frame(tfm_cli *c, options *o, frame f) {
-    if (o->frame != FRAME_WHOLE && o->frame != f)
-        tfm_cli_usage(c, "%s: only one of -l, -0 and -j can be given", c->opt);
-    o->frame = f;
-}
 
 static void parse_date(tfm_cli *c, tfm_template_time *t) {
     int used = 0, more = 0;
@@ -92,10 +84,10 @@ static void set_now(tfm_template_time *t) {
 
 static void parse(tfm_cli *c, options *o) {
     for (int opt; (opt = tfm_cli_next(c)) != 0;) switch (opt) {
-        case 'l': set_frame(c, o, FRAME_LINE); break;
-        case '0': set_frame(c, o, FRAME_NUL); break;
+        case 'l': tfm_cli_frame_take(c, &o->frame, TFM_FRAME_LINE); break;
+        case '0': tfm_cli_frame_take(c, &o->frame, TFM_FRAME_NUL); break;
         case 'j':
-            set_frame(c, o, FRAME_JSONL);
+            tfm_cli_frame_take(c, &o->frame, TFM_FRAME_JSONL);
             o->field = c->arg;
             break;
         case OPT_CONTINUE: o->continues = true; break;
@@ -151,7 +143,7 @@ static tfm_status open_template(tfm_cli *c, const options *o, const tfm_chat *ch
     char *text, shipped[4096];
     snprintf(shipped, sizeof shipped, "%s/templates/%s.jinja", tfm_cli_share_dir(), wanted);
     bool is_shipped = strchr(wanted, '/') == NULL && access(shipped, R_OK) == 0;
-    TFM_TRY(input_file(c, is_shipped ? shipped : wanted, &text, &len, err));
+    TFM_TRY(tfm_cli_read_file(c, is_shipped ? shipped : wanted, RECORD_MAX, &text, &len, err));
     tfm_status st = tfm_template_new(out, wanted, text ? text : "", len, err);
     free(text);
     return st;
@@ -159,7 +151,7 @@ static tfm_status open_template(tfm_cli *c, const options *o, const tfm_chat *ch
 
 /* ---- one record ---- */
 
-static tfm_status render(output *o, const record *r, tfm_rendered *out, tfm_error *err) {
+static tfm_status render(output *o, const tfm_cli_record *r, tfm_rendered *out, tfm_error *err) {
     conversation *c = &o->conversation;
     tfm_status st = conversation_read(c, o->fixed, r->text, r->n, err);
     if (st == TFM_OK) {
@@ -173,32 +165,13 @@ static tfm_status render(output *o, const record *r, tfm_rendered *out, tfm_erro
 }
 
 static void write_text(output *o, const tfm_rendered *t) {
-    if (o->opt->frame == FRAME_LINE || o->opt->frame == FRAME_JSONL) {
+    if (o->opt->frame == TFM_FRAME_LINE || o->opt->frame == TFM_FRAME_JSONL) {
         tfm_cli_escaped(o->out, t->text, t->n);
         fputc('\n', o->out);
         return;
     }
     if (t->n) fwrite(t->text, 1, t->n, o->out);
-    if (o->opt->frame == FRAME_NUL) fputc('\0', o->out);
-}
-
-static tfm_status write_tokens(output *o, uint32_t group, unsigned flags, tfm_error *err) {
-    const size_t most = TFM_PAYLOAD_MAX / 4; /* i32 rows of one record */
-    size_t at = 0;
-    do {
-        size_t n = o->ids.len - at < most ? o->ids.len - at : most;
-        tfm_record rec = {.type = TFM_REC_TENSOR,
-                          .dtype = TFM_I32,
-                          .rank = 1,
-                          .flags = (uint16_t)(at + n == o->ids.len ? flags : 0),
-                          .group = group,
-                          .position = (uint32_t)at,
-                          .dims = {(uint32_t)n, 1, 1, 1},
-                          .name = "tokens"};
-        TFM_TRY(tfm_writer_record(o->w, &rec, n ? o->ids.data + at : NULL, err));
-        at += n;
-    } while (at < o->ids.len);
-    return TFM_OK;
+    if (o->opt->frame == TFM_FRAME_NUL) fputc('\0', o->out);
 }
 
 static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, tfm_error *err) {
@@ -213,28 +186,33 @@ static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, 
     return tfm_writer_group_end(o->w, group, 0, TFM_END_ERROR, err);
 }
 
-static tfm_status write_group(output *o, const record *r, const tfm_rendered *t, uint32_t group,
-                              tfm_error *err) {
-    bool flush = o->opt->flush_each || (o->opt->frame == FRAME_WHOLE && r->is_last);
+static tfm_status write_group(output *o, const tfm_cli_record *r, const tfm_rendered *t,
+                              uint32_t group, tfm_error *err) {
+    bool flush = o->opt->flush_each || (o->opt->frame == TFM_FRAME_WHOLE && r->is_last);
     tfm_error why = {0};
     o->ids.len = 0;
     tfm_status st =
         tfm_tokenize_marked(o->tok, t->text, t->own, t->n, 0, &o->ids, &o->unknown, &why);
     if (st == TFM_RECORD) return write_failed(o, group, &why, err);
     if (st != TFM_OK) return tfm_fail(err, st, "%s", why.message);
-    TFM_TRY(write_tokens(o, group, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
+    TFM_TRY(tfm_cli_write_tokens(o->w, group, &o->ids,
+                                 TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
     if (r->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
     return tfm_writer_group_end(o->w, group, (uint32_t)o->ids.len, TFM_END_OPEN, err);
 }
 
-static tfm_status one_record(output *o, const record *r, const char *name, tfm_error *err) {
-    bool whole = o->opt->frame == FRAME_WHOLE;
+static tfm_status one_record(output *o, const tfm_cli_record *r, const char *name, tfm_error *err) {
+    bool whole = o->opt->frame == TFM_FRAME_WHOLE;
     uint32_t group = (uint32_t)o->record;
     tfm_error why = {0};
     tfm_rendered t = {0};
     if (o->record >= TFM_GROUP_ALL)
         return tfm_fail(err, TFM_LIMIT, "more than %u records", TFM_GROUP_ALL);
-    if (o->opt->frame == FRAME_JSONL && o->w)
+    if (r->is_long) {
+        tfm_fail(&why, TFM_RECORD, "longer than %d bytes", RECORD_MAX);
+        return write_failed(o, group, &why, err);
+    }
+    if (o->opt->frame == TFM_FRAME_JSONL && o->w)
         TFM_TRY(tfm_writer_text(o->w, group, "source", r->text, r->n, err));
     if (whole && r->n == 0) return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty", name);
     tfm_status st = render(o, r, &t, &why);
@@ -250,48 +228,30 @@ static tfm_status one_record(output *o, const record *r, const char *name, tfm_e
     return st;
 }
 
-static tfm_status flush(void *ctx, tfm_error *err) {
-    output *o = ctx;
-    return o->w ? tfm_writer_flush(o->w, err) : TFM_OK;
+/* What was written goes on before the next read may block. */
+static tfm_status next(tfm_cli_records *in, const output *o, tfm_cli_record *r, tfm_error *err) {
+    while (!tfm_cli_records_take(in, r)) {
+        if (o->w) TFM_TRY(tfm_writer_flush(o->w, err));
+        TFM_TRY(tfm_cli_records_more(in, err));
+    }
+    return TFM_OK;
 }
 
-static tfm_status run(input *in, output *o, const tfm_header *h, tfm_error *err) {
-    record r;
+static tfm_status run(tfm_cli_records *in, output *o, const tfm_header *h, tfm_error *err) {
+    tfm_cli_record r;
     tfm_status st;
     if (o->w) TFM_TRY(tfm_writer_header(o->w, h, err));
-    while ((st = input_next(in, &r, flush, o, err)) == TFM_OK) {
+    while ((st = next(in, o, &r, err)) == TFM_OK) {
         if (o->record >= o->opt->first) TFM_TRY(one_record(o, &r, in->name, err));
         o->record++;
     }
     if (st != TFM_DONE) return st;
-    if (o->unknown > 0)
-        tfm_cli_warn(in->cli,
-                     "%llu character%s not in the vocabulary: the unknown token stands there",
-                     (unsigned long long)o->unknown, o->unknown == 1 ? " is" : "s are");
-    tfm_cli_say(in->cli, "%llu record%s", (unsigned long long)o->record, tfm_cli_plural(o->record));
+    tfm_cli_warn_unknown(o->cli, o->unknown);
+    tfm_cli_say(o->cli, "%llu record%s", (unsigned long long)o->record, tfm_cli_plural(o->record));
     return o->w ? tfm_writer_end(o->w, err) : TFM_OK;
 }
 
 /* ---- the parts, and main ---- */
-
-static tfm_status make_header(tfm_cli *c, const options *o, const tfm_model *model,
-                              const tfm_vocab *v, tfm_header **out, tfm_error *err) {
-    char first[24];
-    const char *id = tfm_model_id(model);
-    TFM_TRY(tfm_header_new(out, "tokens", err));
-    tfm_header *h = *out;
-    if (strspn(id, "0") < strlen(id)) TFM_TRY(tfm_header_set(h, "model", id, err));
-    /* A path that no header can hold (TFM_FORMAT) is no hint; nothing depends on it. */
-    tfm_status st = tfm_header_set(h, "model-hint", c->model, err);
-    if (st != TFM_OK && st != TFM_FORMAT) return st;
-    TFM_TRY(tfm_header_set(h, "vocab", tfm_vocab_id(v), err));
-    TFM_TRY(tfm_header_set(h, "frame", frame_names[o->frame], err));
-    if (o->first > 0) {
-        snprintf(first, sizeof first, "%llu", (unsigned long long)o->first);
-        TFM_TRY(tfm_header_set(h, "first", first, err));
-    }
-    return tfm_cli_provenance(c, h, err);
-}
 
 /* Where the output goes: a stream, or text. */
 static tfm_status open_output(tfm_cli *c, output *o, tfm_error *err) {
@@ -324,10 +284,11 @@ int main(int argc, char **argv) {
     tfm_template *template = NULL;
     tfm_header *h = NULL;
     static fixed constant;
-    input in = {.cli = &c, .opt = &o, .file = -1, .fd = -1};
+    tfm_cli_records in;
 
     tfm_cli_start(&c, &program, argc, argv);
     parse(&c, &o);
+    tfm_cli_records_start(&in, &c, o.frame, RECORD_MAX, o.files, o.n_files);
     out.cli = &c;
     out.opt = &o;
     out.fixed = &constant;
@@ -335,7 +296,8 @@ int main(int argc, char **argv) {
     if (st == TFM_OK) st = open_model(&c, &model, &chat, &v, &tok, &err);
     if (st == TFM_OK) st = fixed_open(&constant, &c, &o, chat, &err);
     if (st == TFM_OK) st = open_template(&c, &o, chat, constant.tools != NULL, &template, &err);
-    if (st == TFM_OK && out.w) st = make_header(&c, &o, model, v, &h, &err);
+    if (st == TFM_OK && out.w) st = tfm_cli_tokens_header(&c, model, v, o.frame, o.first, &h, &err);
+    if (st == TFM_OK && out.w) st = tfm_cli_provenance(&c, h, &err);
     out.template = template;
     out.tok = tok;
     if (st == TFM_OK) st = run(&in, &out, h, &err);
@@ -348,7 +310,7 @@ int main(int argc, char **argv) {
         }
     }
     int status = tfm_cli_finish(&c, st, out.w, &err);
-    input_close(&in);
+    tfm_cli_records_close(&in);
     fixed_close(&constant);
     tfm_ids_free(&out.ids);
     tfm_writer_free(out.w);

@@ -1,5 +1,4 @@
-/* prompt.h - the parts of tfm-prompt: options; records from files; a conversation to its variables;
- * groups to a stream. */
+/* prompt.h - the parts of tfm-prompt: options; a conversation to its variables. */
 #ifndef TFM_TOOLS_PROMPT_H
 #define TFM_TOOLS_PROMPT_H
 
@@ -10,12 +9,10 @@
 #include "tfm/template.h"
 #include "tfm/tokenizer.h"
 
-typedef enum frame { FRAME_WHOLE, FRAME_LINE, FRAME_NUL, FRAME_JSONL } frame;
-
 enum { SETS_MAX = 64, RECORD_MAX = 16 << 20 /* bytes of one conversation */ };
 
 typedef struct options {
-    frame frame;
+    tfm_cli_frame frame;
     const char *field; /* of JSONL: holds the messages */
     bool flush_each, text;
     bool no_generation, continues;
@@ -27,34 +24,6 @@ typedef struct options {
     char **files;
     int n_files;
 } options;
-
-/* ---- input.c ---- */
-
-typedef struct input {
-    tfm_cli *cli;
-    const options *opt;
-    int file, fd; /* index of the open file, -1 before the first */
-    const char *name;
-    bool at_end;
-    char *buf;
-    size_t start, scanned, end, cap; /* buf[start..end) is not yet taken */
-} input;
-
-/* One conversation as it stands in the input; alive until the next. */
-typedef struct record {
-    const char *text;
-    size_t n;
-    bool has_tail; /* whole frame: the file ended with LF */
-    bool is_last;  /* whole frame: of the last file */
-} record;
-
-/* The next record. Before it blocks, `idle` is called (the writer flushes). TFM_DONE: no more. */
-tfm_status input_next(input *in, record *out, tfm_status (*idle)(void *ctx, tfm_error *err),
-                      void *ctx, tfm_error *err) TFM_MUST_CHECK;
-/* A whole small file; *text is the caller's to free(). */
-tfm_status input_file(tfm_cli *c, const char *path, char **text, size_t *n,
-                      tfm_error *err) TFM_MUST_CHECK;
-void input_close(input *in);
 
 /* ---- conversation.c: JSON to the variables of a template ---- */
 

@@ -8,8 +8,7 @@
 #include "tokenize.h"
 
 enum {
-    ROWS_MAX = TFM_PAYLOAD_MAX / 4, /* i32 rows of one record */
-    PARALLEL_BYTES = 1 << 16        /* below this, starting threads costs more than it saves */
+    PARALLEL_BYTES = 1 << 16 /* below this, starting threads costs more than it saves */
 };
 
 /* ---- the text of a record ---- */
@@ -60,24 +59,24 @@ static tfm_status read_ids(const output *o, tfm_tok_item *it) {
     return TFM_OK;
 }
 
-static void prepare(output *o, const input *in, size_t i) {
-    const span *s = &in->span[i];
+static void prepare(output *o, const batch *b, size_t i) {
+    const tfm_cli_record *r = &b->record[i];
     tfm_tok_item *it = &o->item[i];
-    it->text = in->buf + s->at;
-    it->len = s->len;
+    it->text = r->text;
+    it->len = r->n;
     it->err.status = TFM_OK;
-    if (s->is_long)
+    if (r->is_long)
         tfm_fail(&it->err, TFM_RECORD, "longer than %d bytes",
-                 o->opt->frame == FRAME_JSONL ? LINE_MAX_JSON : TEXT_MAX);
-    else if (o->opt->frame == FRAME_JSONL)
+                 o->opt->frame == TFM_FRAME_JSONL ? LINE_MAX_JSON : TEXT_MAX);
+    else if (o->opt->frame == TFM_FRAME_JSONL)
         read_json(o, it->text, it->len, it, (json_t **)&o->json[i]);
     it->skip = it->err.status != TFM_OK || o->record + i < o->opt->first;
 }
 
-static tfm_status tokenize(output *o, const input *in, tfm_error *err) {
+static tfm_status tokenize(output *o, const batch *b, tfm_error *err) {
     size_t bytes = 0;
-    for (size_t i = 0; i < in->n; i++) {
-        prepare(o, in, i);
+    for (size_t i = 0; i < b->n; i++) {
+        prepare(o, b, i);
         if (o->item[i].skip) continue;
         bytes += o->item[i].len;
         if (!o->opt->from_ids) continue;
@@ -86,31 +85,11 @@ static tfm_status tokenize(output *o, const input *in, tfm_error *err) {
             return tfm_fail(err, st, "%s", o->item[i].err.message);
     }
     if (o->opt->from_ids) return TFM_OK;
-    return tfm_tokenize_many(o->tok, o->item, in->n, o->opt->tok,
+    return tfm_tokenize_many(o->tok, o->item, b->n, o->opt->tok,
                              bytes < PARALLEL_BYTES ? 1 : o->threads, err);
 }
 
 /* ---- writing ---- */
-
-static tfm_status write_tokens(output *o, uint32_t group, const tfm_ids *ids, unsigned flags,
-                               tfm_error *err) {
-    size_t at = 0;
-    do {
-        size_t n = ids->len - at < ROWS_MAX ? ids->len - at : ROWS_MAX;
-        bool last = at + n == ids->len;
-        tfm_record rec = {.type = TFM_REC_TENSOR,
-                          .dtype = TFM_I32,
-                          .rank = 1,
-                          .flags = (uint16_t)(last ? flags : 0),
-                          .group = group,
-                          .position = (uint32_t)at,
-                          .dims = {(uint32_t)n, 1, 1, 1},
-                          .name = "tokens"};
-        TFM_TRY(tfm_writer_record(o->w, &rec, n ? ids->data + at : NULL, err));
-        at += n;
-    } while (at < ids->len);
-    return TFM_OK;
-}
 
 static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, tfm_error *err) {
     o->turn_open = false;
@@ -120,14 +99,13 @@ static tfm_status write_failed(output *o, uint32_t group, const tfm_error *why, 
     return tfm_writer_group_end(o->w, group, 0, TFM_END_ERROR, err);
 }
 
-static tfm_status write_group(output *o, const input *in, size_t i, uint32_t group,
-                              tfm_error *err) {
-    const span *s = &in->span[i];
+static tfm_status write_group(output *o, const batch *b, size_t i, uint32_t group, tfm_error *err) {
+    const tfm_cli_record *r = &b->record[i];
     tfm_tok_item *it = &o->item[i];
-    bool whole = o->opt->frame == FRAME_WHOLE;
-    bool flush = o->opt->flush_each || o->opt->turns || (whole && input_is_last(in));
-    if (o->opt->frame == FRAME_JSONL && !s->is_long)
-        TFM_TRY(tfm_writer_text(o->w, group, "source", in->buf + s->at, s->len, err));
+    bool whole = o->opt->frame == TFM_FRAME_WHOLE;
+    bool flush = o->opt->flush_each || o->opt->turns || (whole && r->is_last);
+    if (o->opt->frame == TFM_FRAME_JSONL && !r->is_long)
+        TFM_TRY(tfm_writer_text(o->w, group, "source", r->text, r->n, err));
     if (o->opt->strict_unk && it->err.status == TFM_OK && it->unknown > 0)
         it->err.status =
             tfm_fail(&it->err, TFM_RECORD, "characters that are not in the vocabulary: %llu",
@@ -135,27 +113,29 @@ static tfm_status write_group(output *o, const input *in, size_t i, uint32_t gro
     if (it->err.status == TFM_RECORD) return write_failed(o, group, &it->err, err);
     if (it->err.status != TFM_OK) return tfm_fail(err, it->err.status, "%s", it->err.message);
     /* Raw bytes may yet get a begin token from the model that reads them. */
-    if (whole && it->ids.len == 0 && !s->has_tail && o->cli->model != NULL)
-        return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty and gives no token", in->name);
+    if (whole && it->ids.len == 0 && !r->has_tail && o->cli->model != NULL)
+        return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty and gives no token",
+                        b->in.name);
     o->unknown += it->unknown;
-    TFM_TRY(write_tokens(o, group, &it->ids, TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
+    TFM_TRY(tfm_cli_write_tokens(o->w, group, &it->ids,
+                                 TFM_FLAG_LAST | (flush ? TFM_FLAG_FLUSH : 0u), err));
     o->turn_open = o->opt->turns;
     o->turn_length = (uint32_t)it->ids.len;
     if (o->turn_open) return TFM_OK;
-    if (s->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
+    if (r->has_tail) TFM_TRY(tfm_writer_text(o->w, group, "tail", "\n", 1, err));
     return tfm_writer_group_end(o->w, group, (uint32_t)it->ids.len, TFM_END_OPEN, err);
 }
 
-tfm_status output_batch(output *o, const input *in, tfm_error *err) {
-    tfm_status st = tokenize(o, in, err);
-    for (size_t i = 0; i < in->n && st == TFM_OK; i++, o->record++) {
+tfm_status output_batch(output *o, const batch *b, tfm_error *err) {
+    tfm_status st = tokenize(o, b, err);
+    for (size_t i = 0; i < b->n && st == TFM_OK; i++, o->record++) {
         if (o->record < o->opt->first) continue;
         if (o->record >= TFM_GROUP_ALL)
             st = tfm_fail(err, TFM_LIMIT, "more than %u records", TFM_GROUP_ALL);
         else
-            st = write_group(o, in, i, o->opt->turns ? 0 : (uint32_t)o->record, err);
+            st = write_group(o, b, i, o->opt->turns ? 0 : (uint32_t)o->record, err);
     }
-    for (size_t i = 0; i < in->n; i++) {
+    for (size_t i = 0; i < b->n; i++) {
         json_decref(o->json[i]);
         o->json[i] = NULL;
     }

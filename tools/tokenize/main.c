@@ -39,21 +39,13 @@ static const tfm_option option_table[] = {
 static const tfm_program program = {"tfm-tokenize", "[options] [FILE...]",
                                     "turn text into token ids", option_table};
 
-static const char *const frame_names[] = {"whole", "line", "nul", "jsonl"};
-
-static void set_frame(tfm_cli *c, options *o, frame f) {
-    if (o->frame != FRAME_WHOLE && o->frame != f)
-        tfm_cli_usage(c, "%s: only one of -l, -0 and -j can be given", c->opt);
-    o->frame = f;
-}
-
 static void parse(tfm_cli *c, options *o) {
     o->tok = TFM_TOK_ADD_SPECIAL;
     for (int opt; (opt = tfm_cli_next(c)) != 0;) switch (opt) {
-        case 'l': set_frame(c, o, FRAME_LINE); break;
-        case '0': set_frame(c, o, FRAME_NUL); break;
+        case 'l': tfm_cli_frame_take(c, &o->frame, TFM_FRAME_LINE); break;
+        case '0': tfm_cli_frame_take(c, &o->frame, TFM_FRAME_NUL); break;
         case 'j':
-            set_frame(c, o, FRAME_JSONL);
+            tfm_cli_frame_take(c, &o->frame, TFM_FRAME_JSONL);
             o->field = c->arg;
             break;
         case OPT_FIRST: o->first = tfm_cli_u64(c, 0, TFM_GROUP_ALL - 1); break;
@@ -64,7 +56,7 @@ static void parse(tfm_cli *c, options *o) {
         case OPT_TURNS: o->turns = true; break;
         case OPT_PARSE_SPECIAL: o->tok |= TFM_TOK_PARSE_SPECIAL; break;
         }
-    if (o->turns && ((o->frame != FRAME_LINE && o->frame != FRAME_NUL) || o->first))
+    if (o->turns && ((o->frame != TFM_FRAME_LINE && o->frame != TFM_FRAME_NUL) || o->first))
         tfm_cli_usage(c, "--turns: needs -l or -0, and no --first");
     o->n_files = tfm_cli_operands(c, &o->files);
     if (o->from_ids && c->model == NULL)
@@ -88,52 +80,43 @@ static tfm_status open_vocab(const tfm_cli *c, tfm_model **model, tfm_vocab **ow
 static tfm_status make_header(tfm_cli *c, const options *o, const tfm_model *model,
                               const tfm_vocab *v, tfm_header **out, tfm_error *err) {
     char how[64];
-    TFM_TRY(tfm_header_new(out, "tokens", err));
-    tfm_header *h = *out;
-    if (model != NULL) {
-        const char *id = tfm_model_id(model);
-        if (strspn(id, "0") < strlen(id)) TFM_TRY(tfm_header_set(h, "model", id, err));
-        /* A path that no header can hold (TFM_FORMAT) is no hint; nothing depends on it. */
-        tfm_status st = tfm_header_set(h, "model-hint", c->model, err);
-        if (st != TFM_OK && st != TFM_FORMAT) return st;
-    }
-    TFM_TRY(tfm_header_set(h, "vocab", tfm_vocab_id(v), err));
+    TFM_TRY(tfm_cli_tokens_header(c, model, v, o->frame, o->first, out, err));
     if (model == NULL) {
         snprintf(how, sizeof how, "special=%s parse-special=%s",
                  o->tok & TFM_TOK_ADD_SPECIAL ? "add" : "none",
                  o->tok & TFM_TOK_PARSE_SPECIAL ? "yes" : "no");
-        TFM_TRY(tfm_header_set(h, "tokenize", how, err));
+        TFM_TRY(tfm_header_set(*out, "tokenize", how, err));
     }
-    TFM_TRY(tfm_header_set(h, "frame", frame_names[o->frame], err));
-    if (o->turns) TFM_TRY(tfm_header_set(h, "turns", "yes", err));
-    if (o->first > 0) {
-        snprintf(how, sizeof how, "%llu", (unsigned long long)o->first);
-        TFM_TRY(tfm_header_set(h, "first", how, err));
-    }
-    return tfm_cli_provenance(c, h, err);
+    if (o->turns) TFM_TRY(tfm_header_set(*out, "turns", "yes", err));
+    return tfm_cli_provenance(c, *out, err);
 }
 
-static tfm_status run(input *in, output *out, const tfm_header *h, tfm_error *err) {
+static tfm_status read_batch(batch *b, tfm_error *err) {
+    for (b->n = 0;;) {
+        while (b->n < BATCH_RECORDS && tfm_cli_records_take(&b->in, &b->record[b->n])) b->n++;
+        if (b->n > 0) return TFM_OK;
+        TFM_TRY(tfm_cli_records_more(&b->in, err));
+    }
+}
+
+static tfm_status run(batch *b, output *out, const tfm_header *h, tfm_error *err) {
     tfm_status st;
     TFM_TRY(tfm_writer_header(out->w, h, err));
-    while ((st = input_batch(in, err)) == TFM_OK) {
-        TFM_TRY(output_batch(out, in, err));
-        tfm_cli_progress(in->cli, "records", out->record, 0);
+    while ((st = read_batch(b, err)) == TFM_OK) {
+        TFM_TRY(output_batch(out, b, err));
+        tfm_cli_progress(out->cli, "records", out->record, 0);
     }
     if (st != TFM_DONE) return st;
     TFM_TRY(output_end(out, err));
-    if (out->unknown > 0)
-        tfm_cli_warn(in->cli,
-                     "%llu character%s not in the vocabulary: the unknown token stands there",
-                     (unsigned long long)out->unknown, out->unknown == 1 ? " is" : "s are");
+    tfm_cli_warn_unknown(out->cli, out->unknown);
     const uint64_t n = out->record > out->opt->first ? out->record - out->opt->first : 0;
-    tfm_cli_say(in->cli, "%llu record%s, vocabulary %s", (unsigned long long)n, tfm_cli_plural(n),
+    tfm_cli_say(out->cli, "%llu record%s, vocabulary %s", (unsigned long long)n, tfm_cli_plural(n),
                 tfm_vocab_id(tfm_tokenizer_vocab(out->tok)));
     return tfm_writer_end(out->w, err);
 }
 
 int main(int argc, char **argv) {
-    static input in;
+    static batch b;
     static output out;
     tfm_cli c;
     options o = {0};
@@ -155,17 +138,19 @@ int main(int argc, char **argv) {
     if (st == TFM_OK) st = tfm_tokenizer_new(&tok, v, &err);
     if (st == TFM_OK) st = make_header(&c, &o, model, v, &h, &err);
     if (st == TFM_OK) {
-        in = (input){.cli = &c, .opt = &o, .file = -1, .fd = -1};
+        tfm_cli_records_start(&b.in, &c, o.frame,
+                              o.frame == TFM_FRAME_JSONL ? LINE_MAX_JSON : TEXT_MAX, o.files,
+                              o.n_files);
         out.cli = &c;
         out.opt = &o;
         out.tok = tok;
         out.n_vocab = tfm_vocab_size(v);
         out.w = w;
         out.threads = c.threads;
-        st = run(&in, &out, h, &err);
+        st = run(&b, &out, h, &err);
     }
     int status = tfm_cli_finish(&c, st, w, &err);
-    input_close(&in);
+    tfm_cli_records_close(&b.in);
     output_close(&out);
     tfm_writer_free(w);
     tfm_header_free(h);

@@ -301,8 +301,8 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
     }
 }
 
-/* q8_0 only: the loads of other types come few enough for the processor's own prefetching, which these
- * requests would hinder. */
+/* q8_0 only: the loads of other types come few enough for the processor's own prefetching, which
+ * these requests would hinder. */
 INLINE void ask_part(const uint8_t *at, size_t bytes) {
     UNROLL for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T1);
 }

@@ -175,8 +175,8 @@ INLINE void score_panels(const tfm_dtype type, const tfm_cpu_attend *a, const at
     }
 }
 
-/* One tile of queries and panels [p, end) of one page; score: of panel p. Panels that all queries see
- * whole, the first of them, are plain. */
+/* One tile of queries and panels [p, end) of one page; score: of panel p. Panels that all queries
+ * see whole, the first of them, are plain. */
 INLINE void score_queries(const tfm_dtype type, const tfm_cpu_attend *a, const attend_span *span,
                           const attend_page *k, const float *q, uint32_t query, uint32_t queries,
                           uint32_t p, uint32_t end, float *score, float (*max)[TFM_PANEL]) {
@@ -311,8 +311,8 @@ KERNEL static void value_keys(const tfm_cpu_attend *a, const attend_page *v, con
 #endif
 }
 
-/* Queries [query, query + n), and of the keys [from, to) those that each one sees: those with the same
- * keys (the heads of a row) at once. weight: of panel p. */
+/* Queries [query, query + n), and of the keys [from, to) those that each one sees: those with the
+ * same keys (the heads of a row) at once. weight: of panel p. */
 KERNEL static void value_rows(const tfm_cpu_attend *a, const attend_span *span,
                               const attend_page *v, const float *weight, uint32_t p, uint32_t query,
                               uint32_t n, uint32_t from, uint32_t to, float *out) {

@@ -97,7 +97,8 @@ static inline const cpu_weights *cpu_step_weights(const cpu_plan *p, const tfm_s
 tfm_status tfm_cpu_weights_prepare(cpu_plan *p, const tfm_step *s, cpu_weights *w,
                                    tfm_error *err) TFM_MUST_CHECK;
 void tfm_cpu_weights_free(cpu_weights *w);
-/* Asks for huge pages where weights are used in place, in stretches: reads nothing, may do nothing. */
+/* Asks for huge pages where weights are used in place, in stretches: reads nothing, may do
+ * nothing. */
 void tfm_cpu_weights_advise(const cpu_plan *p);
 
 /* cpu_run.c */
@@ -107,7 +108,8 @@ tfm_status tfm_cpu_plan_run(tfm_plan *plan, const tfm_batch *b, tfm_error *err) 
 tfm_status tfm_cpu_reserve_scratch(cpu_plan *p, size_t bytes, tfm_error *err) TFM_MUST_CHECK;
 
 /* cpu_rows.c: n_steps consecutive row-wise steps (at most CPU_CHAIN_STEPS) as one job. next: the
- * linear that reads the last one's output, whose activations are then made in the same job; or NULL. */
+ * linear that reads the last one's output, whose activations are then made in the same job; or
+ * NULL. */
 enum { CPU_CHAIN_STEPS = 8 };
 bool tfm_cpu_is_rowwise(tfm_op op); /* norm, rope, split, concat, element-wise */
 tfm_status tfm_cpu_rowwise(const cpu_run *run, const tfm_step *s, size_t n_steps,

@@ -2,8 +2,8 @@
  *
  * Consecutive ones are one job: a piece is some rows, and a few rows at a time go through all steps
  * while they are in the cache. That is the same as one step after the other over all rows, because
- * none of them looks at another row. A linear that follows finds its activations rounded: that is done
- * in the same pass. Owns the tables of rope, which are made once for a batch. */
+ * none of them looks at another row. A linear that follows finds its activations rounded: that is
+ * done in the same pass. Owns the tables of rope, which are made once for a batch. */
 #include <stdatomic.h>
 #include <string.h>
 

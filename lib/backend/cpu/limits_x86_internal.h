@@ -1,6 +1,6 @@
-/* limits_x86_internal.h - the limits of an instruction set of x86, whatever its width; included once
- * by limits_avx2.c and limits_avx512.c, which have defined TARGET, VECTOR_BITS, the types VF and VI
- * of vectors, NEXT_INT8(x), and NEXT_BF16(x) where there are dot products of bf16.
+/* limits_x86_internal.h - the limits of an instruction set of x86, whatever its width; included
+ * once by limits_avx2.c and limits_avx512.c, which have defined TARGET, VECTOR_BITS, the types VF
+ * and VI of vectors, NEXT_INT8(x), and NEXT_BF16(x) where there are dot products of bf16.
  *
  * Leaves f32, int8, read_all, bf16 and the products of a round: TFM_LIMIT_CHAINS vectors, each of
  * VECTOR_BITS / 32 lanes and a multiply and an add in a lane. */

@@ -95,7 +95,8 @@ void tfm_ref_concat(const ref_call *c) {
 }
 
 /* (a, b) -> (a cos - b sin, a sin + b cos) with the angle position * inv_freq[i]. The pair i of a
- * head is (i, i + rot/2) for neox, (2i, 2i + 1) for interleaved, counted from its column `first`. */
+ * head is (i, i + rot/2) for neox, (2i, 2i + 1) for interleaved, counted from its column
+ * `first`. */
 static void rope_head(const tfm_step *s, uint32_t position, const float *x, float *out) {
     const uint32_t half = s->u.rope.rot / 2, first = s->u.rope.first;
     const bool neox = s->u.rope.mode == TFM_ROPE_NEOX;
