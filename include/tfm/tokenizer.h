@@ -86,6 +86,7 @@ TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
 typedef struct tfm_vocab_step {
     const char *kind, *a, *b;
 } tfm_vocab_step;
+enum { TFM_PAIR_NO_TEXT = -2 };
 enum { TFM_VOCAB_AROUND = 16 }; /* tokens that are put before or after a text, at most */
 
 /* What a reader of a foreign vocabulary knows. All pointers borrowed during tfm_vocab_build. */
@@ -132,6 +133,13 @@ typedef struct tfm_vocab_source {
     const tfm_vocab_step
         *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
     uint32_t n_decoder;
+    /* Unigram: the model that cuts text, where it is not over this vocabulary's own pieces (then score
+     * is not looked at), and which id each of its pieces is: -1 none, TFM_PAIR_NO_TEXT never text. */
+    uint32_t n_source;
+    const char *const *source_piece; /* [n_source] */
+    const uint32_t *source_len;
+    const float *source_score;
+    const int32_t *source_id;
     /* WordPiece: how a text becomes words, and what is known of pieces */
     bool clean_text, split_cjk, strip_accents, lowercase;
     const char *inner_prefix; /* of pieces that go on within a word: "##" */

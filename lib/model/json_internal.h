@@ -93,6 +93,11 @@ tfm_status tfm_wordpiece_list(tfm_draft *d, const json_t *config, const json_t *
 
 /* tokenizer.json. */
 tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) TFM_MUST_CHECK;
+/* Is it source.spm or target.spm with a vocab.json beside it? Then the second reads all of them. */
+tfm_status tfm_spm_pair_beside(tfm_source *s, const char *path, bool *found,
+                               tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_spm_pair(tfm_source *s, const char *path, const tfm_map *file, const json_t *config,
+                        tfm_draft *d, tfm_error *err) TFM_MUST_CHECK;
 /* A list of tokens, one a line; config and added: see below, or NULL. */
 tfm_status tfm_line_vocab(tfm_draft *d, const tfm_map *file, const json_t *config,
                           const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;

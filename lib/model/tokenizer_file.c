@@ -1,18 +1,19 @@
 /* tokenizer_file.c - which reader takes a tokenizer's file or folder, by what the bytes are.
  *
- * In a folder the first of these counts: tokenizer.json, tokenizer.model, vocab.json + merges.txt,
- * encoder.json + vocab.bpe, vocab.txt, tokenizer.bin. A vocab.json without merges is one of single
- * characters. tokenizer.json comes first because it says how text is
- * split and normalised, which the older files leave to their program. tokenizer_config.json beside
- * it names the special tokens. */
+ * In a folder the first of these counts: tokenizer.json, tokenizer.model, source.spm + vocab.json,
+ * vocab.json + merges.txt, encoder.json + vocab.bpe, vocab.txt, tokenizer.bin. A vocab.json without
+ * merges is one of single characters. tokenizer.json comes first because it says how text is split and
+ * normalised, which the older files leave to their program. tokenizer_config.json beside it names the
+ * special tokens. */
 #include <string.h>
 
 #include "model/json_internal.h"
 
 static const struct {
     const char *name, *merges;
-} known[] = {{"tokenizer.json", NULL},      {"tokenizer.model", NULL}, {"vocab.json", "merges.txt"},
-             {"encoder.json", "vocab.bpe"}, {"vocab.txt", NULL},       {"tokenizer.bin", NULL}};
+} known[] = {{"tokenizer.json", NULL},     {"tokenizer.model", NULL},     {"source.spm", NULL},
+             {"vocab.json", "merges.txt"}, {"encoder.json", "vocab.bpe"}, {"vocab.txt", NULL},
+             {"tokenizer.bin", NULL}};
 enum { N_KNOWN = sizeof known / sizeof *known };
 
 tfm_status tfm_tokenizer_in(tfm_source *s, const char *path, const char **out, tfm_error *err) {
@@ -95,8 +96,11 @@ static bool starts_object(const tfm_map *m) {
 static tfm_status read_file(tfm_source *s, const char *path, const json_t *config, tfm_draft *d,
                             tfm_error *err) {
     tfm_source_file *f;
+    bool is_pair;
     TFM_TRY(tfm_source_map(s, path, &f, err));
     const tfm_map m = f->map;
+    TFM_TRY(tfm_spm_pair_beside(s, path, &is_pair, err));
+    if (is_pair) return tfm_spm_pair(s, path, &m, config, d, err);
     if (merges_of(path) || tfm_is_line_vocab(path) || tfm_spm_model_matches(m.data, m.size))
         return read_list(s, path, &m, config, d, err);
     if (tfm_tiktoken_matches(m.data, m.size)) {

@@ -102,6 +102,7 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
     TFM_TRY(tfm_buf_printf(b, err, "normaliser: %s\nignore-merges: %s\nbyte-level: %s\n",
                            norm_names[s->norm], yes(s->ignore_merges), yes(s->byte_level)));
     TFM_TRY(tfm_buf_printf(b, err, "add-prefix-space: %s\n", yes(s->add_prefix_space)));
+    if (s->n_source > 0) TFM_TRY(tfm_buf_printf(b, err, "Source-pieces: %u\n", s->n_source));
     if (s->split_spaces) TFM_TRY(tfm_buf_str(b, "Split-spaces: true\n", err));
     TFM_TRY(write_ids(b, "Before", &s->before, err));
     TFM_TRY(write_ids(b, "After", &s->after, err));
@@ -175,7 +176,8 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
         uint32_t *count;
     } counts[] = {{"size", TFM_VOCAB_MAX, &s->n},
                   {"max-piece", INT32_MAX, &s->max_piece},
-                  {"max-word", INT32_MAX, &s->max_word}};
+                  {"max-word", INT32_MAX, &s->max_word},
+                  {"Source-pieces", TFM_VOCAB_MAX, &s->n_source}};
     int64_t number;
     for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
         if (strcmp(key, ids[i].key) != 0) continue;

@@ -11,6 +11,7 @@
  *     merge.c       which are merged pair by pair, best pair first
  *     charsmap.c    SentencePiece's own normalisation, by a table
  *     unigram.c     or the best of all ways to cut it into pieces is found, with trie.c
+ *     pair.c        or as pieces of another vocabulary, which are looked up in this one
  *     basic.c       or the text is cut into words as BERT does, and each into the longest pieces:
  *     wordpiece.c   with trie.c
  *     characters.c  or each character is a token
@@ -43,6 +44,7 @@ enum {
     TFM_PROBE_MAX = 256,        /* probes of a hash table; the builder grows the table to hold it */
     TFM_SPECIAL_LEN_MAX = 1024, /* bytes of an added token; bounds the work per byte of text */
     TFM_TRIE_DEPTH = 1024,      /* bytes of a piece in a trie: bounds the work per character */
+    TFM_STRETCH_MAX = 1 << 16,  /* bytes of an unknown stretch that may be a piece (pair.c) */
     TFM_INNER_MAX = 31,         /* bytes of WordPiece's inner prefix; known ones have 2 */
     TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
     TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
@@ -136,6 +138,7 @@ typedef struct tfm_vocab_settings {
     bool clean_text, split_cjk, strip_accents, lowercase, clean_spaces;
     char inner_prefix[TFM_INNER_MAX + 1];
     uint32_t max_word;  /* characters of the longest word that is not unknown */
+    uint32_t n_source;  /* unigram: pieces of the model, where these are not the vocabulary's */
     uint32_t max_piece; /* bytes of the longest piece */
     uint32_t n_patterns;
     char *pattern[TFM_PATTERNS_MAX]; /* owned */
@@ -188,13 +191,15 @@ struct tfm_vocab {
     uint64_t pieces_len;
     const uint32_t *offsets;    /* [n + 1] into pieces */
     const uint8_t *flags;       /* [n] TFM_TOKEN_* */
-    const float *scores;        /* [n], NULL for BPE */
+    const float *scores;        /* [n], with a map [n_leaves], NULL for BPE */
     const tfm_piece_slot *hash; /* [hash_mask + 1], NULL for raw-bytes */
     uint32_t hash_mask;
     const tfm_merge_slot *merges; /* [merge_mask + 1] or NULL */
     uint32_t merge_mask;
     const tfm_trie_slot *trie; /* [trie_mask + 1], unigram and WordPiece */
     uint32_t trie_mask;
+    uint32_t n_leaves;   /* what the trie numbers: ids, or the pieces of a pair */
+    const int32_t *map;  /* [n_leaves] from these pieces to ids (pair.c), or NULL */
     const int32_t *wide; /* [n, 2] the bits of scores in double precision, or NULL */
     tfm_charsmap charsmap;
     const int32_t *bytes; /* [256] the id that spells this byte, -1: none */
@@ -276,6 +281,12 @@ typedef struct tfm_trie_key {
 /* The pieces that text can become, sorted, and how many edges their trie has. tfm_free(*out). wide:
  * as in tfm_vocab_source. */
 tfm_status tfm_trie_keys(const tfm_vocab *v, const double *wide, tfm_trie_key **out, uint32_t *n,
+                         uint32_t *edges, tfm_error *err) TFM_MUST_CHECK;
+/* Sorts keys and counts the edges of their trie; TFM_LIMIT if one is too long, or all are. */
+tfm_status tfm_trie_sort(tfm_trie_key *key, uint32_t n, uint32_t *edges,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* As tfm_trie_keys, of the source's own pieces (pair.c). */
+tfm_status tfm_pair_keys(const tfm_vocab_source *src, tfm_trie_key **out, uint32_t *n,
                          uint32_t *edges, tfm_error *err) TFM_MUST_CHECK;
 /* Into a zeroed table; false if an edge finds no place. */
 bool tfm_trie_fill(tfm_trie_slot *slots, uint32_t mask, const tfm_trie_key *key, uint32_t n);
@@ -494,6 +505,8 @@ tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const 
 void tfm_wordpiece_start(tfm_tokenizer *t);
 /* The best way to cut s[0..n), which is UTF-8, into pieces. */
 tfm_status tfm_unigram_piece(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+/* Writes out the best way to node `end`, whose nodes are linked by `to`. */
+tfm_status tfm_pair_write(tfm_tok_run *r, const unsigned char *s, uint32_t end) TFM_MUST_CHECK;
 void tfm_unigram_scores(tfm_tokenizer *t);
 
 /* ---- detokenizing ---- */

@@ -18,7 +18,7 @@ bool tfm_trie_step(const tfm_vocab *v, uint32_t *node, unsigned byte, int32_t *i
         if (s->byte1 == 0) return false;
         if (s->byte1 != byte + 1 || s->node != *node) continue;
         *node = s->child;
-        *id = s->id1 > 0 && s->id1 <= v->set.n ? (int32_t)(s->id1 - 1) : -1;
+        *id = s->id1 > 0 && s->id1 <= v->n_leaves ? (int32_t)(s->id1 - 1) : -1;
         return true;
     }
     return false;
@@ -41,10 +41,22 @@ static uint32_t shared(const tfm_trie_key *a, const tfm_trie_key *b) {
     return i;
 }
 
+tfm_status tfm_trie_sort(tfm_trie_key *key, uint32_t n, uint32_t *edges, tfm_error *err) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (key[i].len > TFM_TRIE_DEPTH)
+            return tfm_fail(err, TFM_LIMIT, "vocabulary: piece %u has %u bytes; at most %d",
+                            key[i].id, key[i].len, TFM_TRIE_DEPTH);
+    qsort(key, n, sizeof *key, by_bytes);
+    for (uint32_t i = 0; i < n; i++) count += key[i].len - (i ? shared(&key[i - 1], &key[i]) : 0);
+    if (count >= 1u << 28) return tfm_fail(err, TFM_LIMIT, "vocabulary: pieces of over 256 MiB");
+    *edges = (uint32_t)count;
+    return TFM_OK;
+}
+
 tfm_status tfm_trie_keys(const tfm_vocab *v, const double *wide, tfm_trie_key **out, uint32_t *n,
                          uint32_t *edges, tfm_error *err) {
     void *p;
-    uint64_t count = 0;
     *n = 0;
     TFM_TRY(tfm_alloc(&p, v->set.n, sizeof(tfm_trie_key), err));
     tfm_trie_key *key = p;
@@ -53,23 +65,12 @@ tfm_status tfm_trie_keys(const tfm_vocab *v, const double *wide, tfm_trie_key **
         const unsigned char *s = tfm_vocab_bytes(v, id, &len);
         if (len == 0 || (v->flags[id] & TFM_NOT_TEXT) != 0 || (wide && wide[id] != wide[id]))
             continue;
-        if (len > TFM_TRIE_DEPTH) {
-            tfm_free(key);
-            return tfm_fail(err, TFM_LIMIT, "vocabulary: piece %u has %zu bytes; at most %d", id,
-                            len, TFM_TRIE_DEPTH);
-        }
         key[(*n)++] = (tfm_trie_key){s, (uint32_t)len, id};
     }
-    qsort(key, *n, sizeof *key, by_bytes);
-    for (uint32_t i = 0; i < *n; i++) count += key[i].len - (i ? shared(&key[i - 1], &key[i]) : 0);
-    *out = key;
-    if (count < 1u << 28) {
-        *edges = (uint32_t)count;
-        return TFM_OK;
-    }
-    tfm_free(key);
-    *out = NULL;
-    return tfm_fail(err, TFM_LIMIT, "vocabulary: pieces of over 256 MiB");
+    tfm_status st = tfm_trie_sort(key, *n, edges, err);
+    *out = st == TFM_OK ? key : NULL;
+    if (st != TFM_OK) tfm_free(key);
+    return st;
 }
 
 static bool insert(tfm_trie_slot *slots, uint32_t mask, tfm_trie_slot s) {

@@ -15,11 +15,14 @@ void tfm_unigram_scores(tfm_tokenizer *t) {
     const tfm_vocab *v = t->v;
     double least = 0, most = 0;
     bool any = false;
-    for (uint32_t i = 0; i < v->set.n; i++) {
+    for (uint32_t i = 0; i < v->n_leaves; i++) {
+        if (v->map && v->map[i] == TFM_PAIR_NO_TEXT) continue;
         double score = v->scores[i];
         if (v->wide) memcpy(&score, v->wide + 2 * (size_t)i, sizeof score);
         /* Double precision is Hugging Face's, where every piece of the model counts. */
-        if (v->wide ? score != score : v->flags[i] & (TFM_NOT_TEXT | TFM_TOKEN_ADDED)) continue;
+        if (v->wide ? score != score
+                    : !v->map && (v->flags[i] & (TFM_NOT_TEXT | TFM_TOKEN_ADDED)) != 0)
+            continue;
         if (!any || score < least) least = score;
         if (!any || score > most) most = score;
         any = true;
@@ -54,7 +57,7 @@ static double score_of(const tfm_tok_run *r, int32_t id, size_t len) {
         memcpy(&wide, r->v->wide + 2 * (size_t)id, sizeof wide);
         return wide;
     }
-    if (r->v->flags[id] & TFM_TOKEN_ADDED)
+    if (!r->v->map && (r->v->flags[id] & TFM_TOKEN_ADDED))
         return (double)((float)len * (float)r->t->most_score) - 0.1;
     return (double)r->v->scores[id];
 }
@@ -72,7 +75,7 @@ static tfm_status expand(tfm_tok_run *r, const unsigned char *s, size_t n, size_
     for (size_t k = 0; k < most; k++) {
         int32_t id;
         if (!tfm_trie_step(r->v, &node, s[at + k], &id)) break;
-        if (id < 0 || (r->v->flags[id] & TFM_NOT_TEXT) != 0) continue;
+        if (id < 0 || (!r->v->map && (r->v->flags[id] & TFM_NOT_TEXT) != 0)) continue;
         TFM_TRY(node_at(r, from + k + 1, top, &b));
         offer(r, b, score_of(r, id, k + 1) + sum, from, id);
         whole = whole || k + 1 == len;
@@ -86,6 +89,7 @@ static tfm_status expand(tfm_tok_run *r, const unsigned char *s, size_t n, size_
 /* Writes out the best way to node `end`; s is the text at node 0. */
 static tfm_status write_way(tfm_tok_run *r, const unsigned char *s, uint32_t end) {
     for (uint32_t at = end; at > 0; at = r->best[at].from) r->best[r->best[at].from].to = at;
+    if (r->v->map) return tfm_pair_write(r, s, end);
     for (uint32_t at = 0, to; at < end; at = to) {
         uint64_t before = r->unknown;
         to = r->best[at].to;
@@ -107,7 +111,9 @@ tfm_status tfm_unigram_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
     *b = (tfm_best){0};
     while (at < n) {
         uint32_t cp;
-        if (at - base == top && top >= FLUSH_BYTES) {
+        /* In a pair a stretch that is unknown is one piece, and stays together. */
+        const bool whole = !r->v->map || r->best[top].id != UNKNOWN || top >= TFM_STRETCH_MAX;
+        if (at - base == top && top >= FLUSH_BYTES && whole) {
             double sum = r->best[top].score;
             TFM_TRY(write_way(r, s + base, (uint32_t)top));
             r->best[0] = (tfm_best){.score = sum};

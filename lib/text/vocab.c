@@ -14,6 +14,8 @@
  *                                               empty), child, id + 1
  *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant), NaN:
  *                                               the model does not have the piece
+ *     vocab.map               i32 [m]           unigram: from the m pieces of the model, which trie and
+ *                                               scores number, to ids (left out: they are ids)
  *     vocab.charsmap          u8  [bytes]       normaliser or step charsmap (left out: nothing
  *                                               changes)
  *     vocab.bytes             i32 [256]         the id that spells a byte, -1: none
@@ -85,7 +87,14 @@ static tfm_status fetch_trie(tfm_vocab *v, const source *s, tfm_error *err) {
     tfm_tensor t;
     TFM_TRY(fetch_hash(s, "vocab.trie", 4, &p, &v->trie_mask, err));
     v->trie = p;
+    v->n_leaves = v->set.n;
     if (v->set.type != TFM_VOCAB_UNIGRAM) return TFM_OK;
+    if (v->set.n_source > 0) {
+        TFM_TRY(fetch(s, "vocab.map", TFM_I32, 1, v->set.n_source, &p, NULL, err));
+        v->map = p;
+        v->n_leaves = v->set.n_source;
+        return TFM_OK;
+    }
     if (!s->lookup(s->ctx, "vocab.wide", &t)) return TFM_OK;
     TFM_TRY(fetch(s, "vocab.wide", TFM_I32, 2, v->set.n, &p, NULL, err));
     v->wide = p;
@@ -121,7 +130,7 @@ static tfm_status fetch_all(tfm_vocab *v, const source *s, tfm_error *err) {
         TFM_TRY(fetch_trie(v, s, err));
     TFM_TRY(fetch_charsmap(v, s, err));
     if (v->set.type == TFM_VOCAB_SPM || v->set.type == TFM_VOCAB_UNIGRAM) {
-        TFM_TRY(fetch(s, "vocab.scores", TFM_F32, 1, n, &p, NULL, err));
+        TFM_TRY(fetch(s, "vocab.scores", TFM_F32, 1, v->map ? v->n_leaves : n, &p, NULL, err));
         v->scores = p;
     }
     if (v->set.type == TFM_VOCAB_BPE) {
@@ -229,7 +238,7 @@ const char *tfm_vocab_piece(const tfm_vocab *v, uint32_t id, size_t *len) {
 }
 
 float tfm_vocab_score(const tfm_vocab *v, uint32_t id) {
-    return id < v->set.n && v->scores ? v->scores[id] : 0.0f;
+    return id < v->set.n && v->scores && !v->map ? v->scores[id] : 0.0f;
 }
 
 int32_t tfm_vocab_lookup(const tfm_vocab *v, const unsigned char *p, size_t n) {

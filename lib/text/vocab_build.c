@@ -7,7 +7,7 @@
 
 #include "text/text_internal.h"
 
-enum { MERGES_MAX = 1 << 26, TABLES_MAX = 13 };
+enum { MERGES_MAX = 1 << 26, TABLES_MAX = 14 };
 
 typedef struct build {
     const tfm_vocab_source *src;
@@ -44,9 +44,12 @@ static tfm_status check_source(const tfm_vocab_source *src, tfm_error *err) {
     if (src->n > TFM_VOCAB_MAX)
         return tfm_fail(err, TFM_LIMIT, "vocabulary: %u pieces; at most %d are taken", src->n,
                         TFM_VOCAB_MAX);
+    if (src->n_source > TFM_VOCAB_MAX || (src->n_source > 0 && src->type != TFM_VOCAB_UNIGRAM))
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: a source of %u pieces", src->n_source);
     if (src->n_merges > MERGES_MAX || src->n_patterns > TFM_PATTERNS_MAX)
         return tfm_fail(err, TFM_LIMIT, "vocabulary: too many merges or patterns");
-    if ((src->type == TFM_VOCAB_SPM || src->type == TFM_VOCAB_UNIGRAM) && src->score == NULL)
+    if ((src->type == TFM_VOCAB_SPM || src->type == TFM_VOCAB_UNIGRAM) && src->score == NULL &&
+        src->n_source == 0)
         return tfm_fail(err, TFM_FORMAT, "vocabulary: SentencePiece pieces without scores");
     for (unsigned i = 0; i < 4; i++)
         if (ids[i] < -1 || (ids[i] >= 0 && (uint32_t)ids[i] >= src->n))
@@ -118,6 +121,7 @@ static tfm_status fill_settings(build *b, tfm_error *err) {
     s->byte_level = src->byte_level;
     s->add_prefix_space = src->add_prefix_space;
     s->split_spaces = src->split_spaces;
+    s->n_source = src->n_source;
     TFM_TRY(fill_around(s, src, err));
     TFM_TRY(fill_wordpiece(s, src, err));
     if (src->normaliser && !tfm_norm_parse(src->normaliser, &s->norm))
@@ -154,8 +158,9 @@ static tfm_status build_pieces(build *b, tfm_error *err) {
     }
     if (src->flags) memcpy(flags, src->flags, src->n);
     if (src->type == TFM_VOCAB_SPM || src->type == TFM_VOCAB_UNIGRAM) {
-        TFM_TRY(add_table(b, "vocab.scores", TFM_F32, src->n, 1, &scores, err));
-        memcpy(scores, src->score, src->n * sizeof(float));
+        const uint32_t n = src->n_source ? src->n_source : src->n;
+        TFM_TRY(add_table(b, "vocab.scores", TFM_F32, n, 1, &scores, err));
+        memcpy(scores, src->n_source ? src->source_score : src->score, n * sizeof(float));
         b->v.scores = scores;
     }
     b->v.pieces = pieces;
@@ -302,10 +307,16 @@ static tfm_status fill_trie(build *b, const tfm_trie_key *key, uint32_t n, uint3
 static tfm_status build_trie(build *b, tfm_error *err) {
     tfm_trie_key *key;
     uint32_t n, edges;
-    void *wide;
-    TFM_TRY(tfm_trie_keys(&b->v, b->src->wide_score, &key, &n, &edges, err));
+    void *wide, *map;
+    TFM_TRY(b->src->n_source ? tfm_pair_keys(b->src, &key, &n, &edges, err)
+                             : tfm_trie_keys(&b->v, b->src->wide_score, &key, &n, &edges, err));
     tfm_status st = fill_trie(b, key, n, edges, err);
     tfm_free(key);
+    if (st == TFM_OK && b->src->n_source > 0) {
+        TFM_TRY(add_table(b, "vocab.map", TFM_I32, b->src->n_source, 1, &map, err));
+        memcpy(map, b->src->source_id, b->src->n_source * sizeof(int32_t));
+        return TFM_OK;
+    }
     if (st != TFM_OK || b->set.type != TFM_VOCAB_UNIGRAM || b->src->wide_score == NULL) return st;
     TFM_TRY(add_table(b, "vocab.wide", TFM_I32, b->src->n, 2, &wide, err));
     memcpy(wide, b->src->wide_score, b->src->n * sizeof(double));
