@@ -115,10 +115,11 @@ case("stablelm-norms", "stablelm", dict(SMALL, qk_layernorm=True, use_parallel_r
 case("olmo2", "olmo2", SMALL)
 OLMO3 = dict(SMALL, num_hidden_layers=4, sliding_window=9, rope_theta=1000.0)
 case("olmo3", "olmo3", OLMO3, off={"sliding_window": 64, "layer_types": ["full_attention"] * 4})
-case("olmo3-yarn", "olmo3", dict(OLMO3, attention_bias=True, rope_scaling={"rope_type": "yarn",
+case("olmo3-yarn", "olmo3", dict(OLMO3, rope_scaling={"rope_type": "yarn",
      "factor": 8.0, "original_max_position_embeddings": 32, "attention_factor": 1.3}),
      off={"rope_scaling": None})
-case("olmo3-llama3", "olmo3", dict(OLMO3, layer_types=["full_attention", "sliding_attention"] * 2,
+case("olmo3-llama3", "olmo3", dict(OLMO3, attention_bias=True,
+     layer_types=["full_attention", "sliding_attention"] * 2,
      rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
      "high_freq_factor": 4.0, "original_max_position_embeddings": 32}), gguf=False,
      off={"rope_scaling": None})
