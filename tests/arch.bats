@@ -44,6 +44,24 @@ setup() { cd "$tmp"; }
     same m.ids n.ids
 }
 
+@test "a computed matrix: the identity changes nothing" {
+    sed -e 's/^tensors: .*/tensors:\n  use: [llama, experts, rope]\n  eye.weight: {hf: {fill: i % (width + 1) == 0, shape: [width, width]}}/' \
+        -e 's/^head: .*/head:\n  - {linear: eye, in: x, out: y}\n  - {scale: back, in: y, out: x, by: 1}\n  - lm_head:/' \
+        "$top/share/arch/llama.yaml" >own.yaml
+    printf '3 5 8' >"$in"
+    for file in own.yaml "$top/share/arch/llama.yaml"; do
+        tfm-convert --arch "$file" "$golden/hf/llama-tied" -o m.tfms
+        pipe 'tfm-tokenize -m m.tfms --from-ids --no-special | tfm-run -m m.tfms -n 5 --ignore-end |
+            tfm-show --ids'
+        status_is 0 0 0
+        cp "$out" "${file##*/}.ids"
+    done
+    [ -s own.yaml.ids ]
+    same own.yaml.ids llama.yaml.ids
+    tfm-convert --arch own.yaml "$golden/hf/llama-tied" -o m.tfms
+    tfm-show --meta m.tfms | grep -q 'linear: eye, in: x, out: y, weight: eye.weight'
+}
+
 @test "generation: an end token of the file ends a text, others are refused until they work" {
     local end
     tfm-convert "$golden/hf/llama-tied" -o m.tfms

@@ -29,6 +29,16 @@ END
     printf '{"text":"caf\xc3\xa9"}\n{"text":\n' | same "$out" -
 }
 
+@test "meta: the description of a model, which is what it runs" {
+    tfm-convert "$top/tests/golden/hf/llama-tied" -o "$tmp/m.tfms"
+    pipe "tfm-show --meta '$tmp/m.tfms'"
+    status_is 0
+    grep -q '^description: 1$' "$out"
+    grep -q '^      - {rope: rope_q, in: q, out: q, ' "$out"
+    pipe "tfm-show --meta '$streams/good-tokens.tfms'"
+    [ ! -s "$out" ]
+}
+
 @test "pieces of raw bytes need no model; other vocabularies do" {
     pipe "tfm-show --pieces '$streams/good-tokens.tfms'"
     status_is 0

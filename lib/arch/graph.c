@@ -32,8 +32,10 @@ typedef struct compiler {
     tfm_graph *g;
     const tfm_tensors *tensors;
     tfm_scope scope;
+    const tfm_yaml *const *origin; /* of the steps; NULL: the description's own lines */
+    const tfm_yaml **where;        /* [g->n_steps] for messages */
     uint32_t ctx;
-    size_t cap_steps, cap_weights, cap_kv;
+    size_t cap_steps, cap_where, cap_weights, cap_kv;
     /* names of the present block */
     const char *live_name[MAX_LIVE];
     int live[MAX_LIVE];
@@ -348,6 +350,10 @@ static tfm_status put_step(compiler *c, const tfm_astep *s, int layer, tfm_error
         return tfm_yaml_fail(s->where, err, TFM_LIMIT, "more than %u steps", TFM_MAX_STEPS);
     TFM_TRY(grow_array(c, &p, &c->cap_steps, g->n_steps, sizeof *g->step, err));
     g->step = p;
+    p = c->where;
+    TFM_TRY(grow_array(c, &p, &c->cap_where, g->n_steps, sizeof *c->where, err));
+    c->where = p;
+    c->where[g->n_steps] = s->where;
     st = &g->step[g->n_steps];
     memset(st, 0, sizeof *st);
     *st = (tfm_step){.op = s->op,
@@ -406,6 +412,7 @@ static tfm_status put_list(compiler *c, const tfm_yaml *list, int layer, size_t 
     for (size_t i = 0; i < list->n; i++) {
         tfm_astep s;
         TFM_TRY(tfm_step_parse(&s, list->entry[i].value, &env, err));
+        if (c->origin != NULL) s.where = c->origin[c->g->n_steps];
         TFM_TRY(put_step(c, &s, layer, err));
     }
     return TFM_OK;
@@ -572,14 +579,28 @@ static tfm_status compile(compiler *c, const char *description, size_t len, uint
     return put_all(c, doc, err);
 }
 
+/* The last word on the graph's soundness; a message about a step says where the step stands. */
+static tfm_status check_graph(const compiler *c, tfm_error *err) {
+    tfm_error step = {0};
+    const tfm_status st = tfm_graph_check(c->g, err);
+    if (st == TFM_OK) return st;
+    for (size_t i = 0; i < c->g->n_steps; i++) {
+        const tfm_status one = tfm_graph_check_step(c->g, i, &step);
+        if (one != TFM_OK) return tfm_yaml_fail(c->where[i], err, one, "%s", step.message);
+    }
+    return st;
+}
+
 tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *description, size_t len,
-                             const tfm_tensors *tensors, uint32_t ctx, tfm_error *err) {
-    compiler c = {.file = file, .tensors = tensors, .scope = {NULL, has_tensor}};
+                             const tfm_yaml *const *origin, const tfm_tensors *tensors,
+                             uint32_t ctx, tfm_error *err) {
+    compiler c = {
+        .file = file, .origin = origin, .tensors = tensors, .scope = {NULL, has_tensor}};
     tfm_status st;
     *out = NULL;
     TFM_TRY(tfm_arena_new(&c.arena, err));
     st = compile(&c, description, len, ctx, err);
-    if (st == TFM_OK) st = tfm_graph_check(c.g, err);
+    if (st == TFM_OK) st = check_graph(&c, err);
     if (st != TFM_OK) {
         tfm_arena_free(c.arena);
         return st;
@@ -596,7 +617,7 @@ tfm_status tfm_graph_new(tfm_graph **out, const tfm_model *m, uint32_t ctx, tfm_
     tfm_tensors tensors = {find_in_model, m};
     size_t len;
     const char *text = tfm_model_description(m, &len);
-    return tfm_graph_compile(out, tfm_model_path(m), text, len, &tensors, ctx, err);
+    return tfm_graph_compile(out, tfm_model_path(m), text, len, NULL, &tensors, ctx, err);
 }
 
 void tfm_graph_free(tfm_graph *g) {

@@ -11,10 +11,11 @@ typedef struct tfm_tensors {
     const void *ctx;
 } tfm_tensors;
 
-/* Compiles a description; `file` is for messages. The graph borrows the tensors. */
+/* Compiles a description; `file` is for messages. origin: where each step, in the graph's order,
+ * was written, for messages about it; NULL: in the description. The graph borrows the tensors. */
 tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *description, size_t len,
-                             const tfm_tensors *tensors, uint32_t ctx,
-                             tfm_error *err) TFM_MUST_CHECK;
+                             const tfm_yaml *const *origin, const tfm_tensors *tensors,
+                             uint32_t ctx, tfm_error *err) TFM_MUST_CHECK;
 
 /* inv_freq [rot/2] and the magnitude of a rope step, all scaling applied, for context `ctx`.
  * factor: the tensors by slot (TFM_T_FACTORS, ...), each f32 [rot/2] or NULL. */

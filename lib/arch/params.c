@@ -146,8 +146,8 @@ static tfm_status evaluate_each(tfm_resolver *r, tfm_param *p, const tfm_yaml *e
 static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
     static const char *const known[] = {"gguf",        "hf",   "llama2c", "or",    "is",
                                         "map",         "min",  "max",     "write", "write_if",
-                                        "write_value", "each", NULL};
-    const tfm_yaml *is, *places, *other, *map, *each;
+                                        "write_value", "each", "need", NULL};
+    const tfm_yaml *is, *places, *other, *map, *each, *need;
     if (p->spec->kind == TFM_YAML_SCALAR)
         return tfm_expr_eval(p->spec, p->spec->text, &r->scope, &p->value, err);
     TFM_TRY(tfm_arch_keys(p->spec, known, err));
@@ -156,6 +156,7 @@ static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
     other = tfm_yaml_get(p->spec, "or");
     map = tfm_yaml_get(p->spec, "map");
     each = tfm_yaml_get(p->spec, "each");
+    need = tfm_yaml_get(p->spec, "need");
     for (size_t i = 0; i < p->spec->n; i++) {
         const tfm_yaml_entry *e = &p->spec->entry[i];
         bool list = e->value->kind != TFM_YAML_SCALAR;
@@ -163,6 +164,9 @@ static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
             strcmp(e->key, "hf") != 0 && strcmp(e->key, "llama2c") != 0)
             return tfm_yaml_fail(e->value, err, TFM_FORMAT, "'%s' takes one expression", e->key);
     }
+    if (need != NULL)
+        return tfm_yaml_fail(tfm_yaml_get(r->arch, "parameters"), err, TFM_FORMAT,
+                             "parameter '%s' must be given: %s", p->name, need->text);
     if (each != NULL)
         TFM_TRY(evaluate_each(r, p, each, err));
     else if (is != NULL)
@@ -245,8 +249,11 @@ tfm_status tfm_params_load(tfm_resolver *r, tfm_error *err) {
     r->scope.name = look_up;
     for (size_t i = 0; i < section->n; i++)
         r->param[i] = (tfm_param){.name = section->entry[i].key, .spec = section->entry[i].value};
-    for (size_t i = 0; i < section->n; i++)
+    for (size_t i = 0; i < section->n; i++) {
+        /* What the file itself must give is missed only by who asks for it. */
+        if (tfm_yaml_get(r->param[i].spec, "need") != NULL) continue;
         TFM_TRY(tfm_param_get(r, r->param[i].name, strlen(r->param[i].name), &v, &known, err));
+    }
     TFM_TRY(tfm_param_get(r, "layers", 6, &v, &known, err));
     if (!known || v.kind != TFM_VAL_NUM || !(v.num >= 1 && v.num <= TFM_MAX_LAYERS) ||
         v.num != floor(v.num))

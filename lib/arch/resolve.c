@@ -122,15 +122,32 @@ static tfm_status proof_tensors(proof *p, tfm_error *err) {
     return TFM_OK;
 }
 
+/* Where the steps stand in the architecture's files, in the graph's order. */
+static tfm_status step_origins(const tfm_resolver *r, const tfm_yaml ***out, tfm_error *err) {
+    size_t n = r->embed.n + r->head.n, at = 0;
+    const tfm_yaml **origin;
+    void *p;
+    for (uint32_t l = 0; l < r->n_layers; l++) n += r->block[l].n;
+    TFM_TRY(tfm_arena_alloc(r->arena, &p, (n + 1) * sizeof *origin, err));
+    *out = origin = p;
+    for (size_t i = 0; i < r->embed.n; i++) origin[at++] = r->embed.step[i].where;
+    for (uint32_t l = 0; l < r->n_layers; l++)
+        for (size_t i = 0; i < r->block[l].n; i++) origin[at++] = r->block[l].step[i].where;
+    for (size_t i = 0; i < r->head.n; i++) origin[at++] = r->head.step[i].where;
+    return TFM_OK;
+}
+
 /* Compiles the text as the runtime will, and checks that every mapped tensor is used by a step: a
  * bias that no step adds would be lost in silence. */
 static tfm_status prove(const tfm_resolver *r, const tfm_buf *text, tfm_error *err) {
     proof p = {.r = r};
     tfm_tensors tensors = {find_proof, &p};
+    const tfm_yaml **origin;
     tfm_graph *g;
     tfm_status st;
     TFM_TRY(proof_tensors(&p, err));
-    st = tfm_graph_compile(&g, "description", text->data, text->len, &tensors, 0, err);
+    TFM_TRY(step_origins(r, &origin, err));
+    st = tfm_graph_compile(&g, "description", text->data, text->len, origin, &tensors, 0, err);
     if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", r->arch->file);
     tfm_graph_free(g);
     for (size_t i = 0; i < r->n_recipes; i++)

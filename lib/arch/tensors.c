@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FILL_MAX 65536.0 /* elements of a computed tensor: each is an expression to evaluate */
+
 /* What an entry says about one format. */
 typedef struct mapping {
     const tfm_yaml *where;
@@ -251,17 +253,54 @@ static tfm_status find_source(const tfm_resolver *r, const mapping *m, const cha
     return TFM_OK;
 }
 
+/* `what` does something with a tensor of its own: none of the other keys can. */
+static tfm_status alone(const mapping *m, const char *what, tfm_error *err) {
+    static const char *const other[] = {"transpose",  "groups", "rows", "rope_pairs",
+                                        "add", "stack",  "fill", "shape"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        const bool may = strcmp(other[i], what) == 0 ||
+                         (strcmp(other[i], "shape") == 0 && strcmp(what, "fill") == 0);
+        if (!may && tfm_yaml_get(m->spec, other[i]) != NULL)
+            return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'%s' cannot go with '%s'", what,
+                                 other[i]);
+    }
+    return TFM_OK;
+}
+
+/* The dims of what is filled: `count` elements, or `shape`. */
+static tfm_status fill_dims(const tfm_resolver *r, const mapping *m, tfm_tensor *t, double *n,
+                            tfm_error *err) {
+    const tfm_yaml *count = tfm_yaml_get(m->spec, "count"), *shape = tfm_yaml_get(m->spec, "shape");
+    double dim;
+    if ((count == NULL) == (shape == NULL))
+        return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'fill' needs either 'count' or 'shape'");
+    if (shape != NULL && (shape->kind != TFM_YAML_LIST || shape->n < 1 || shape->n > 3))
+        return tfm_yaml_fail(shape, err, TFM_FORMAT, "'shape' is a list of one to three dims");
+    t->rank = shape != NULL ? (uint8_t)shape->n : 1;
+    *n = 1;
+    for (size_t i = 0; i < t->rank; i++) {
+        const tfm_yaml *y = shape != NULL ? shape->entry[i].value : count;
+        TFM_TRY(number(r, y, 1, FILL_MAX / *n, &dim, err));
+        t->dims[i] = (uint32_t)dim;
+        *n *= dim;
+    }
+    return TFM_OK;
+}
+
 /* `fill`: a table computed from parameters; i counts its elements. */
 static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_error *err) {
-    const tfm_yaml *what = tfm_yaml_get(m->spec, "fill"), *count = tfm_yaml_get(m->spec, "count");
+    const tfm_yaml *what = tfm_yaml_get(m->spec, "fill");
     tfm_recipe c = {.out = {.name = name, .dtype = TFM_F32, .rank = 1, .dims = {1, 1, 1, 1}}};
     tfm_status st = TFM_OK;
-    double n;
+    double n = 0;
     float *data;
     void *p;
-    if (count == NULL || what->kind != TFM_YAML_SCALAR)
-        return tfm_yaml_fail(what, err, TFM_FORMAT, "'fill' is one expression and needs 'count'");
-    TFM_TRY(number(r, count, 1, 65536, &n, err));
+    if (what->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(what, err, TFM_FORMAT, "'fill' is one expression");
+    if (m->names != NULL)
+        return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'fill' cannot go with 'name'");
+    TFM_TRY(alone(m, "fill", err));
+    TFM_TRY(fill_dims(r, m, &c.out, &n, err));
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)n * sizeof *data, err));
     data = p;
     for (r->index = 0; (double)r->index < n && st == TFM_OK; r->index++) {
@@ -273,7 +312,6 @@ static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_
     }
     r->index = -1;
     if (st != TFM_OK) return st;
-    c.out.dims[0] = (uint32_t)n;
     c.out.bytes = (uint64_t)n * sizeof *data;
     c.out.data = data;
     return add_recipe(r, &c, err);
@@ -288,16 +326,6 @@ static tfm_status lost(const tfm_resolver *r, const mapping *m, const char *trie
                          tried, m->suffix);
 }
 
-/* Nothing else can be done with tensors that are stacked. */
-static tfm_status stack_alone(const mapping *m, tfm_error *err) {
-    static const char *const other[] = {"shape", "transpose",  "groups",
-                                        "rows",  "rope_pairs", "add"};
-    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (tfm_yaml_get(m->spec, other[i]) != NULL)
-            return tfm_yaml_fail(m->spec, err, TFM_FORMAT, "'stack' cannot go with '%s'", other[i]);
-    return TFM_OK;
-}
-
 /* `stack`: matrices of one shape, E = 0 and up, as one tensor [n, rows, columns]; vectors as a
  * matrix. */
 static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical, const char *name,
@@ -309,7 +337,7 @@ static tfm_status stack(tfm_resolver *r, const mapping *m, const char *canonical
     const char *tried;
     double n;
     void *p;
-    TFM_TRY(stack_alone(m, err));
+    TFM_TRY(alone(m, "stack", err));
     TFM_TRY(number(r, count, 0, 4096, &n, err));
     if (n == 0 && m->optional) return TFM_OK;
     if (n == 0) return tfm_yaml_fail(count, err, TFM_FORMAT, "'stack' is 0: nothing to stack");

@@ -306,5 +306,7 @@ tfm_status tfm_backend_cpu_new(tfm_backend **out, const char *instruction_set, u
 /* Checks a graph once, for all backends: ids in range, widths and weight shapes fit every step.
  * After this a backend may trust it. */
 tfm_status tfm_graph_check(const tfm_graph *g, tfm_error *err) TFM_MUST_CHECK;
+/* What it says about step i alone; the graph's values are sound. */
+tfm_status tfm_graph_check_step(const tfm_graph *g, size_t i, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

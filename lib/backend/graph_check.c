@@ -24,6 +24,13 @@ static const char *step_name(const check *c) {
     return c->s->name != NULL ? c->s->name : "?";
 }
 
+/* What is wrong with the step, with two numbers that say it. */
+static tfm_status bad_numbers(const check *c, const char *what, uint64_t a, const char *other,
+                              uint64_t b) {
+    return tfm_fail(c->err, TFM_FORMAT, "graph: block %d, step %s: %s (%llu%s%llu)", c->s->block,
+                    step_name(c), what, (unsigned long long)a, other, (unsigned long long)b);
+}
+
 static tfm_status bad(const check *c, const char *what) {
     return tfm_fail(c->err, TFM_FORMAT, "graph: block %d, step %s: %s", c->s->block, step_name(c),
                     what);
@@ -110,8 +117,12 @@ static tfm_status check_gather(const check *c) {
 static tfm_status check_norm(const check *c) {
     TFM_TRY(elementwise(c, 1));
     const uint32_t w = width(c, c->s->in[0]), groups = c->s->u.norm.groups;
-    if (groups < 1 || w % groups != 0) return bad(c, "groups do not divide the width");
-    if (!(c->s->u.norm.eps >= 0.0f && c->s->u.norm.eps < 1.0f)) return bad(c, "eps out of range");
+    if (groups < 1 || w % groups != 0) {
+        return bad_numbers(c, "groups do not divide the width", groups, " of ", w);
+    }
+    if (!(c->s->u.norm.eps >= 0.0f && c->s->u.norm.eps <= 1.0f)) {
+        return bad(c, "eps must be from 0 to 1");
+    }
     if (c->s->u.norm.kind != TFM_NORM_RMS && c->s->u.norm.kind != TFM_NORM_LAYER) {
         return bad(c, "norm kind");
     }
@@ -126,7 +137,8 @@ static tfm_status check_linear(const check *c) {
     const tfm_tensor *t = c->g->weight[c->s->weight].tensor;
     if (t->rank != 2 || t->dims[0] != width(c, c->s->out[0]) ||
         t->dims[1] != width(c, c->s->in[0])) {
-        return bad(c, "the weight is not [width out, width in]");
+        return bad_numbers(c, "the weight is not [width out, width in]",
+                           width(c, c->s->out[0]), ", ", width(c, c->s->in[0]));
     }
     return vector(c, c->s->bias, t->dims[0], 0, "the bias does not fit the output");
 }
@@ -155,7 +167,8 @@ static tfm_status check_rope(const check *c) {
     const uint32_t heads = c->s->u.rope.heads, dim = c->s->u.rope.head_dim;
     const uint32_t rot = c->s->u.rope.rot, first = c->s->u.rope.first;
     if (heads < 1 || heads > MAX_HEADS || (uint64_t)heads * dim != width(c, c->s->in[0])) {
-        return bad(c, "heads do not fit the width");
+        return bad_numbers(c, "heads do not fit the width", (uint64_t)heads * dim, " of ",
+                           width(c, c->s->in[0]));
     }
     if (rot < 2 || rot > dim || rot % 2 != 0 || first > dim - rot) {
         return bad(c, "turned part of the head");
@@ -181,7 +194,8 @@ static tfm_status check_attend(const check *c) {
     }
     if (heads * k_dim != width(c, s->in[0]) || kv_heads * k_dim != width(c, s->in[1]) ||
         kv_heads * v_dim != width(c, s->in[2]) || heads * v_dim != width(c, s->out[0])) {
-        return bad(c, "heads do not fit the widths");
+        return bad_numbers(c, "heads do not fit the widths of q, k and v: k has",
+                           width(c, s->in[1]), ", wanted ", kv_heads * k_dim);
     }
     if (s->u.attend.kv_layer < 0 || (uint32_t)s->u.attend.kv_layer >= c->g->n_kv) {
         return bad(c, "no such cache layer");
@@ -407,13 +421,15 @@ static tfm_status check_frame(const tfm_graph *g, tfm_error *err) {
     return TFM_OK;
 }
 
+tfm_status tfm_graph_check_step(const tfm_graph *g, size_t i, tfm_error *err) {
+    const check c = {g, &g->step[i], err};
+    return check_step(&c);
+}
+
 tfm_status tfm_graph_check(const tfm_graph *g, tfm_error *err) {
     void *written;
     TFM_TRY(check_frame(g, err));
-    for (size_t i = 0; i < g->n_steps; i++) {
-        const check c = {g, &g->step[i], err};
-        TFM_TRY(check_step(&c));
-    }
+    for (size_t i = 0; i < g->n_steps; i++) TFM_TRY(tfm_graph_check_step(g, i, err));
     const tfm_step *last = &g->step[g->n_steps - 1];
     while (last > g->step && last->op == TFM_OP_KEEP) last--;
     if (last->out[0] != g->logits) {

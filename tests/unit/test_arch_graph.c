@@ -33,7 +33,7 @@ static tfm_error err;
 static tfm_graph *compile(const char *text) {
     tfm_graph *g = NULL;
     memset(&err, 0, sizeof err);
-    if (tfm_graph_compile(&g, "m.tfms", text, strlen(text), &source, 64, &err) == TFM_OK) return g;
+    if (tfm_graph_compile(&g, "m.tfms", text, strlen(text), NULL, &source, 64, &err) == TFM_OK) return g;
     CHECK(g == NULL);
     return NULL;
 }
@@ -196,7 +196,8 @@ static void refused(void) {
         {BLOCK("{concat: s, in: [x, x], out: y, sizes: [4, 5], groups: 2}"), "wide as its groups"},
         {BLOCK("{concat: s, in: [x, x], out: y, sizes: [16777216, 16777216], groups: 65536}"), ""},
         {BLOCK("{norm: s, in: x, out: x, kind: max, eps: 0}"), "supported: rms layer"},
-        {BLOCK("{norm: s, in: x, out: x, kind: rms, eps: 0, groups: 3}"), "s"},
+        {BLOCK("{norm: s, in: x, out: x, kind: rms, eps: 0, groups: 3}"),
+         "m.tfms:8: graph: block 0, step s: groups do not divide the width (3 of 8)"},
         {BLOCK("{norm: s, in: x, out: x, kind: rms, eps: 0, groups: 2.5}"), "whole number"},
         {BLOCK("{linear: s, in: x, out: y, weight: nobody.weight}"), "'nobody.weight' is needed"},
         {BLOCK("{linear: s, in: x, out: y}"), "'weight' is missing"},
@@ -205,6 +206,8 @@ static void refused(void) {
         {BLOCK("{add: s, in: [x, x], out: y}\n      - {concat: x, in: [x, y], out: x}"),
          "of one width throughout"},
         {BLOCK(ROPE "rot: 3}"), "must be even"},
+        {BLOCK("{rope: r, in: x, out: x, mode: neox, base: 100, heads: 3, head_dim: 4}"),
+         "heads do not fit the width (12 of 8)"},
         {BLOCK(ROPE "rot: 6}"), "at most head_dim"},
         {BLOCK(ROPE "rot: 2, first: 3}"), "at most head_dim"},
         {BLOCK(ROPE "first: 4}"), "at most head_dim"},

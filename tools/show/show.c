@@ -14,6 +14,7 @@ enum {
     OPT_PIECES,
     OPT_PROV,
     OPT_TEXT,
+    OPT_META,
     OPT_HEAT,
     OPT_PGM,
     OPT_ASCII,
@@ -28,6 +29,7 @@ static const tfm_option options[] = {
     {OPT_PIECES, "pieces", NULL, "a line a token: group, position, id, piece"},
     {OPT_PROV, "prov", NULL, "the provenance lines of the headers only"},
     {OPT_TEXT, "text", NULL, "the payloads of text records only, each ended by a newline"},
+    {OPT_META, "meta", NULL, "the payloads of META records only: a model's whole description"},
     {OPT_HEAT, "heat", NULL, "draw tensors in shades, a picture for each matrix"},
     {OPT_PGM, "pgm", NULL, "tensors as PGM images"},
     {OPT_ASCII, "ascii", NULL, "--heat: with ASCII characters"},
@@ -116,7 +118,9 @@ static tfm_status show_record(show *s, const tfm_record *rec, const void *payloa
     case OPT_HEAT:
     case OPT_PGM: return show_heat_add(s->heat, s->out, rec, payload, err);
     case OPT_TEXT:
-        if (rec->type != TFM_REC_TEXT || !payload) return TFM_OK;
+    case OPT_META:
+        if (rec->type != (s->form == OPT_TEXT ? TFM_REC_TEXT : TFM_REC_META) || !payload)
+            return TFM_OK;
         fwrite(payload, 1, (size_t)rec->bytes, s->out);
         fputc('\n', s->out);
         return TFM_OK;
