@@ -72,8 +72,8 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
     tfm_tensors tensors = {find_part, c};
     tfm_graph *g;
     if (!c->a.has_steps) return TFM_OK;
-    TFM_TRY(tfm_graph_compile(&g, path, c->a.description, c->a.description_len, NULL, &tensors,
-                              0, err));
+    TFM_TRY(tfm_graph_compile(&g, path, c->a.description, c->a.description_len, NULL, &tensors, 0,
+                              err));
     for (size_t i = 0; i < g->n_steps; i++) {
         const tfm_step *s = &g->step[i];
         const bool experts = s->op == TFM_OP_MOE_FFN; /* all three are matrices */

@@ -146,7 +146,7 @@ static tfm_status evaluate_each(tfm_resolver *r, tfm_param *p, const tfm_yaml *e
 static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
     static const char *const known[] = {"gguf",        "hf",   "llama2c", "or",    "is",
                                         "map",         "min",  "max",     "write", "write_if",
-                                        "write_value", "each", "need", NULL};
+                                        "write_value", "each", "need",    NULL};
     const tfm_yaml *is, *places, *other, *map, *each, *need;
     if (p->spec->kind == TFM_YAML_SCALAR)
         return tfm_expr_eval(p->spec, p->spec->text, &r->scope, &p->value, err);

@@ -255,8 +255,8 @@ static tfm_status find_source(const tfm_resolver *r, const mapping *m, const cha
 
 /* `what` does something with a tensor of its own: none of the other keys can. */
 static tfm_status alone(const mapping *m, const char *what, tfm_error *err) {
-    static const char *const other[] = {"transpose",  "groups", "rows", "rope_pairs",
-                                        "add", "stack",  "fill", "shape"};
+    static const char *const other[] = {"transpose", "groups", "rows", "rope_pairs",
+                                        "add",       "stack",  "fill", "shape"};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
         const bool may = strcmp(other[i], what) == 0 ||
                          (strcmp(other[i], "shape") == 0 && strcmp(what, "fill") == 0);

@@ -137,8 +137,8 @@ static tfm_status check_linear(const check *c) {
     const tfm_tensor *t = c->g->weight[c->s->weight].tensor;
     if (t->rank != 2 || t->dims[0] != width(c, c->s->out[0]) ||
         t->dims[1] != width(c, c->s->in[0])) {
-        return bad_numbers(c, "the weight is not [width out, width in]",
-                           width(c, c->s->out[0]), ", ", width(c, c->s->in[0]));
+        return bad_numbers(c, "the weight is not [width out, width in]", width(c, c->s->out[0]),
+                           ", ", width(c, c->s->in[0]));
     }
     return vector(c, c->s->bias, t->dims[0], 0, "the bias does not fit the output");
 }

@@ -33,7 +33,8 @@ static tfm_error err;
 static tfm_graph *compile(const char *text) {
     tfm_graph *g = NULL;
     memset(&err, 0, sizeof err);
-    if (tfm_graph_compile(&g, "m.tfms", text, strlen(text), NULL, &source, 64, &err) == TFM_OK) return g;
+    if (tfm_graph_compile(&g, "m.tfms", text, strlen(text), NULL, &source, 64, &err) == TFM_OK)
+        return g;
     CHECK(g == NULL);
     return NULL;
 }

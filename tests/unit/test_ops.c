@@ -400,7 +400,9 @@ static void concats_in_groups(void) {
     for (uint32_t r = 0; r < c.n_rows; r++) {
         for (uint32_t i = 0; i < 75; i++) {
             const uint32_t g = i / 25, at = i % 25;
-            const uint32_t want = at < 3 ? 3 * g + at : at < 20 ? 9 + 17 * g + at - 3 : 60 + at - 20;
+            const uint32_t want = at < 3    ? 3 * g + at
+                                  : at < 20 ? 9 + 17 * g + at - 3
+                                            : 60 + at - 20;
             CHECK(out[r * 75 + i] == c.hidden[r * in + want]);
         }
     }
@@ -433,7 +435,8 @@ static void splits_in_groups(void) {
     float *out = ops_run(&c, "cpu", 1, &ops_whole);
     for (uint32_t r = 0; r < c.n_rows; r++) {
         for (uint32_t i = 0; i < 75; i++) {
-            const uint32_t want = i < 24 ? i / 8 * 25 + i % 8 : (i - 24) / 17 * 25 + 8 + (i - 24) % 17;
+            const uint32_t want =
+                i < 24 ? i / 8 * 25 + i % 8 : (i - 24) / 17 * 25 + 8 + (i - 24) % 17;
             CHECK(out[r * 75 + i] == c.hidden[r * 75 + want]);
         }
     }
