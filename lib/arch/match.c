@@ -143,9 +143,9 @@ static tfm_status search(tfm_resolver *r, const char *dir, tfm_error *err) {
 }
 
 tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error *err) {
-    static const char *const known[] = {"architecture", "about",   "match",  "parameters", "refuse",
-                                        "prefix",       "tensors", "ignore", "macros",     "embed",
-                                        "block",        "head",    "gguf",   "generation", NULL};
+    static const char *const known[] = {
+        "architecture", "about", "match", "parameters", "refuse", "prefix",     "tensors", "ignore",
+        "macros",       "embed", "block", "head",       "gguf",   "generation", "within",  NULL};
     char dir[4000], path[4096];
     const tfm_meta *name = tfm_source_meta(r->source, "general.architecture");
     if (o == NULL || o->share_dir == NULL)

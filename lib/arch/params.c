@@ -46,6 +46,17 @@ static tfm_status from_meta(const tfm_resolver *r, const tfm_yaml *where, const 
     return TFM_OK;
 }
 
+/* The checkpoint's value of a key: in the object that the file's `within` names, if it is there. */
+static const tfm_meta *meta_of(const tfm_resolver *r, const char *key) {
+    const tfm_yaml *within = tfm_yaml_get(tfm_yaml_get(r->arch, "within"), r->format);
+    char inner[512];
+    const tfm_meta *m = NULL;
+    if (within != NULL && within->kind == TFM_YAML_SCALAR &&
+        snprintf(inner, sizeof inner, "%s.%s", within->text, key) < (int)sizeof inner)
+        m = tfm_source_meta(r->source, inner);
+    return m ? m : tfm_source_meta(r->source, key);
+}
+
 /* One place, or a list of places of which the first that is there counts: a metadata key, or
  * "=expression". */
 static tfm_status from_places(const tfm_resolver *r, const tfm_yaml *y, tfm_val *out,
@@ -63,7 +74,7 @@ static tfm_status from_places(const tfm_resolver *r, const tfm_yaml *y, tfm_val 
             continue;
         }
         TFM_TRY(tfm_arch_key(r, &key, one->text, err));
-        m = tfm_source_meta(r->source, key);
+        m = meta_of(r, key);
         if (m != NULL) TFM_TRY(from_meta(r, one, m, out, err));
     }
     return TFM_OK;

@@ -470,9 +470,10 @@ static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error 
 
 /* ---- what is left over ---- */
 
-/* Does `name` fit `pattern`, whose component N stands for any number? */
+/* Does `name` fit `pattern`, whose component N stands for any number and a star at its end for the rest? */
 static bool fits(const char *pattern, const char *name) {
     while (*pattern != '\0') {
+        if (pattern[0] == '*' && pattern[1] == '\0') return true;
         bool layer = *pattern == 'N' && (pattern[1] == '.' || pattern[1] == '\0');
         if (layer && *name >= '0' && *name <= '9') {
             while (*name >= '0' && *name <= '9') name++;

@@ -1,6 +1,7 @@
 """The tiny models of make_families.py. `off`: options which, set to that value, must change the
 logits; `idle`: tensors that cannot change them; `ctx`: the context that the logits are computed for;
-`attention`: not eager; `single`: not computed in double; `gguf`: False where GGUF has no such architecture or cannot express the options."""
+`attention`: not eager; `single`: not computed in double; `inside`: prefix, type, class and other tensors of the checkpoint that it is a part of;
+`gguf`: False where GGUF has no such architecture or cannot express the options."""
 
 SMALL = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256)
@@ -37,6 +38,13 @@ case("gemma3-longrope", "gemma3_text", dict(GEMMA3, original_max_position_embedd
      rope_scaling={"rope_type": "longrope", "long_factor": [1.5, 2.0, 3.0, 4.0, 5.0, 6.0],
      "short_factor": [1.0, 1.1, 1.3, 1.5, 1.7, 2.0]}), scaled=True, gguf=False,
      off={"rope_scaling": None})
+# The language model within one that reads images: its configuration leaves out what is as usual.
+case("gemma3-images", "gemma3_text", dict(hidden_size=32, intermediate_size=40, num_hidden_layers=7,
+     sliding_window=9, query_pre_attn_scalar=16), scaled=True, gguf=False,
+     inside=("language_model.", "gemma3", "Gemma3ForConditionalGeneration",
+             ["vision_tower.vision_model.post_layernorm.weight f32 0 1 16",
+              "multi_modal_projector.mm_input_projection_weight f32 0 1 16 32"]),
+     off={"layer_types": ["full_attention"] * 7, "query_pre_attn_scalar": 64})
 case("gpt_neox", "gpt_neox", dict(SMALL, rotary_pct=0.5, rotary_emb_base=500, hidden_act="gelu"),
      off={"use_parallel_residual": False, "rotary_pct": 1.0, "rotary_emb_base": 10000})
 case("gpt_neox-serial", "gpt_neox", dict(SMALL, rotary_pct=0.25, use_parallel_residual=False),

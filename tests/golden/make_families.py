@@ -114,15 +114,16 @@ def make(name, case):
     model._tfm_turned = case.get("turned", [])
     model._tfm_scaled = case.get("scaled", False)
     config.architectures = [type(model).__name__]
-    lines = []
+    prefix, outer, outer_class, lines = case.get("inside", ("", None, None, []))
+    lines = list(lines)
     with torch.no_grad():
         stored = [b for b in model.named_buffers() if "correction_bias" in b[0]]
         for n, p in list(model.named_parameters()) + stored:
             mean, spread = map(short, case.get("rules", {}).get(re.sub(r"\.\d+\.", ".*.", n)) or rule(model, n, p))
-            v = (mean + spread * uniform(n, p.numel())).astype(np.float32).reshape(p.shape)
+            v = (mean + spread * uniform(prefix + n, p.numel())).astype(np.float32).reshape(p.shape)
             p.copy_(torch.from_numpy(v))
             dims = " ".join(map(str, p.shape))
-            lines.append(f"{n} f32 {mean:g} {spread:g} {dims}")
+            lines.append(f"{prefix}{n} f32 {mean:g} {spread:g} {dims}")
     rng = np.random.default_rng(5)
     ids = rng.integers(2, VOCAB, ROWS).tolist()
     ids[20:24] = ids[2:6]
@@ -139,6 +140,9 @@ def make(name, case):
             ("model_type", "architectures", "layer_types", "tie_word_embeddings", "hidden_act")}
     keep.pop("transformers_version", None)
     keep.update(case.get("stored", {}))
+    if outer:  # as published: what is as usual is left out
+        keep = {k: v for k, v in keep.items() if k in common or k in case["config"]}
+        keep = {"architectures": [outer_class], "model_type": outer, "text_config": keep}
     (folder / "config.json").write_text(json.dumps(keep, indent=1) + "\n")
     (folder / "tensors.txt").write_text("\n".join(lines) + "\n")
     b.astype("<f4").tofile(folder / "logits.f32")
