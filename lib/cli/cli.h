@@ -157,6 +157,11 @@ tfm_status tfm_cli_text_end(FILE *out, const char *name, tfm_error *err) TFM_MUS
 /* Opens an input: NULL or "-" is stdin (fd 0, name "stdin"). Closing is the caller's. */
 tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char **name,
                               tfm_error *err) TFM_MUST_CHECK;
+/* fn for every stream of every file (none: stdin): its header has been read, its records are fn's,
+ * who reads them to the end. writer: who writes such streams as a rule, or NULL. */
+typedef tfm_status (*tfm_cli_stream_fn)(void *ctx, tfm_reader *r, tfm_error *err);
+tfm_status tfm_cli_streams(tfm_cli *c, char **files, int n_files, const char *writer,
+                           tfm_cli_stream_fn fn, void *ctx, tfm_error *err) TFM_MUST_CHECK;
 /* Opens the output: stdout, or a temporary beside -o FILE that tfm_cli_finish renames when the exit
  * status is 0, 1 or 4. A FILE that is no regular file (a FIFO, a device) is written directly.
  * binary: refuses to write to a terminal. */

@@ -3,7 +3,6 @@
  * Each stream of each file goes through one tfm_stage; the stage is made when the first header is
  * there, because the context comes from it. */
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "tfm/loop.h"
@@ -47,7 +46,8 @@ static tfm_status begin(stage_run *run, tfm_header *h, bool has_prompts, tfm_err
     return st == TFM_OK ? tfm_cli_taps_header(run->cli, h, err) : st;
 }
 
-static tfm_status run_stream(stage_run *run, tfm_reader *r, tfm_error *err) {
+static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
+    stage_run *run = ctx;
     const tfm_header *in = tfm_reader_header(r);
     tfm_prompts *p = NULL;
     tfm_header *h;
@@ -72,20 +72,6 @@ static tfm_status run_stream(stage_run *run, tfm_reader *r, tfm_error *err) {
 static const char *writer_before(const tfm_stage_options *o) {
     if (o->part == TFM_PART_EMBED) return "tfm-tokenize";
     return o->part == TFM_PART_BLOCKS && o->first_block == 0 ? "tfm-embed" : "tfm-attend";
-}
-
-static tfm_status run_file(stage_run *run, const char *path, tfm_error *err) {
-    tfm_reader *r = NULL;
-    const char *name;
-    int fd;
-
-    TFM_TRY(tfm_cli_open_input(run->cli, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&r, fd, name, err);
-    if (st == TFM_OK) tfm_reader_writer(r, writer_before(run->opt));
-    while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK) st = run_stream(run, r, err);
-    tfm_reader_free(r);
-    if (fd > 0) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
 }
 
 /* The range of the options; a model's last block is not known yet. */
@@ -129,8 +115,8 @@ int tfm_cli_stage_prompts(tfm_cli *c, tfm_stage_options *o, tfm_cli_prompts_run 
     if (st == TFM_OK) st = tfm_load(&run.model, c->model, &lo, &err);
     if (st == TFM_OK && o->part == TFM_PART_EMBED)
         st = tfm_model_vocab(run.model, &run.vocab, &err);
-    if (st == TFM_OK && n_files == 0) st = run_file(&run, NULL, &err);
-    for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&run, files[i], &err);
+    if (st == TFM_OK)
+        st = tfm_cli_streams(c, files, n_files, writer_before(o), run_stream, &run, &err);
     if (run.stage && tfm_stage_n_failed(run.stage)) tfm_cli_record_failed(c);
     tfm_stage_free(run.stage);
     st = tfm_cli_probe_close(c, st, &err);

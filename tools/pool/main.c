@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "tfm/group_map.h"
@@ -188,9 +187,11 @@ static tfm_status run_records(pool_run *p, tfm_error *err) {
     return tfm_writer_end(p->w, err);
 }
 
-static tfm_status run_stream(pool_run *p, tfm_error *err) {
+static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
+    pool_run *p = ctx;
     size_t at = 0;
 
+    p->r = r;
     TFM_TRY(write_header(p, err));
     tfm_status st = tfm_group_map_new(&p->open, err);
     if (st == TFM_OK) st = tfm_pooler_new(&p->pooler, &p->opt, err);
@@ -201,18 +202,6 @@ static tfm_status run_stream(pool_run *p, tfm_error *err) {
     p->open = NULL;
     p->pooler = NULL;
     return st;
-}
-
-static tfm_status run_file(pool_run *p, const char *path, tfm_error *err) {
-    const char *name;
-    int fd;
-
-    TFM_TRY(tfm_cli_open_input(p->cli, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&p->r, fd, name, err);
-    while (st == TFM_OK && (st = tfm_reader_stream(p->r, err)) == TFM_OK) st = run_stream(p, err);
-    tfm_reader_free(p->r);
-    if (fd > 0) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
 }
 
 static void set_how(tfm_cli *c, pool_run *p, tfm_pool_how how) {
@@ -238,8 +227,7 @@ int main(int argc, char **argv) {
     int n_files = tfm_cli_operands(&cli, &files);
     tfm_status st = tfm_cli_open_output(&cli, true, &fd, &name, &err);
     if (st == TFM_OK) st = tfm_writer_new(&p.w, fd, name, &err);
-    if (st == TFM_OK && n_files == 0) st = run_file(&p, NULL, &err);
-    for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&p, files[i], &err);
+    if (st == TFM_OK) st = tfm_cli_streams(&cli, files, n_files, NULL, run_stream, &p, &err);
     int status = tfm_cli_finish(&cli, st, p.w, &err);
     tfm_writer_free(p.w);
     return status;

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "run.h"
 #include "tfm/load.h"
@@ -218,44 +217,37 @@ static tfm_status pump(run_pump *p, tfm_error *err) {
     return TFM_OK;
 }
 
-static tfm_status run_stream(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
-                             tfm_reader *r, tfm_writer *w, tfm_error *err) {
+typedef struct run {
+    tfm_cli *cli;
+    const run_options *opt;
+    tfm_model *model;
+    tfm_engine *engine;
+    tfm_writer *w;
+} run;
+
+static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
+    const run *u = ctx;
+    tfm_cli *c = u->cli;
+    const run_options *o = u->opt;
     const tfm_vocab *vocab;
     tfm_prompts *prompts = NULL;
     tfm_generator *g = NULL;
     run_output *out = NULL;
-    tfm_status st = tfm_model_vocab(m, &vocab, err);
+    tfm_status st = tfm_model_vocab(u->model, &vocab, err);
 
-    if (st == TFM_OK) st = tfm_prompts_new(&prompts, r, vocab, tfm_model_path(m), err);
-    if (st == TFM_OK) st = tfm_generator_new(&g, e, &o->generate, err);
-    if (st == TFM_OK) st = run_output_new(&out, c, w, o, err);
+    if (st == TFM_OK) st = tfm_prompts_new(&prompts, r, vocab, tfm_model_path(u->model), err);
+    if (st == TFM_OK) st = tfm_generator_new(&g, u->engine, &o->generate, err);
+    if (st == TFM_OK) st = run_output_new(&out, c, u->w, o, err);
     if (st == TFM_OK) st = run_caches_start(o->caches, tfm_prompts_has_turns(prompts), err);
-    if (st == TFM_OK) st = write_header(c, o, e, m, tfm_reader_header(r), w, err);
-    run_pump p = {.cli = c, .opt = o, .prompts = prompts, .generator = g, .out = out, .w = w};
+    if (st == TFM_OK) st = write_header(c, o, u->engine, u->model, tfm_reader_header(r), u->w, err);
+    run_pump p = {.cli = c, .opt = o, .prompts = prompts, .generator = g, .out = out, .w = u->w};
     if (st == TFM_OK) st = pump(&p, err);
-    if (st == TFM_OK) st = tfm_writer_end(w, err);
+    if (st == TFM_OK) st = tfm_writer_end(u->w, err);
     if (st == TFM_OK) st = tfm_cli_taps_end(c, err);
     run_output_free(out);
     tfm_generator_free(g);
     tfm_prompts_free(prompts);
     return st;
-}
-
-/* Every stream of one input file. */
-static tfm_status run_file(tfm_cli *c, const run_options *o, tfm_engine *e, tfm_model *m,
-                           const char *path, tfm_writer *w, tfm_error *err) {
-    tfm_reader *r = NULL;
-    const char *name;
-    int fd;
-
-    TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&r, fd, name, err);
-    if (st == TFM_OK) tfm_reader_writer(r, "tfm-tokenize");
-    while (st == TFM_OK && (st = tfm_reader_stream(r, err)) == TFM_OK)
-        st = run_stream(c, o, e, m, r, w, err);
-    tfm_reader_free(r);
-    if (fd > 0) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
 }
 
 int main(int argc, char **argv) {
@@ -284,9 +276,9 @@ int main(int argc, char **argv) {
     if (st == TFM_OK) st = tfm_load(&model, cli.model, &lo, &err);
     if (st == TFM_OK) st = tfm_engine_new(&engine, model, &o.engine, &err);
     if (st == TFM_OK) st = run_caches_new(&o.caches, &cli, &o, engine, &err);
-    if (st == TFM_OK && n_files == 0) st = run_file(&cli, &o, engine, model, NULL, w, &err);
-    for (int i = 0; st == TFM_OK && i < n_files; i++)
-        st = run_file(&cli, &o, engine, model, files[i], w, &err);
+    run u = {.cli = &cli, .opt = &o, .model = model, .engine = engine, .w = w};
+    if (st == TFM_OK)
+        st = tfm_cli_streams(&cli, files, n_files, "tfm-tokenize", run_stream, &u, &err);
     if (st == TFM_OK) st = run_caches_save(o.caches, &err);
     run_caches_free(o.caches);
     tfm_engine_free(engine);

@@ -8,7 +8,6 @@
  * number depends on (seed, group, position) alone, as in tfm-run.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "sample.h"
 #include "tfm/load.h"
@@ -56,9 +55,11 @@ static tfm_status take(stage *g, const tfm_record *rec, tfm_error *err) {
     return st == TFM_OK ? turn_end(&g->turn, rec->flags, err) : st;
 }
 
-static tfm_status run_stream(stage *g, tfm_error *err) {
+static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
+    stage *g = ctx;
     tfm_record rec;
 
+    g->r = r;
     TFM_TRY(write_header(g, err));
     TFM_TRY(tfm_group_map_new(&g->groups, err));
     tfm_status st;
@@ -69,19 +70,6 @@ static tfm_status run_stream(stage *g, tfm_error *err) {
     g->sampler = NULL;
     g->turn.has_last = false;
     return st == TFM_DONE ? tfm_writer_end(g->turn.w, err) : st;
-}
-
-static tfm_status run_file(stage *g, const char *path, tfm_error *err) {
-    const char *name;
-    int fd;
-
-    TFM_TRY(tfm_cli_open_input(g->cli, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&g->r, fd, name, err);
-    if (st == TFM_OK) tfm_reader_writer(g->r, "tfm-unembed");
-    while (st == TFM_OK && (st = tfm_reader_stream(g->r, err)) == TFM_OK) st = run_stream(g, err);
-    tfm_reader_free(g->r);
-    if (fd > 0) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
 }
 
 static void parse(tfm_cli *c, sample_options *o) {
@@ -137,8 +125,8 @@ int main(int argc, char **argv) {
     tfm_status st = tfm_cli_open_output(&cli, true, &fd, &name, &err);
     if (st == TFM_OK) st = tfm_writer_new(&g.turn.w, fd, name, &err);
     if (st == TFM_OK) st = read_model(&g, &model, &err);
-    if (st == TFM_OK && n_files == 0) st = run_file(&g, NULL, &err);
-    for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&g, files[i], &err);
+    if (st == TFM_OK)
+        st = tfm_cli_streams(&cli, files, n_files, "tfm-unembed", run_stream, &g, &err);
     int status = tfm_cli_finish(&cli, st, g.turn.w, &err);
     tfm_writer_free(g.turn.w);
     tfm_stop_set_free(g.stops);

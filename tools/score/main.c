@@ -158,7 +158,8 @@ static tfm_status end_given(run *r, tfm_prompts *given, tfm_error *err) {
     return st == TFM_DONE ? TFM_OK : st;
 }
 
-static tfm_status run_stream(run *r, tfm_reader *in, tfm_error *err) {
+static tfm_status run_stream(void *ctx, tfm_reader *in, tfm_error *err) {
+    run *r = ctx;
     const tfm_vocab *vocab;
     tfm_prompts *prompts = NULL, *given = NULL;
     tfm_scorer *s = NULL;
@@ -177,20 +178,6 @@ static tfm_status run_stream(run *r, tfm_reader *in, tfm_error *err) {
     tfm_prompts_free(given);
     tfm_prompts_free(prompts);
     return st;
-}
-
-/* Every stream of one input file. */
-static tfm_status run_file(run *r, const char *path, tfm_error *err) {
-    tfm_reader *in = NULL;
-    const char *name;
-    int fd;
-
-    TFM_TRY(tfm_cli_open_input(r->cli, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&in, fd, name, err);
-    while (st == TFM_OK && (st = tfm_reader_stream(in, err)) == TFM_OK) st = run_stream(r, in, err);
-    tfm_reader_free(in);
-    if (fd > 0) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
 }
 
 static tfm_status open_given(run *r, tfm_error *err) {
@@ -219,8 +206,7 @@ int main(int argc, char **argv) {
     if (st == TFM_OK) st = tfm_cli_probe_open(&cli, &o.engine.probe, &no_taps, &err);
     if (st == TFM_OK) st = tfm_load(&r.model, cli.model, &lo, &err);
     if (st == TFM_OK) st = tfm_engine_new(&r.engine, r.model, &o.engine, &err);
-    if (st == TFM_OK && n_files == 0) st = run_file(&r, NULL, &err);
-    for (int i = 0; st == TFM_OK && i < n_files; i++) st = run_file(&r, files[i], &err);
+    if (st == TFM_OK) st = tfm_cli_streams(&cli, files, n_files, NULL, run_stream, &r, &err);
     tfm_status closed = score_output_close(r.out, st == TFM_OK, &closing);
     if (st == TFM_OK && closed != TFM_OK) {
         st = closed;
