@@ -128,6 +128,7 @@ static tfm_status write_group(output *o, const batch *b, size_t i, uint32_t grou
 
 tfm_status output_batch(output *o, const batch *b, tfm_error *err) {
     tfm_status st = tokenize(o, b, err);
+    if (b->n > o->n_used) o->n_used = b->n;
     for (size_t i = 0; i < b->n && st == TFM_OK; i++, o->record++) {
         if (o->record < o->opt->first) continue;
         if (o->record >= TFM_GROUP_ALL)
@@ -149,5 +150,5 @@ tfm_status output_end(output *o, tfm_error *err) {
 }
 
 void output_close(output *o) {
-    for (size_t i = 0; i < BATCH_RECORDS; i++) tfm_ids_free(&o->item[i].ids);
+    for (size_t i = 0; i < o->n_used; i++) tfm_ids_free(&o->item[i].ids);
 }

@@ -19,7 +19,7 @@ typedef struct options {
 } options;
 
 enum {
-    BATCH_RECORDS = 1024,
+    BATCH_RECORDS = 4096,     /* short lines, too, fill a batch that threads can share */
     LINE_MAX_JSON = 16 << 20, /* bytes of a JSONL line: one TEXT record carries it */
     TEXT_MAX = 1 << 30        /* bytes of any other record */
 };
@@ -44,6 +44,7 @@ typedef struct output {
     uint64_t unknown;
     bool turn_open; /* turns: the group has records and no GROUP-END */
     uint32_t turn_length;
+    size_t n_used; /* of item: the longest batch so far */
     tfm_tok_item item[BATCH_RECORDS];
     void *json[BATCH_RECORDS];
 } output;
