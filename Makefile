@@ -72,7 +72,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# Vector kernels at -O2 cost gcc's sanitizers most of a minute a file; like this they cost a quarter.
+# Vector kernels at -O2 cost gcc's sanitizers most of a minute a file; like this they cost a
+# quarter.
 ifneq ($(SAN),)
 $(BUILD)/obj/lib/backend/cpu/kernels_%.o: SANFLAGS += -O1 -fno-sanitize-address-use-after-scope
 endif

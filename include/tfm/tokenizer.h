@@ -133,8 +133,9 @@ typedef struct tfm_vocab_source {
     const tfm_vocab_step
         *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
     uint32_t n_decoder;
-    /* Unigram: the model that cuts text, where it is not over this vocabulary's own pieces (then score
-     * is not looked at), and which id each of its pieces is: -1 none, TFM_PAIR_NO_TEXT never text. */
+    /* Unigram: the model that cuts text, where it is not over this vocabulary's own pieces (then
+     * score is not looked at), and which id each of its pieces is: -1 none, TFM_PAIR_NO_TEXT never
+     * text. */
     uint32_t n_source;
     const char *const *source_piece; /* [n_source] */
     const uint32_t *source_len;

@@ -470,7 +470,8 @@ static tfm_status map_entry(tfm_resolver *r, const tfm_yaml_entry *e, tfm_error 
 
 /* ---- what is left over ---- */
 
-/* Does `name` fit `pattern`, whose component N stands for any number and a star at its end for the rest? */
+/* Does `name` fit `pattern`, whose component N stands for any number and a star at its end for the
+ * rest? */
 static bool fits(const char *pattern, const char *name) {
     while (*pattern != '\0') {
         if (pattern[0] == '*' && pattern[1] == '\0') return true;

@@ -146,8 +146,8 @@ static tfm_status bert_pieces(tfm_draft *d, tfm_error *err) {
     return TFM_OK;
 }
 
-/* Where the file does not say whether text is lower-cased, llama.cpp assumes that it is. With pieces
- * that no lower-cased text can reach that would be wrong without a sign. */
+/* Where the file does not say whether text is lower-cased, llama.cpp assumes that it is. With
+ * pieces that no lower-cased text can reach that would be wrong without a sign. */
 static tfm_status check_case(const tfm_source *s, const tfm_draft *d, tfm_error *err) {
     if (!d->src.lowercase || tfm_source_meta(s, KEY "normalizer.lowercase")) return TFM_OK;
     for (uint32_t i = 0; i < d->src.n; i++)

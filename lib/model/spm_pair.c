@@ -1,10 +1,10 @@
 /* spm_pair.c - Marian's tokenizer: a SentencePiece model for each of two languages (source.spm,
  * target.spm) and one vocabulary of pieces for both (vocab.json).
  *
- * The model of one language cuts the text, vocab.json says the ids; pieces that it does not list are
- * unknown. Which language follows from the file that is opened: a folder means the source. The way back
- * is the same for both, if both models treat spaces alike: that is checked. Tokens that name a language
- * (">>fra<<") are control tokens. */
+ * The model of one language cuts the text, vocab.json says the ids; pieces that it does not list
+ * are unknown. Which language follows from the file that is opened: a folder means the source. The
+ * way back is the same for both, if both models treat spaces alike: that is checked. Tokens that
+ * name a language (">>fra<<") are control tokens. */
 #include <string.h>
 
 #include "model/json_internal.h"

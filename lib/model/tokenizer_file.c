@@ -2,9 +2,9 @@
  *
  * In a folder the first of these counts: tokenizer.json, tokenizer.model, source.spm + vocab.json,
  * vocab.json + merges.txt, encoder.json + vocab.bpe, vocab.txt, tokenizer.bin. A vocab.json without
- * merges is one of single characters. tokenizer.json comes first because it says how text is split and
- * normalised, which the older files leave to their program. tokenizer_config.json beside it names the
- * special tokens. */
+ * merges is one of single characters. tokenizer.json comes first because it says how text is split
+ * and normalised, which the older files leave to their program. tokenizer_config.json beside it
+ * names the special tokens. */
 #include <string.h>
 
 #include "model/json_internal.h"

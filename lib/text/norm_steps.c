@@ -41,9 +41,9 @@ static tfm_status add_cp(tfm_tok_run *r, tfm_buf *out, uint32_t cp) {
 
 /* ---- Unicode 9 ---- */
 
-/* Hugging Face's normal forms and marks are those of Unicode 9.0. These are the characters which later
- * versions, up to 15.0, added with a decomposition, a combining class or as marks: there they stay as
- * they are, and nothing moves across them. */
+/* Hugging Face's normal forms and marks are those of Unicode 9.0. These are the characters which
+ * later versions, up to 15.0, added with a decomposition, a combining class or as marks: there they
+ * stay as they are, and nothing moves across them. */
 static bool is_newer(uint32_t cp) {
     static const uint32_t range[][2] = {
         {0x7fd, 0x7fd},     {0x898, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},

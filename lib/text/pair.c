@@ -1,12 +1,12 @@
-/* pair.c - a unigram model whose pieces are not the vocabulary's own, as Marian has it: text is cut by
- * the model of the source language, and what comes of it is looked up in a vocabulary that both
+/* pair.c - a unigram model whose pieces are not the vocabulary's own, as Marian has it: text is cut
+ * by the model of the source language, and what comes of it is looked up in a vocabulary that both
  * languages share.
  *
  *     vocab.trie, vocab.scores   number the model's pieces
  *     vocab.map                  from these numbers to ids: -1 none (the unknown token), -2 no text
  *
- * A stretch of characters that the model does not know is one piece, as it stands, and may be found in
- * the vocabulary, too. */
+ * A stretch of characters that the model does not know is one piece, as it stands, and may be found
+ * in the vocabulary, too. */
 #include "text/text_internal.h"
 
 tfm_status tfm_pair_keys(const tfm_vocab_source *src, tfm_trie_key **out, uint32_t *n,

@@ -12,10 +12,10 @@
  *     vocab.merges            i32 [2^k, 4]      BPE: left, right, rank + 1 (0: empty), merged id
  *     vocab.trie              i32 [2^k, 4]      unigram, WordPiece: node, byte + 1 (0:
  *                                               empty), child, id + 1
- *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant), NaN:
- *                                               the model does not have the piece
- *     vocab.map               i32 [m]           unigram: from the m pieces of the model, which trie and
- *                                               scores number, to ids (left out: they are ids)
+ *     vocab.wide              i32 [n, 2]        unigram: scores as f64 (left out: f32 is meant),
+ *                                               NaN: the model does not have the piece
+ *     vocab.map               i32 [m]           unigram: from the m pieces of the model, which trie
+ *                                               and scores number, to ids (left out: they are ids)
  *     vocab.charsmap          u8  [bytes]       normaliser or step charsmap (left out: nothing
  *                                               changes)
  *     vocab.bytes             i32 [256]         the id that spells a byte, -1: none

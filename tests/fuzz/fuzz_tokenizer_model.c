@@ -1,5 +1,5 @@
-/* fuzz_tokenizer_model.c - fuzz target: any bytes as a SentencePiece tokenizer.model, and as both models
- * of a pair beside a vocab.json. */
+/* fuzz_tokenizer_model.c - fuzz target: any bytes as a SentencePiece tokenizer.model, and as both
+ * models of a pair beside a vocab.json. */
 #include "fuzz_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,5 +1,6 @@
-/* Unigram vocabularies of tests/golden/tokenizers (tokenizer.json, GGUF) against what Hugging Face's
- * tokenizers and SentencePiece make of hard texts: ids with their special tokens, and text again. */
+/* Unigram vocabularies of tests/golden/tokenizers (tokenizer.json, GGUF) against what Hugging
+ * Face's tokenizers and SentencePiece make of hard texts: ids with their special tokens, and text
+ * again. */
 #include <jansson.h>
 
 #include "tfm/load.h"

@@ -1,6 +1,6 @@
-/* A model that cuts text into the pieces of another vocabulary (Marian): what the map says, stretches
- * that the model does not know, and the real one of $TFM_ASSETS, whose ids were made with transformers
- * 4.46.3 (MarianTokenizer). */
+/* A model that cuts text into the pieces of another vocabulary (Marian): what the map says,
+ * stretches that the model does not know, and the real one of $TFM_ASSETS, whose ids were made with
+ * transformers 4.46.3 (MarianTokenizer). */
 #include "model_files.h"
 #include "tfm/load.h"
 #include "tokenizer_util.h"

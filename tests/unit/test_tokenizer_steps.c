@@ -1,5 +1,5 @@
-/* Lists of steps of normalisers and decoders, tokens around a text, words cut at white space: by hand,
- * where tests/golden/tokenizers has no case, and what is refused. */
+/* Lists of steps of normalisers and decoders, tokens around a text, words cut at white space: by
+ * hand, where tests/golden/tokenizers has no case, and what is refused. */
 #include "tokenizer_util.h"
 
 /* 0 <unk>  1 a  2 b  3 ab  4 _  5 x 6 <s> 7 </s>; "_" is an ordinary piece */

@@ -1,11 +1,12 @@
 /* avx512_quant_row_internal.h - q2_K and q3_K for a single row.
  *
- * Included by avx512_quant_internal.h. With many rows the small scales are multiplied into the codes,
- * which costs a table of products for every 16 columns and is shared by the rows. One row does it the
- * other way: codes as they are, then both halves' sums, which fit in int16, times both scales in one
- * vpmaddwd. The integers are the same, so are the bits. */
+ * Included by avx512_quant_internal.h. With many rows the small scales are multiplied into the
+ * codes, which costs a table of products for every 16 columns and is shared by the rows. One row
+ * does it the other way: codes as they are, then both halves' sums, which fit in int16, times both
+ * scales in one vpmaddwd. The integers are the same, so are the bits. */
 
-/* 16 columns of crumbs, part's half g; dot starts at what is given. high: q3_K's words of high bits. */
+/* 16 columns of crumbs, part's half g; dot starts at what is given. high: q3_K's words of high
+ * bits. */
 INLINE __m512i row_half(const tfm_dtype t, const uint8_t *part, __m512i high, int g,
                         const quant_line *x, __m512i dot) {
     const __m512i codes = load_q(part + 64 * g);
