@@ -224,19 +224,24 @@ void tfm_pool_run(tfm_pool *p, size_t n_chunks, tfm_pool_job job, void *arg) {
         for (size_t i = 0; i < n_chunks; i++) job(arg, i, 0);
         return;
     }
+    /* Released in order, so that whoever sees a field finds the tickets closed; but for the last store,
+     * which must be seen before n_sleeping is read, none waits for the one before it. */
     uint32_t n = (uint32_t)n_chunks;
     uint32_t gen = ticket_gen(atomic_load(&p->tickets[0].at));
     for (unsigned i = 0; i < p->n_threads; i++) {
-        atomic_store(&p->tickets[i].at, (uint64_t)gen << 32 | CLOSED);
+        atomic_store_explicit(&p->tickets[i].at, (uint64_t)gen << 32 | CLOSED,
+                              memory_order_release);
     }
-    atomic_store(&p->job, job);
-    atomic_store(&p->arg, arg);
-    atomic_store(&p->n_chunks, n);
-    atomic_store(&p->done, 0);
-    for (unsigned i = p->n_threads; i-- > 0;) {
+    atomic_store_explicit(&p->job, job, memory_order_release);
+    atomic_store_explicit(&p->arg, arg, memory_order_release);
+    atomic_store_explicit(&p->n_chunks, n, memory_order_release);
+    atomic_store_explicit(&p->done, 0, memory_order_release);
+    for (unsigned i = p->n_threads; i-- > 1;) {
         const uint32_t start = range_start(n, i, p->n_threads);
-        atomic_store(&p->tickets[i].at, (uint64_t)(gen + 1) << 32 | start);
+        atomic_store_explicit(&p->tickets[i].at, (uint64_t)(gen + 1) << 32 | start,
+                              memory_order_release);
     }
+    atomic_store(&p->tickets[0].at, (uint64_t)(gen + 1) << 32);
     if (atomic_load(&p->n_sleeping) > 0) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->work);

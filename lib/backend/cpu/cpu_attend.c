@@ -15,7 +15,7 @@
 
 enum {
     WRITE_WORK = 8192,     /* numbers that one piece writes to the cache */
-    ATTEND_WORK = 1 << 16, /* multiplications of one piece, at least */
+    ATTEND_WORK = 1 << 14, /* multiplications of one piece, at least */
     FEW_CALLS = 4,         /* of one thread: below, their chunks are shared */
     CHUNK_PANELS = TFM_KEY_CHUNK / TFM_PANEL
 };
