@@ -188,7 +188,7 @@ static void check_patterns(const char *name, const char *const *patterns, uint32
     uint64_t seed = 11;
     if (!open_both(&b, patterns, n)) return;
     bool good = true;
-    uint32_t stride = all || getenv("LONG") ? 1 : 61;
+    uint32_t stride = all ? 1 : getenv("LONG") ? 5 : 61;
     for (uint32_t cp = 0; good && cp < 0x110000; cp += 512 * stride) {
         if (cp >= 0xd800 && cp < 0xe000) continue;
         put_contexts(cp, cp + 512);
