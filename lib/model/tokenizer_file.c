@@ -54,8 +54,7 @@ static tfm_status read_characters(tfm_draft *d, const char *path, const tfm_map 
     TFM_TRY(tfm_hf_take_vocab(d, j, NULL, err));
     tfm_status st = tfm_character_list(d, config, err);
     return st == TFM_UNSUPPORTED
-               ? tfm_error_prefix(err, TFM_NOTFOUND, "its merges, %s, are not beside it",
-                                  merges_of(path))
+               ? tfm_error_prefix(err, st, "its merges, %s, are not beside it", merges_of(path))
                : st;
 }
 
