@@ -224,8 +224,8 @@ void tfm_pool_run(tfm_pool *p, size_t n_chunks, tfm_pool_job job, void *arg) {
         for (size_t i = 0; i < n_chunks; i++) job(arg, i, 0);
         return;
     }
-    /* Released in order, so that whoever sees a field finds the tickets closed; but for the last store,
-     * which must be seen before n_sleeping is read, none waits for the one before it. */
+    /* Released in order, so that whoever sees a field finds the tickets closed; but for the last
+     * store, which must be seen before n_sleeping is read, none waits for the one before it. */
     uint32_t n = (uint32_t)n_chunks;
     uint32_t gen = ticket_gen(atomic_load(&p->tickets[0].at));
     for (unsigned i = 0; i < p->n_threads; i++) {
