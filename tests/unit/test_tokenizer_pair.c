@@ -34,14 +34,6 @@ static void start(small *s) {
     s->src.add_space_prefix = s->src.remove_extra_spaces = s->src.space_to_meta = true;
 }
 
-static uint64_t unknown_in(const small *s, const char *text, size_t n) {
-    tfm_ids ids = {0};
-    uint64_t unknown = 0;
-    CHECK_INT(tfm_tokenize(s->t, text, n, 0, &ids, &unknown, NULL), TFM_OK);
-    tfm_ids_free(&ids);
-    return unknown;
-}
-
 static void pieces_are_looked_up(void) {
     small s;
     start(&s);
@@ -50,7 +42,7 @@ static void pieces_are_looked_up(void) {
     CHECK_STR(ids_of(&s, "acb", 0), "2 1 3"); /* "c" has no id */
     CHECK_STR(ids_of(&s, "acc", 0), "2 1 1"); /* each such piece by itself */
     CHECK_STR(ids_of(&s, "abb", 0), "2 1");   /* "bb" scores more, though 77 is no id */
-    CHECK_INT(unknown_in(&s, "acb bb", 6),
+    CHECK_INT(small_unknown(&s, "acb bb", 6),
               3); /* c and bb; the space before words is no character */
     small_close(&s);
 }
@@ -64,7 +56,7 @@ static void unknown_stretches(void) {
     CHECK_STR(ids_of(&s, "a\xe4\xbd\xa0\xe4\xbd\xa0", 0), "2 1"); /* a stretch is one piece */
     CHECK_STR(ids_of(&s, "axyb", 0), "2 5 3");
     CHECK_STR(ids_of(&s, "axzb", 0), "2 1 3");
-    CHECK_INT(unknown_in(&s, "axzb", 4), 2);
+    CHECK_INT(small_unknown(&s, "axzb", 4), 2);
     /* Where a long text is written out in between, a stretch still stays together. */
     memset(text, 'b', sizeof text);
     for (size_t i = 1000; i < 1100; i++) {
@@ -79,7 +71,7 @@ static void unknown_stretches(void) {
         memset(text + i, 'b', 5);
     }
     memset(text, 'z', sizeof text);
-    CHECK_INT(unknown_in(&s, text, sizeof text), sizeof text);
+    CHECK_INT(small_unknown(&s, text, sizeof text), sizeof text);
     CHECK_STR(ids_of_n(s.t, text, sizeof text, 0),
               "1 1"); /* the space before it, and the stretch */
     small_close(&s);

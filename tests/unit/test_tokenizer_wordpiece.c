@@ -132,14 +132,6 @@ static void marks_are_put_in_order(void) {
     small_close(&s);
 }
 
-static uint64_t unknown_in(const small *s, const char *text, size_t n) {
-    tfm_ids ids = {0};
-    uint64_t unknown = 0;
-    CHECK_INT(tfm_tokenize(s->t, text, n, 0, &ids, &unknown, NULL), TFM_OK);
-    tfm_ids_free(&ids);
-    return unknown;
-}
-
 static void unknown_words(void) {
     static const char *const pieces[] = {"a", "##a", "z", NULL};
     static char word[100000];
@@ -147,10 +139,10 @@ static void unknown_words(void) {
     start(&s, pieces);
     if (!small_open(&s)) return;
     memset(word, 'a', sizeof word);
-    CHECK_INT(unknown_in(&s, word, 100), 0);
-    CHECK_INT(unknown_in(&s, word, 101), 101); /* longer than a word may be */
-    CHECK_INT(unknown_in(&s, word, sizeof word), sizeof word);
-    CHECK_INT(unknown_in(&s, "az z \xf0\x9f\x98\x80", 9), 3); /* a whole word is not known */
+    CHECK_INT(small_unknown(&s, word, 100), 0);
+    CHECK_INT(small_unknown(&s, word, 101), 101); /* longer than a word may be */
+    CHECK_INT(small_unknown(&s, word, sizeof word), sizeof word);
+    CHECK_INT(small_unknown(&s, "az z \xf0\x9f\x98\x80", 9), 3); /* a whole word is not known */
     CHECK_STR(ids_of(&s, "az z \xf0\x9f\x98\x80", 0), "1 6 1");
     CHECK_STR(ids_of(&s, "a\xff", 0), "!byte 0xff at offset 1: the vocabulary cannot spell it");
     small_close(&s);

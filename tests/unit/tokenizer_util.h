@@ -201,6 +201,15 @@ static inline bool survives(const tfm_tokenizer *t, const char *text, size_t n) 
     return same;
 }
 
+/* How many characters of a text the vocabulary does not have. */
+static inline uint64_t small_unknown(const small *s, const char *text, size_t n) {
+    tfm_ids ids = {0};
+    uint64_t unknown = 0;
+    CHECK_INT(tfm_tokenize(s->t, text, n, 0, &ids, &unknown, NULL), TFM_OK);
+    tfm_ids_free(&ids);
+    return unknown;
+}
+
 /* A small deterministic generator (xorshift64), so that a failure can be seen again. */
 static inline uint32_t small_random(uint64_t *state) {
     *state ^= *state << 13;
