@@ -1,6 +1,6 @@
 # fault.bats - a call that fails (open, read, write, mmap, malloc) never gives a crash, a partial
 # file, silence or a wrong result: exit 5 or 3, one line, and the next stage fails too. A sample of
-# the calls here, every one of them in tests/long/fault.bats.
+# the calls here, nearly all of them in tests/long/fault.bats.
 load helper
 load fault/cases.bash
 
