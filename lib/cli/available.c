@@ -104,6 +104,7 @@ uint64_t tfm_cli_size(tfm_cli *c) {
     unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
     if (!tfm_parse_u64(digits, 1, UINT64_MAX >> shift, &value) ||
         (*rest && strcmp(rest, "B") != 0 && strcmp(rest, "iB") != 0))
-        tfm_cli_usage(c, "%s: \"%.40s\" is no size: give bytes, or as 512M or 4G", c->opt, c->arg);
+        tfm_cli_usage(c, "%s: \"%.40s\" is no size: give bytes, or as 512M or 4G", c->option,
+                      c->arg);
     return value << shift;
 }

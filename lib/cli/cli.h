@@ -91,10 +91,10 @@ typedef struct tfm_cli_aside {
 typedef struct tfm_cli {
     const tfm_program *program;
     int argc;
-    char **argv;     /* operands are gathered in argv[next..argc) as options are parsed */
-    int next;        /* argv index of the first operand once tfm_cli_next gave 0 */
-    const char *arg; /* argument of the present option */
-    const char *opt; /* the option as typed, for messages: "-n", "--max-tokens" */
+    char **argv;        /* operands are gathered in argv[next..argc) as options are parsed */
+    int next;           /* argv index of the first operand once tfm_cli_next gave 0 */
+    const char *arg;    /* argument of the present option */
+    const char *option; /* the option as typed, for messages: "-n", "--max-tokens" */
     /* common options and environment */
     bool quiet, no_prov;
     int verbose;

@@ -111,7 +111,7 @@ static void remember(tfm_cli *c, const tfm_option *o) {
 /* Takes a common option; false if it is the tool's own. */
 static bool take_common(tfm_cli *c, const tfm_option *o) {
     if ((o->letter == 'o' || o->letter == 'm') && *c->arg == '\0')
-        tfm_cli_usage(c, "%s: the name of the file is empty (an unset variable?)", c->opt);
+        tfm_cli_usage(c, "%s: the name of the file is empty (an unset variable?)", c->option);
     switch (o->letter) {
     case 'o': c->output = strcmp(c->arg, "-") == 0 ? NULL : c->arg; break;
     case 'q': c->quiet = true; break;
@@ -139,15 +139,15 @@ static const tfm_option *parse_long(tfm_cli *c, const char *word) {
         if (n == strlen("help-options") && memcmp(name, "help-options", n) == 0) print_options(c);
         for (const tfm_option *near = c->program->options; n > 0 && near->letter != 0; near++)
             if (strncmp(near->name, name, n) == 0)
-                tfm_cli_usage(c, "%s: unknown option: is --%s meant? (no abbreviations)", c->opt,
+                tfm_cli_usage(c, "%s: unknown option: is --%s meant? (no abbreviations)", c->option,
                               near->name);
-        tfm_cli_usage(c, "%s: unknown option: see %s --help", c->opt, c->program->name);
+        tfm_cli_usage(c, "%s: unknown option: see %s --help", c->option, c->program->name);
     }
-    if (o->arg == NULL && equals != NULL) tfm_cli_usage(c, "%s: takes no argument", c->opt);
+    if (o->arg == NULL && equals != NULL) tfm_cli_usage(c, "%s: takes no argument", c->option);
     if (o->arg != NULL && equals != NULL) {
         c->arg = equals + 1;
     } else if (o->arg != NULL) {
-        if (c->scan >= c->argc) tfm_cli_usage(c, "%s: needs an argument: %s", c->opt, o->arg);
+        if (c->scan >= c->argc) tfm_cli_usage(c, "%s: needs an argument: %s", c->option, o->arg);
         c->arg = c->argv[c->scan++];
     }
     return o;
@@ -159,14 +159,15 @@ static const tfm_option *parse_letter(tfm_cli *c) {
     const tfm_option *o = by_letter(c->program, letter);
 
     snprintf(c->opt_text, sizeof c->opt_text, "-%c", letter);
-    if (o == NULL) tfm_cli_usage(c, "%s: unknown option: see %s --help", c->opt, c->program->name);
+    if (o == NULL)
+        tfm_cli_usage(c, "%s: unknown option: see %s --help", c->option, c->program->name);
     if (o->arg != NULL) {
         if (*c->cluster != '\0')
             c->arg = c->cluster;
         else if (c->scan < c->argc)
             c->arg = c->argv[c->scan++];
         else
-            tfm_cli_usage(c, "%s: needs an argument: %s", c->opt, o->arg);
+            tfm_cli_usage(c, "%s: needs an argument: %s", c->option, o->arg);
         c->cluster = NULL;
     } else if (*c->cluster == '\0') {
         c->cluster = NULL;
@@ -181,7 +182,7 @@ static void settle(tfm_cli *c) {
     c->scan = c->argc;
     if (c->device == NULL) c->device = "auto";
     if (c->threads == 0 && c->threads_env != NULL) {
-        c->opt = "$TFM_THREADS";
+        c->option = "$TFM_THREADS";
         c->arg = c->threads_env;
         c->threads = tfm_cli_u32(c, 1, MAX_THREADS);
     }
@@ -189,7 +190,7 @@ static void settle(tfm_cli *c) {
 }
 
 int tfm_cli_next(tfm_cli *c) {
-    c->opt = c->opt_text;
+    c->option = c->opt_text;
     while (c->cluster != NULL || c->scan < c->argc) {
         const tfm_option *o;
         c->arg = NULL;
@@ -230,10 +231,10 @@ uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi) {
     uint64_t value = 0;
     if (!tfm_parse_u64(c->arg, lo, hi, &value)) {
         if (hi == UINT64_MAX || hi == UINT32_MAX)
-            tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number of at least %" PRIu64, c->opt,
+            tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number of at least %" PRIu64, c->option,
                           c->arg, lo);
-        tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number from %" PRIu64 " to %" PRIu64, c->opt,
-                      c->arg, lo, hi);
+        tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number from %" PRIu64 " to %" PRIu64,
+                      c->option, c->arg, lo, hi);
     }
     return value;
 }
@@ -246,8 +247,8 @@ double tfm_cli_double(tfm_cli *c, double lo, double hi) {
     double value = 0;
     if (!tfm_parse_double(c->arg, lo, hi, &value)) {
         if (hi >= DBL_MAX)
-            tfm_cli_usage(c, "%s: \"%.40s\" is not a number of at least %g", c->opt, c->arg, lo);
-        tfm_cli_usage(c, "%s: \"%.40s\" is not a number from %g to %g", c->opt, c->arg, lo, hi);
+            tfm_cli_usage(c, "%s: \"%.40s\" is not a number of at least %g", c->option, c->arg, lo);
+        tfm_cli_usage(c, "%s: \"%.40s\" is not a number from %g to %g", c->option, c->arg, lo, hi);
     }
     return value;
 }

@@ -49,7 +49,7 @@ static tfm_cli_probe *get(tfm_cli *c) {
 }
 
 static void add_file(tfm_cli *c, const char **list, size_t *n) {
-    if (*n == MAX_FILES) tfm_cli_usage(c, "%s: %d at most", c->opt, MAX_FILES);
+    if (*n == MAX_FILES) tfm_cli_usage(c, "%s: %d at most", c->option, MAX_FILES);
     list[(*n)++] = c->arg;
 }
 
@@ -62,7 +62,7 @@ static void positions(tfm_cli *c, tfm_cli_probe *p) {
     if (!tfm_parse_u64(text, 0, UINT32_MAX, &a) ||
         !tfm_parse_u64(dash ? dash + 1 : text, a, UINT32_MAX, &b))
         tfm_cli_usage(c, "%s: '%s' is no range of positions: give A-B, both included, from 0",
-                      c->opt, c->arg);
+                      c->option, c->arg);
     tfm_probe_positions(p->probe, (uint32_t)a, (uint32_t)b);
     p->has_positions = true;
 }

@@ -19,7 +19,7 @@ const char *tfm_cli_frame_name(tfm_cli_frame f) {
 
 void tfm_cli_frame_take(tfm_cli *c, tfm_cli_frame *frame, tfm_cli_frame f) {
     if (*frame != TFM_FRAME_WHOLE && *frame != f)
-        tfm_cli_usage(c, "%s: only one of -l, -0 and -j can be given", c->opt);
+        tfm_cli_usage(c, "%s: only one of -l, -0 and -j can be given", c->option);
     *frame = f;
 }
 

@@ -9,7 +9,7 @@
 
 typedef struct stage_run {
     tfm_cli *cli;
-    tfm_stage_options *opt;
+    tfm_stage_options *options;
     tfm_model *model;
     const tfm_vocab *vocab; /* or NULL */
     tfm_stage *stage;
@@ -23,7 +23,7 @@ static bool wants_prompts(const stage_run *run, const tfm_header *in) {
     const char *vocab = tfm_header_get(in, "vocab");
 
     if (run->run_prompts) return true;
-    return run->opt->part == TFM_PART_EMBED && run->vocab && vocab &&
+    return run->options->part == TFM_PART_EMBED && run->vocab && vocab &&
            strcmp(vocab, "raw-bytes") == 0;
 }
 
@@ -34,7 +34,7 @@ static tfm_status begin(stage_run *run, tfm_header *h, bool has_prompts, tfm_err
         if (run->vocab) TFM_TRY(tfm_header_set(h, "vocab", tfm_model_vocab_id(run->model), err));
     }
     if (!run->stage)
-        TFM_TRY(tfm_stage_new(&run->stage, run->model, run->opt, h, err));
+        TFM_TRY(tfm_stage_new(&run->stage, run->model, run->options, h, err));
     else
         TFM_TRY(tfm_stage_restart(run->stage, h, err));
     TFM_TRY(tfm_stage_header(run->stage, h, err));
@@ -63,7 +63,7 @@ static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
     else if (st == TFM_OK && run->run_prompts)
         st = run->run_prompts(run->ctx, run->stage, p, run->w, err);
     else if (st == TFM_OK)
-        st = tfm_stage_prompts(run->stage, p, run->w, run->opt->program, err);
+        st = tfm_stage_prompts(run->stage, p, run->w, run->options->program, err);
     tfm_prompts_free(p);
     return st == TFM_OK ? tfm_cli_taps_end(run->cli, err) : st;
 }
@@ -95,7 +95,7 @@ int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o) {
 int tfm_cli_stage_prompts(tfm_cli *c, tfm_stage_options *o, tfm_cli_prompts_run *run_prompts,
                           void *ctx) {
     tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
-    stage_run run = {.cli = c, .opt = o, .run_prompts = run_prompts, .ctx = ctx};
+    stage_run run = {.cli = c, .options = o, .run_prompts = run_prompts, .ctx = ctx};
     tfm_error err = {0};
     const char *name;
     char **files;

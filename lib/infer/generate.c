@@ -19,7 +19,7 @@
 
 static void job_free(tfm_generator *g, job *j) {
     if (!j) return;
-    for (uint32_t i = 0; j->sample && i < g->opt.n_samples; i++) {
+    for (uint32_t i = 0; j->sample && i < g->options.n_samples; i++) {
         sample_run *s = &j->sample[i];
         tfm_sample_release(g, s);
         tfm_ids_free(&s->ids);
@@ -53,7 +53,7 @@ void tfm_generator_free(tfm_generator *g) {
 }
 
 static tfm_status alloc_batch(tfm_generator *g, tfm_error *err) {
-    size_t n = g->opt.row_budget;
+    size_t n = g->options.row_budget;
 
     TFM_TRY(tfm_alloc((void **)&g->token, n, sizeof *g->token, err));
     TFM_TRY(tfm_alloc((void **)&g->position, n, sizeof *g->position, err));
@@ -89,13 +89,13 @@ tfm_status tfm_generator_new(tfm_generator **out, tfm_engine *e, const tfm_gener
         return tfm_fail(err, TFM_USAGE, "there are taps and no stream that they go to");
     TFM_TRY(tfm_alloc((void **)&g, 1, sizeof *g, err));
     g->engine = e;
-    g->opt = *o;
-    if (g->opt.n_samples == 0) g->opt.n_samples = 1;
-    if (g->opt.sequences == 0) g->opt.sequences = DEFAULT_SEQUENCES;
-    if (g->opt.sequences < g->opt.n_samples) g->opt.sequences = g->opt.n_samples;
-    if (g->opt.row_budget == 0) g->opt.row_budget = DEFAULT_ROWS;
-    if (g->opt.row_budget <= g->opt.sequences) /* prompts go on, too */
-        g->opt.row_budget = g->opt.sequences + 1;
+    g->options = *o;
+    if (g->options.n_samples == 0) g->options.n_samples = 1;
+    if (g->options.sequences == 0) g->options.sequences = DEFAULT_SEQUENCES;
+    if (g->options.sequences < g->options.n_samples) g->options.sequences = g->options.n_samples;
+    if (g->options.row_budget == 0) g->options.row_budget = DEFAULT_ROWS;
+    if (g->options.row_budget <= g->options.sequences) /* prompts go on, too */
+        g->options.row_budget = g->options.sequences + 1;
     g->ctx = tfm_engine_ctx(e);
     g->n_vocab = tfm_engine_n_vocab(e);
     if ((st = tfm_model_vocab(tfm_engine_model(e), &g->vocab, err)) != TFM_OK) goto fail;
@@ -148,14 +148,14 @@ static tfm_status job_new(tfm_generator *g, uint32_t group, job **out, tfm_error
     }
     TFM_TRY(tfm_grow((void **)&g->jobs, &g->cap, g->n_jobs + 1, sizeof *g->jobs, err));
     TFM_TRY(tfm_alloc((void **)&j, 1, sizeof *j, err));
-    tfm_status st = tfm_alloc((void **)&j->sample, g->opt.n_samples, sizeof *j->sample, err);
+    tfm_status st = tfm_alloc((void **)&j->sample, g->options.n_samples, sizeof *j->sample, err);
     if (st != TFM_OK) {
         tfm_free(j);
         return st;
     }
     j->group = group;
-    j->n_unreported = g->opt.n_samples;
-    g->n_unfinished += g->opt.n_samples;
+    j->n_unreported = g->options.n_samples;
+    g->n_unfinished += g->options.n_samples;
     g->jobs[g->n_jobs++] = j;
     *out = j;
     return TFM_OK;
@@ -166,7 +166,7 @@ tfm_status tfm_generator_add_failed(tfm_generator *g, uint32_t group, const char
     job *j;
 
     TFM_TRY(job_new(g, group, &j, err));
-    for (uint32_t i = 0; i < g->opt.n_samples; i++)
+    for (uint32_t i = 0; i < g->options.n_samples; i++)
         TFM_TRY(tfm_sample_fail(g, j, &j->sample[i], message, err));
     return TFM_OK;
 }
@@ -187,14 +187,14 @@ tfm_status tfm_generator_add_from(tfm_generator *g, uint32_t group, const int32_
     j->keep = keep;
     /* The last row is always computed: its logits are wanted. */
     if (from) TFM_TRY(tfm_cache_fork(from, ids, (uint32_t)n - 1, &j->sample[0].seq, err));
-    for (uint32_t k = 0; k < g->opt.n_samples; k++) {
+    for (uint32_t k = 0; k < g->options.n_samples; k++) {
         sample_run *s = &j->sample[k];
         TFM_TRY(tfm_grow((void **)&s->ids.data, &s->ids.cap, n, sizeof *ids, err));
         memcpy(s->ids.data, ids, n * sizeof *ids);
         s->ids.len = n;
         s->tap_next = k ? (uint32_t)n : 0; /* the prompt's rows are sample 0's */
         if (g->stops) TFM_TRY(tfm_stop_new(&s->stop, g->stops, err));
-        bool no_tokens = g->opt.has_max_tokens && g->opt.max_tokens == 0;
+        bool no_tokens = g->options.has_max_tokens && g->options.max_tokens == 0;
         if (!no_tokens && n < g->ctx) continue;
         s->end = no_tokens ? TFM_END_LENGTH : TFM_END_CONTEXT;
         s->is_settled = k == 0 && (keep || tfm_engine_n_taps(g->engine));
@@ -218,8 +218,8 @@ static tfm_status write_taps(tfm_generator *g, const job *j, uint32_t k, tfm_err
     sample_run *s = &j->sample[k];
 
     if (s->n_tap_rows == 0) return TFM_OK;
-    TFM_TRY(tfm_engine_tap_write(g->engine, j->group * g->opt.n_samples + k, s->tap_first,
-                                 s->n_tap_rows, &s->taps, g->opt.tap_out, err));
+    TFM_TRY(tfm_engine_tap_write(g->engine, j->group * g->options.n_samples + k, s->tap_first,
+                                 s->n_tap_rows, &s->taps, g->options.tap_out, err));
     s->n_tap_rows = 0;
     tfm_buf_clear(&s->taps);
     return TFM_OK;
@@ -229,10 +229,10 @@ static tfm_status write_taps(tfm_generator *g, const job *j, uint32_t k, tfm_err
 static tfm_status write_first_taps(tfm_generator *g, tfm_error *err) {
     uint32_t k = 0;
 
-    if (g->opt.unordered || g->first == g->n_jobs) return TFM_OK;
+    if (g->options.unordered || g->first == g->n_jobs) return TFM_OK;
     const job *j = g->jobs[g->first];
-    while (k < g->opt.n_samples && j->sample[k].is_reported) k++;
-    return k < g->opt.n_samples ? write_taps(g, j, k, err) : TFM_OK;
+    while (k < g->options.n_samples && j->sample[k].is_reported) k++;
+    return k < g->options.n_samples ? write_taps(g, j, k, err) : TFM_OK;
 }
 
 /* ---- events ---- */
@@ -280,12 +280,12 @@ static bool find_speaker(const tfm_generator *g, size_t *at, uint32_t *k) {
     size_t n = g->n_jobs - g->first;
 
     for (size_t i = 0; i < n; i++) {
-        size_t p = g->opt.unordered ? g->first + (g->cursor + i) % n : g->first + i;
-        for (*k = 0; *k < g->opt.n_samples; ++*k) {
+        size_t p = g->options.unordered ? g->first + (g->cursor + i) % n : g->first + i;
+        for (*k = 0; *k < g->options.n_samples; ++*k) {
             const sample_run *s = &g->jobs[p]->sample[*k];
             *at = p;
             if (has_event(s)) return true;
-            if (!g->opt.unordered && !s->is_reported) return false;
+            if (!g->options.unordered && !s->is_reported) return false;
         }
     }
     return false;

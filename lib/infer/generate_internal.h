@@ -58,7 +58,7 @@ struct tfm_generator {
     tfm_engine *engine;
     const tfm_vocab *vocab;    /* or NULL */
     tfm_generation generation; /* what the description says of begin and end */
-    tfm_generate_options opt;
+    tfm_generate_options options;
     tfm_sampler *sampler;
     tfm_stop_set *stops;
     uint32_t ctx, n_vocab;

@@ -35,7 +35,7 @@ typedef struct loop {
     tfm_prompts *prompts;
     tfm_reader *in;
     tfm_writer *w;
-    tfm_loop_options opt;
+    tfm_loop_options options;
     bool *is_cut;
     bool has_header;    /* of the loop */
     tfm_group_map *map; /* of loop_group */
@@ -113,7 +113,7 @@ static tfm_status send_error(loop *l, uint32_t group, const char *program, const
                       .bytes = n,
                       .dims = {(uint32_t)n, 1, 1, 1}};
 
-    snprintf(rec.name, sizeof rec.name, "%s", program ? program : l->opt.program);
+    snprintf(rec.name, sizeof rec.name, "%s", program ? program : l->options.program);
     TFM_TRY(send(l, &rec, message, err));
     return send_end(l, group, 0, TFM_END_ERROR, err);
 }
@@ -282,9 +282,9 @@ static tfm_status admit(loop *l, tfm_error *err) {
 }
 
 static tfm_status admit_some(loop *l, tfm_error *err) {
-    uint32_t budget = l->opt.row_budget;
+    uint32_t budget = l->options.row_budget;
 
-    for (size_t rows = 0; l->n_open < l->opt.sequences;) {
+    for (size_t rows = 0; l->n_open < l->options.sequences;) {
         TFM_TRY(fetch(l, err));
         if (!l->has_next) return TFM_OK;
         size_t n = l->next.n + 1; /* one for what a failed prompt costs */
@@ -319,11 +319,11 @@ static tfm_status run(loop *l, tfm_error *err) {
 
 tfm_status tfm_loop_run(tfm_stage *s, tfm_prompts *prompts, tfm_reader *in, tfm_writer *w,
                         const tfm_loop_options *o, bool *is_cut, tfm_error *err) {
-    loop l = {.stage = s, .prompts = prompts, .in = in, .w = w, .opt = *o, .is_cut = is_cut};
+    loop l = {.stage = s, .prompts = prompts, .in = in, .w = w, .options = *o, .is_cut = is_cut};
 
     *is_cut = false;
-    if (l.opt.sequences == 0) l.opt.sequences = DEFAULT_SEQUENCES;
-    if (l.opt.row_budget == 0) l.opt.row_budget = DEFAULT_ROWS;
+    if (l.options.sequences == 0) l.options.sequences = DEFAULT_SEQUENCES;
+    if (l.options.row_budget == 0) l.options.row_budget = DEFAULT_ROWS;
     tfm_status st = tfm_group_map_new(&l.map, err);
     if (st == TFM_OK) st = run(&l, err);
     for (size_t i = 0; i < l.n_open; i++) tfm_free(l.open[i]);
@@ -346,7 +346,7 @@ static tfm_status send_prompt(loop *l, const tfm_prompt *p, tfm_error *err) {
 
 tfm_status tfm_stage_prompts(tfm_stage *s, tfm_prompts *prompts, tfm_writer *w, const char *program,
                              tfm_error *err) {
-    loop l = {.stage = s, .w = w, .opt = {.program = program}};
+    loop l = {.stage = s, .w = w, .options = {.program = program}};
     tfm_prompt p;
     tfm_status st;
 

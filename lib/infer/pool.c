@@ -16,7 +16,7 @@ typedef struct pool_group {
 } pool_group;
 
 struct tfm_pooler {
-    tfm_pool_options opt;
+    tfm_pool_options options;
     tfm_group_map *groups; /* of pool_group */
     float *vector;         /* [vector_cap]: what the last end gave out */
     size_t vector_cap;
@@ -33,7 +33,7 @@ tfm_status tfm_pooler_new(tfm_pooler **out, const tfm_pool_options *o, tfm_error
 
     *out = NULL;
     TFM_TRY(tfm_alloc((void **)&p, 1, sizeof *p, err));
-    p->opt = *o;
+    p->options = *o;
     tfm_status st = tfm_group_map_new(&p->groups, err);
     if (st != TFM_OK) {
         tfm_pooler_free(p);
@@ -93,11 +93,11 @@ tfm_status tfm_pooler_take(tfm_pooler *p, uint32_t group, uint32_t position, con
         return tfm_fail(err, TFM_RECORD, "rows of %u numbers follow rows of %u", width, g->width);
     if (position > g->n_rows)
         return tfm_fail(err, TFM_RECORD, "positions %u to %u are missing", g->n_rows, position - 1);
-    if (position < g->n_rows && p->opt.how == TFM_POOL_MEAN)
+    if (position < g->n_rows && p->options.how == TFM_POOL_MEAN)
         return tfm_fail(err, TFM_RECORD,
                         "position %u comes again: rows cannot be taken out of a mean", position);
     if (n == 0) return TFM_OK;
-    switch (p->opt.how) {
+    switch (p->options.how) {
     case TFM_POOL_MEAN:
         for (uint32_t i = 0; i < n; i++) put_row(g, rows + (size_t)i * width, true);
         break;
@@ -132,7 +132,7 @@ tfm_status tfm_pooler_end(tfm_pooler *p, uint32_t group, const float **vector, u
         group_free(g);
         return tfm_fail(err, TFM_RECORD, "the group has no row: there is nothing to pool");
     }
-    finish(&p->opt, g);
+    finish(&p->options, g);
     st = tfm_grow((void **)&p->vector, &p->vector_cap, g->width, sizeof *p->vector, err);
     for (uint32_t i = 0; st == TFM_OK && i < g->width; i++) p->vector[i] = (float)g->sum[i];
     *vector = p->vector;

@@ -19,7 +19,7 @@ typedef struct candidate {
 } candidate;
 
 struct tfm_sampler {
-    tfm_sampling opt;
+    tfm_sampling options;
     uint32_t n_vocab;
     float *logit;    /* [n_vocab] penalised copy */
     uint32_t *count; /* [n_vocab] occurrences in the history, zero between calls */
@@ -61,10 +61,10 @@ tfm_status tfm_sampler_new(tfm_sampler **out, const tfm_sampling *o, uint32_t n_
     TFM_TRY(check_options(o, err));
     if (n_vocab == 0) return tfm_fail(err, TFM_USAGE, "sampling needs a vocabulary of one or more");
     if ((st = tfm_alloc((void **)&s, 1, sizeof *s, err)) != TFM_OK) return st;
-    s->opt = *o;
+    s->options = *o;
     s->n_vocab = n_vocab;
-    if (s->opt.top_p == 0.0f) s->opt.top_p = 1.0f;
-    if (s->opt.repeat_penalty == 0.0f) s->opt.repeat_penalty = 1.0f;
+    if (s->options.top_p == 0.0f) s->options.top_p = 1.0f;
+    if (s->options.repeat_penalty == 0.0f) s->options.repeat_penalty = 1.0f;
     if ((st = tfm_alloc((void **)&s->logit, n_vocab, sizeof *s->logit, err)) != TFM_OK ||
         (st = tfm_alloc((void **)&s->count, n_vocab, sizeof *s->count, err)) != TFM_OK ||
         (st = tfm_alloc((void **)&s->heap, n_vocab, sizeof *s->heap, err)) != TFM_OK ||
@@ -80,7 +80,7 @@ tfm_status tfm_sampler_new(tfm_sampler **out, const tfm_sampling *o, uint32_t n_
 
 /* Copies logits into s->logit and applies the penalties to every id of the last `penalty_last`. */
 static void penalise(tfm_sampler *s, const float *logits, const int32_t *history, size_t n) {
-    const tfm_sampling *o = &s->opt;
+    const tfm_sampling *o = &s->options;
     size_t first = o->penalty_last && o->penalty_last < n ? n - o->penalty_last : 0;
 
     memcpy(s->logit, logits, s->n_vocab * sizeof *logits);
@@ -150,7 +150,7 @@ static candidate take(taker *t) {
 /* The kept candidates, best first, are heap[n_vocab-1], heap[n_vocab-2], ...; their weights stand
  * in s->weight[0..kept). `inv_t` = 1/temperature, `max` = the largest logit. */
 static size_t keep(tfm_sampler *s, double inv_t, float max) {
-    const tfm_sampling *o = &s->opt;
+    const tfm_sampling *o = &s->options;
     taker t = {s->heap, s->n_vocab, s->n_vocab};
     size_t limit = o->top_k && o->top_k < s->n_vocab ? o->top_k : s->n_vocab;
     double total = 0.0, sum = 0.0;
@@ -182,7 +182,7 @@ static size_t keep(tfm_sampler *s, double inv_t, float max) {
 tfm_status tfm_sample(tfm_sampler *s, const float *logits, const int32_t *history, size_t n_history,
                       uint32_t group, uint32_t sample, uint32_t position, int32_t *id,
                       tfm_error *err) {
-    const tfm_sampling *o = &s->opt;
+    const tfm_sampling *o = &s->options;
 
     penalise(s, logits, history, n_history);
     int32_t best = arg_max(s->logit, s->n_vocab);

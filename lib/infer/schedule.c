@@ -89,7 +89,7 @@ static void put_back(tfm_generator *g, size_t at, sample_run *s) {
 /* The youngest sample that holds pages and is RUNNING, or (idle) is not. */
 static sample_run *youngest(tfm_generator *g, bool idle, size_t *at) {
     for (size_t i = g->n_jobs; i-- > g->first;)
-        for (uint32_t k = g->opt.n_samples; k-- > 0;) {
+        for (uint32_t k = g->options.n_samples; k-- > 0;) {
             sample_run *s = &g->jobs[i]->sample[k];
             *at = i;
             if (idle ? s->state != SAMPLE_RUNNING && s->seq.n_pages : s->state == SAMPLE_RUNNING)
@@ -219,7 +219,7 @@ static uint64_t count_promised(const tfm_generator *g) {
     uint64_t n = 0;
 
     for (size_t i = g->first; i < g->end_admit; i++)
-        for (uint32_t k = 0; k < g->opt.n_samples; k++) {
+        for (uint32_t k = 0; k < g->options.n_samples; k++) {
             const sample_run *s = &g->jobs[i]->sample[k];
             uint32_t need = pages_of(wanted_rows(s));
             if (s->state == SAMPLE_RUNNING && need > s->seq.n_pages) n += need - s->seq.n_pages;
@@ -229,7 +229,7 @@ static uint64_t count_promised(const tfm_generator *g) {
 
 /* A sibling that has the prompt's rows, or NULL. */
 static const sample_run *sibling_with_prompt(const tfm_generator *g, const job *j, uint32_t k) {
-    for (uint32_t i = 0; i < g->opt.n_samples; i++)
+    for (uint32_t i = 0; i < g->options.n_samples; i++)
         if (i != k && j->sample[i].state == SAMPLE_RUNNING && j->sample[i].seq.len >= j->n_prompt)
             return &j->sample[i];
     return NULL;
@@ -302,7 +302,7 @@ static tfm_status admit_sample(tfm_generator *g, job *j, uint32_t k, tfm_error *
 static uint32_t count_waiting(const tfm_generator *g, const job *j) {
     uint32_t n = 0;
 
-    for (uint32_t k = 0; k < g->opt.n_samples; k++) n += j->sample[k].state == SAMPLE_WAITING;
+    for (uint32_t k = 0; k < g->options.n_samples; k++) n += j->sample[k].state == SAMPLE_WAITING;
     return n;
 }
 
@@ -312,11 +312,11 @@ static tfm_status admit_job(tfm_generator *g, size_t at, bool *is_full, tfm_erro
     job *j = g->jobs[at];
     uint32_t n = count_waiting(g, j);
 
-    *is_full = n && n == g->opt.n_samples && g->active + n > g->opt.sequences;
-    for (uint32_t k = 0; k < g->opt.n_samples && n && !*is_full; k++) {
+    *is_full = n && n == g->options.n_samples && g->active + n > g->options.sequences;
+    for (uint32_t k = 0; k < g->options.n_samples && n && !*is_full; k++) {
         const sample_run *s = &j->sample[k];
         if (s->state != SAMPLE_WAITING || (s->is_put_off && at != g->first)) continue;
-        if (g->active < g->opt.sequences) TFM_TRY(admit_sample(g, j, k, err));
+        if (g->active < g->options.sequences) TFM_TRY(admit_sample(g, j, k, err));
         *is_full = s->state == SAMPLE_WAITING;
     }
     if (at >= g->end_admit) g->end_admit = at + 1;
@@ -348,7 +348,7 @@ static void add_rows(tfm_generator *g, tfm_batch *b, job *j, uint32_t k, uint32_
     }
     b->n_rows += n;
     g->page[b->n_seqs] = s->seq.page;
-    g->group[b->n_seqs] = j->group * g->opt.n_samples + k;
+    g->group[b->n_seqs] = j->group * g->options.n_samples + k;
     g->seq_owner[b->n_seqs] = (sample_ref){j, k};
     g->row_start[++b->n_seqs] = b->n_rows;
     if (missing_rows(s) == 0) {
@@ -384,13 +384,13 @@ static tfm_status gather_rows(tfm_generator *g, tfm_batch *b, tfm_error *err) {
 
     g->row_start[0] = 0;
     for (size_t i = g->first; i < g->end_admit; i++)
-        for (uint32_t k = 0; k < g->opt.n_samples; k++) {
+        for (uint32_t k = 0; k < g->options.n_samples; k++) {
             const sample_run *s = &g->jobs[i]->sample[k];
             decoding += s->state == SAMPLE_RUNNING && missing_rows(s) == 1;
         }
-    uint32_t room = g->opt.row_budget - decoding; /* active <= sequences < row_budget */
+    uint32_t room = g->options.row_budget - decoding; /* active <= sequences < row_budget */
     for (size_t i = g->first; i < g->end_admit; i++)
-        for (uint32_t k = 0; k < g->opt.n_samples; k++)
+        for (uint32_t k = 0; k < g->options.n_samples; k++)
             if (g->jobs[i]->sample[k].state == SAMPLE_RUNNING)
                 TFM_TRY(take_rows(g, b, g->jobs[i], k, &room, err));
     return TFM_OK;
@@ -421,7 +421,7 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
         if (err) *err = why;
         return st;
     }
-    if (!g->opt.ignore_eog && is_end(g, id)) return sample_finish(g, j, s, TFM_END_TOKEN, err);
+    if (!g->options.ignore_eog && is_end(g, id)) return sample_finish(g, j, s, TFM_END_TOKEN, err);
     TFM_TRY(tfm_seq_ids_add(&s->ids, id, err));
     s->n_new++;
     if (s->stop) {
@@ -438,7 +438,7 @@ static tfm_status draw(tfm_generator *g, job *j, uint32_t k, const float *logits
         tfm_sample_done(g, j, s, TFM_END_STOP);
         return TFM_OK;
     }
-    if (g->opt.has_max_tokens && s->n_new >= g->opt.max_tokens)
+    if (g->options.has_max_tokens && s->n_new >= g->options.max_tokens)
         return sample_finish(g, j, s, TFM_END_LENGTH, err);
     if (s->ids.len >= g->ctx) return sample_finish(g, j, s, TFM_END_CONTEXT, err);
     return TFM_OK;
@@ -456,7 +456,7 @@ static tfm_status complete(tfm_generator *g, job *j, uint32_t k, const float *lo
         tfm_sample_done(g, j, s, s->end);
         return TFM_OK;
     }
-    for (uint32_t i = k + 1; is_first && i < g->opt.n_samples; i++) {
+    for (uint32_t i = k + 1; is_first && i < g->options.n_samples; i++) {
         sample_run *other = &j->sample[i];
         if (other->state != SAMPLE_RUNNING || other->n_new) continue;
         tfm_sample_release(g, other);
@@ -465,7 +465,7 @@ static tfm_status complete(tfm_generator *g, job *j, uint32_t k, const float *lo
         other->n_known = s->n_known;
     }
     TFM_TRY(draw(g, j, k, logits, err));
-    for (uint32_t i = k + 1; is_first && i < g->opt.n_samples; i++)
+    for (uint32_t i = k + 1; is_first && i < g->options.n_samples; i++)
         if (j->sample[i].state == SAMPLE_RUNNING && j->sample[i].n_new == 0)
             TFM_TRY(draw(g, j, i, logits, err));
     return TFM_OK;

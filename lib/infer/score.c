@@ -38,7 +38,7 @@ typedef struct row_owner {
 
 struct tfm_scorer {
     tfm_engine *engine;
-    tfm_score_options opt;
+    tfm_score_options options;
     uint32_t ctx, n_vocab, max_out;
     text *first, **last; /* in the order added */
     text *work;          /* the first whose rows are not all gathered, or NULL */
@@ -98,7 +98,7 @@ void tfm_scorer_free(tfm_scorer *s) {
 }
 
 static tfm_status alloc_batch(tfm_scorer *s, tfm_error *err) {
-    size_t rows = s->opt.row_budget, seqs = s->opt.sequences;
+    size_t rows = s->options.row_budget, seqs = s->options.sequences;
 
     TFM_TRY(tfm_alloc((void **)&s->token, rows, sizeof *s->token, err));
     TFM_TRY(tfm_alloc((void **)&s->position, rows, sizeof *s->position, err));
@@ -121,9 +121,9 @@ tfm_status tfm_scorer_new(tfm_scorer **out, tfm_engine *e, const tfm_score_optio
                         ctx);
     TFM_TRY(tfm_alloc((void **)&s, 1, sizeof *s, err));
     s->engine = e;
-    s->opt = *o;
-    if (s->opt.sequences == 0) s->opt.sequences = DEFAULT_SEQUENCES;
-    if (s->opt.row_budget == 0) s->opt.row_budget = DEFAULT_ROWS;
+    s->options = *o;
+    if (s->options.sequences == 0) s->options.sequences = DEFAULT_SEQUENCES;
+    if (s->options.row_budget == 0) s->options.row_budget = DEFAULT_ROWS;
     s->ctx = ctx;
     s->n_vocab = tfm_engine_n_vocab(e);
     s->max_out = LOGITS_MAX / s->n_vocab ? LOGITS_MAX / s->n_vocab : 1;
@@ -145,7 +145,7 @@ static bool refuse(const tfm_scorer *s, const int32_t *ids, size_t n, char *why,
         snprintf(why, size, "the text has %zu tokens, more than positions can number", n);
         return true;
     }
-    if (n > s->ctx && s->opt.stride == 0) {
+    if (n > s->ctx && s->options.stride == 0) {
         snprintf(why, size,
                  "the text has %zu tokens, the context is %u; give a longer --ctx or a --stride", n,
                  s->ctx);
@@ -212,8 +212,8 @@ size_t tfm_scorer_open(const tfm_scorer *s) {
 
 /* One past the last row of the text that anybody wants. */
 static uint32_t last_row(const tfm_scorer *s, const text *t) {
-    if (t->from >= t->n && !s->opt.rows) return 0; /* no score */
-    return s->opt.rows ? t->n : t->n - 1;
+    if (t->from >= t->n && !s->options.rows) return 0; /* no score */
+    return s->options.rows ? t->n : t->n - 1;
 }
 
 static uint32_t window_end(const tfm_scorer *s, const text *t) {
@@ -240,14 +240,14 @@ static void next_window(tfm_scorer *s, text *t) {
         return;
     }
     t->reached = end;
-    t->begin += s->opt.stride;
+    t->begin += s->options.stride;
 }
 
 /* Puts rows of the present window of t into the batch: as many as there is room for. */
 static tfm_status add_rows(tfm_scorer *s, tfm_batch *b, text *t, uint32_t want, uint32_t stop,
                            tfm_error *err) {
     uint32_t first = t->begin + t->seq.len, n = stop - first;
-    uint32_t room = s->opt.row_budget - b->n_rows, room_out = s->max_out - s->n_out;
+    uint32_t room = s->options.row_budget - b->n_rows, room_out = s->max_out - s->n_out;
     uint32_t unwanted = first < want ? want - first : 0;
 
     if (n > room) n = room;
@@ -275,8 +275,8 @@ static tfm_status add_rows(tfm_scorer *s, tfm_batch *b, text *t, uint32_t want, 
 static tfm_status gather(tfm_scorer *s, tfm_batch *b, tfm_error *err) {
     s->row_start[0] = 0;
     s->n_out = s->next_out = 0;
-    while (s->work && b->n_rows < s->opt.row_budget && s->n_out < s->max_out &&
-           b->n_seqs < s->opt.sequences) {
+    while (s->work && b->n_rows < s->options.row_budget && s->n_out < s->max_out &&
+           b->n_seqs < s->options.sequences) {
         text *t = s->work;
         uint32_t want, stop;
         if (t->message) { /* failed; what was begun is of no use */
@@ -348,7 +348,7 @@ static tfm_status settle_row(tfm_scorer *s, tfm_scored *out, bool *report, tfm_e
     }
     if (o.position + 1 < t->n && o.position + 1 >= t->from)
         t->score[o.position + 1 - t->from] = (double)x[t->ids[o.position + 1]] - shift;
-    if (!s->opt.rows) return TFM_OK;
+    if (!s->options.rows) return TFM_OK;
     for (uint32_t i = 0; i < s->n_vocab; i++) x[i] = (float)((double)x[i] - shift);
     *out =
         (tfm_scored){.type = TFM_SCORED_ROW, .group = t->group, .position = o.position, .row = x};

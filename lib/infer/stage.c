@@ -89,11 +89,11 @@ tfm_status tfm_stage_new(tfm_stage **out, tfm_model *model, const tfm_stage_opti
 
     *out = NULL;
     TFM_TRY(tfm_alloc((void **)&s, 1, sizeof *s, err));
-    s->opt = *o;
+    s->options = *o;
     s->model = model;
-    if (s->opt.row_budget == 0) s->opt.row_budget = DEFAULT_ROWS;
+    if (s->options.row_budget == 0) s->options.row_budget = DEFAULT_ROWS;
     if ((st = tfm_stage_settle(s, in, err)) != TFM_OK) goto fail;
-    if ((st = tfm_engine_new(&s->engine, model, &s->opt.engine, err)) != TFM_OK) goto fail;
+    if ((st = tfm_engine_new(&s->engine, model, &s->options.engine, err)) != TFM_OK) goto fail;
     if ((st = tfm_stage_restart(s, in, err)) != TFM_OK) goto fail;
     if (tfm_engine_n_taps(s->engine) && !o->tap_out) {
         st = tfm_fail(err, TFM_USAGE, "there are taps and no stream that they go to");
@@ -161,7 +161,7 @@ static tfm_status make_room(tfm_stage *s, tfm_error *err) {
     TFM_TRY(ROOM(group, n));
     TFM_TRY(ROOM(out_row, n));
     TFM_TRY(ROOM(out_index, n));
-    if (s->opt.part == TFM_PART_EMBED) return ROOM(token, n);
+    if (s->options.part == TFM_PART_EMBED) return ROOM(token, n);
     return ROOM(hidden_in, n * width);
 }
 
@@ -172,7 +172,7 @@ static void fill_rows(tfm_stage *s) {
         const stage_entry *e = &s->entry[i];
         for (uint32_t r = 0; r < e->n_rows; r++) s->position[e->row + r] = e->record.position + r;
         if (e->n_rows == 0) continue;
-        if (s->opt.part == TFM_PART_EMBED)
+        if (s->options.part == TFM_PART_EMBED)
             memcpy(s->token + e->row, e->payload, e->n_rows * sizeof *s->token);
         else
             memcpy(s->hidden_in + e->row * width, e->payload, e->n_rows * width * sizeof(float));
@@ -180,7 +180,7 @@ static void fill_rows(tfm_stage *s) {
 }
 
 static bool wants_logits(const tfm_stage *s, const stage_entry *e, uint32_t row) {
-    if (s->opt.all_rows) return true;
+    if (s->options.all_rows) return true;
     return (e->record.flags & TFM_FLAG_LAST) && row == e->n_rows - 1;
 }
 
@@ -210,11 +210,11 @@ static tfm_status run_batch(tfm_stage *s, tfm_error *err) {
     b.position = s->position;
     b.page = s->page;
     b.group = s->group;
-    if (s->opt.part == TFM_PART_EMBED)
+    if (s->options.part == TFM_PART_EMBED)
         b.token = s->token;
     else
         b.hidden_in = s->hidden_in;
-    if (s->opt.part == TFM_PART_HEAD) {
+    if (s->options.part == TFM_PART_HEAD) {
         choose_rows(s, &b);
         need = (size_t)b.n_out * tfm_engine_n_vocab(s->engine);
         TFM_TRY(ROOM(result, need));
@@ -240,7 +240,8 @@ static tfm_status write_rows(tfm_stage *s, const stage_entry *e, const float *ro
 
     if (most == 0)
         return tfm_fail(err, TFM_LIMIT, "a row of %u numbers does not fit a record", width);
-    snprintf(rec.name, sizeof rec.name, "%s", s->opt.part == TFM_PART_HEAD ? "logits" : "hidden");
+    snprintf(rec.name, sizeof rec.name, "%s",
+             s->options.part == TFM_PART_HEAD ? "logits" : "hidden");
     for (uint32_t at = 0; at < n; at += most) {
         uint32_t some = n - at < most ? n - at : most;
         rec.position = position + at;
@@ -256,10 +257,10 @@ static tfm_status write_rows(tfm_stage *s, const stage_entry *e, const float *ro
 static tfm_status write_result(tfm_stage *s, const stage_entry *e, tfm_writer *w, tfm_error *err) {
     uint32_t width = tfm_engine_width(s->engine), n_vocab = tfm_engine_n_vocab(s->engine);
 
-    if (s->opt.part != TFM_PART_HEAD)
+    if (s->options.part != TFM_PART_HEAD)
         return write_rows(s, e, s->result + (size_t)e->row * width, e->n_rows, e->record.position,
                           width, w, err);
-    uint32_t first = s->opt.all_rows ? 0 : e->n_rows - 1, n = e->n_rows - first;
+    uint32_t first = s->options.all_rows ? 0 : e->n_rows - 1, n = e->n_rows - first;
     if (!wants_logits(s, e, first)) { /* nothing to say, but the writer may be waiting */
         const tfm_record note = TFM_FLUSH_NOTE;
         return e->record.flags & TFM_FLAG_FLUSH ? tfm_writer_record(w, &note, NULL, err) : TFM_OK;
@@ -271,7 +272,7 @@ static tfm_status write_result(tfm_stage *s, const stage_entry *e, tfm_writer *w
 
 /* What was kept of the entry's rows; of other records those that a stream of values needs, too. */
 static tfm_status write_taps(tfm_stage *s, const stage_entry *e, tfm_error *err) {
-    tfm_writer *to = s->opt.tap_out;
+    tfm_writer *to = s->options.tap_out;
     uint8_t type = e->record.type;
 
     if (!to || tfm_engine_n_taps(s->engine) == 0) return TFM_OK;
@@ -341,7 +342,7 @@ static tfm_status fail_group(tfm_stage *s, stage_group *g, const tfm_record *fro
                       .bytes = strlen(why),
                       .dims = {(uint32_t)strlen(why), 1, 1, 1}};
 
-    snprintf(rec.name, sizeof rec.name, "%s", s->opt.program);
+    snprintf(rec.name, sizeof rec.name, "%s", s->options.program);
     g->has_failed = true;
     s->n_failed++;
     return add_entry(s, &rec, why, 0, g, err);
@@ -370,7 +371,7 @@ static tfm_status take_rows(tfm_stage *s, const tfm_record *rec, const void *pay
         if (st != TFM_OK) return tfm_fail(err, st, "%s", full.message);
     }
     g->len += n;
-    if (s->opt.part == TFM_PART_EMBED) { /* the history that tfm-sample looks back on */
+    if (s->options.part == TFM_PART_EMBED) { /* the history that tfm-sample looks back on */
         tfm_record history = *rec;
         history.flags = 0;
         TFM_TRY(add_entry(s, &history, payload, 0, g, err));
@@ -431,7 +432,7 @@ static tfm_status take_passed(tfm_stage *s, const tfm_record *rec, const void *p
 }
 
 static bool is_rows(const tfm_stage *s, const tfm_record *rec) {
-    const char *name = s->opt.part == TFM_PART_EMBED ? "tokens" : "hidden";
+    const char *name = s->options.part == TFM_PART_EMBED ? "tokens" : "hidden";
     return rec->type == TFM_REC_TENSOR && strcmp(rec->name, name) == 0;
 }
 
@@ -447,7 +448,7 @@ tfm_status tfm_stage_take(tfm_stage *s, const tfm_record *rec, const void *paylo
         TFM_TRY(take_end(s, rec, err));
     else
         TFM_TRY(take_passed(s, rec, payload, err));
-    if (!flush && s->n_rows < s->opt.row_budget && s->n_entries < MAX_ENTRIES) return TFM_OK;
+    if (!flush && s->n_rows < s->options.row_budget && s->n_entries < MAX_ENTRIES) return TFM_OK;
     TFM_TRY(tfm_stage_flush(s, w, err));
     return flush ? tfm_writer_flush(w, err) : TFM_OK;
 }

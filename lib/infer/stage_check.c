@@ -12,7 +12,7 @@
 #include "infer/stage_internal.h"
 
 static const char *kind_in(const tfm_stage *s) {
-    return s->opt.part == TFM_PART_EMBED ? "tokens" : "hidden";
+    return s->options.part == TFM_PART_EMBED ? "tokens" : "hidden";
 }
 
 static const char *source(const tfm_header *h) {
@@ -30,24 +30,24 @@ uint32_t tfm_header_ctx(const tfm_header *h) {
 }
 
 tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) {
-    tfm_model_range *r = &s->opt.engine.range;
+    tfm_model_range *r = &s->options.engine.range;
     tfm_graph *g;
 
     TFM_TRY(tfm_header_expect(in, kind_in(s), err));
-    if (s->opt.engine.ctx == 0) s->opt.engine.ctx = tfm_header_ctx(in);
-    TFM_TRY(tfm_graph_new(&g, s->model, s->opt.engine.ctx, err));
+    if (s->options.engine.ctx == 0) s->options.engine.ctx = tfm_header_ctx(in);
+    TFM_TRY(tfm_graph_new(&g, s->model, s->options.engine.ctx, err));
     uint32_t n = g->n_blocks;
     tfm_graph_free(g);
     *r = (tfm_model_range){.is_part = true};
-    switch (s->opt.part) {
+    switch (s->options.part) {
     case TFM_PART_EMBED: r->has_embed = true; break;
     case TFM_PART_HEAD:
         r->has_head = true;
         r->first_block = r->end_block = n;
         break;
     case TFM_PART_BLOCKS:
-        r->first_block = s->opt.first_block;
-        r->end_block = s->opt.end_block ? s->opt.end_block : n;
+        r->first_block = s->options.first_block;
+        r->end_block = s->options.end_block ? s->options.end_block : n;
         if (r->first_block >= r->end_block || r->end_block > n)
             return tfm_fail(err, TFM_USAGE, "blocks %u-%u: %s has blocks 0-%u", r->first_block,
                             r->end_block - 1, tfm_model_path(s->model), n - 1);
@@ -58,13 +58,13 @@ tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) 
 
 static tfm_status check_hidden(const tfm_stage *s, const tfm_header *in, tfm_error *err) {
     const char *next = tfm_header_get(in, "next-block"), *side = tfm_header_get(in, "side");
-    uint32_t first = s->opt.engine.range.first_block;
+    uint32_t first = s->options.engine.range.first_block;
     uint64_t at;
 
     if (!next || !tfm_parse_u64(next, 0, UINT32_MAX, &at))
         return tfm_fail(err, TFM_MISMATCH, "the hidden stream of %s has no key next-block",
                         source(in));
-    if (at != first && !s->opt.any_block)
+    if (at != first && !s->options.any_block)
         return tfm_fail(err, TFM_MISMATCH,
                         "the hidden stream of %s stands before block %" PRIu64
                         ", this stage begins at block %u",
@@ -81,11 +81,11 @@ tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *
     uint32_t ctx = tfm_header_ctx(in), own = tfm_engine_ctx(s->engine);
 
     TFM_TRY(tfm_header_expect(in, kind_in(s), err));
-    if (ctx && ctx != own && s->opt.part != TFM_PART_EMBED)
+    if (ctx && ctx != own && s->options.part != TFM_PART_EMBED)
         return tfm_fail(err, TFM_MISMATCH,
                         "the stream of %s is of context %u, this stage of %u; give --ctx %u",
                         source(in), ctx, own, ctx);
-    if (s->opt.part == TFM_PART_EMBED) {
+    if (s->options.part == TFM_PART_EMBED) {
         const char *mine = tfm_model_vocab_id(s->model);
         if (vocab && *mine && strcmp(vocab, mine) != 0 && !tfm_stage_is_raw(s, in))
             return tfm_fail(err, TFM_MISMATCH,
@@ -103,8 +103,8 @@ tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *
 }
 
 tfm_status tfm_stage_header(const tfm_stage *s, tfm_header *h, tfm_error *err) {
-    const tfm_model_range *r = &s->opt.engine.range;
-    bool is_head = s->opt.part == TFM_PART_HEAD;
+    const tfm_model_range *r = &s->options.engine.range;
+    bool is_head = s->options.part == TFM_PART_HEAD;
     char next[16];
 
     snprintf(next, sizeof next, "%u", r->end_block);
@@ -120,7 +120,7 @@ tfm_status tfm_stage_header(const tfm_stage *s, tfm_header *h, tfm_error *err) {
 }
 
 tfm_status tfm_stage_check_rows(const tfm_stage *s, const tfm_record *rec, tfm_error *err) {
-    if (s->opt.part == TFM_PART_EMBED) {
+    if (s->options.part == TFM_PART_EMBED) {
         if (rec->dtype == TFM_I32 && rec->rank == 1) return TFM_OK;
         return tfm_fail(err, TFM_FORMAT,
                         "record %u: tokens must be i32 of rank 1, not %s of rank %u", rec->seq,
@@ -146,7 +146,7 @@ void tfm_stage_refuse(const tfm_stage *s, const stage_group *g, const tfm_record
                  "the prompt has %" PRIu64 " tokens, the context is %u; give a longer "
                  "--ctx",
                  (uint64_t)rec->position + n, ctx);
-    for (uint32_t i = 0; !*text && s->opt.part == TFM_PART_EMBED && i < n; i++)
+    for (uint32_t i = 0; !*text && s->options.part == TFM_PART_EMBED && i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= tfm_engine_n_vocab(s->engine))
             snprintf(text, size, "id %d at position %u is outside the vocabulary of %u",
                      (int)ids[i], rec->position + i, tfm_engine_n_vocab(s->engine));

@@ -26,7 +26,7 @@ typedef struct stage_entry {
 } stage_entry;
 
 struct tfm_stage {
-    tfm_stage_options opt;
+    tfm_stage_options options;
     tfm_model *model;
     tfm_engine *engine;
     tfm_group_map *groups; /* of stage_group */
@@ -51,7 +51,7 @@ struct tfm_stage {
     uint32_t n_seqs;
 };
 
-/* Fills opt.engine from the part and from the input's header. */
+/* Fills options.engine from the part and from the input's header. */
 tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) TFM_MUST_CHECK;
 /* Does the stream fit this stage? */
 tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *err) TFM_MUST_CHECK;

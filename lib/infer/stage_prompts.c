@@ -15,7 +15,7 @@ static tfm_status take_failed(tfm_stage *s, const tfm_prompt *p, tfm_writer *w, 
 
     rec.bytes = strlen(p->message);
     for (unsigned i = 0; i < TFM_MAX_RANK; i++) rec.dims[i] = i ? 1 : (uint32_t)rec.bytes;
-    snprintf(rec.name, sizeof rec.name, "%s", p->program ? p->program : s->opt.program);
+    snprintf(rec.name, sizeof rec.name, "%s", p->program ? p->program : s->options.program);
     return tfm_stage_take(s, &rec, p->message, w, err);
 }
 
@@ -54,7 +54,7 @@ static tfm_status take_prompt(tfm_stage *s, const tfm_prompt *p, tfm_writer *w, 
 bool tfm_stage_is_raw(const tfm_stage *s, const tfm_header *in) {
     const char *vocab = tfm_header_get(in, "vocab");
 
-    return s->opt.part == TFM_PART_EMBED && vocab && strcmp(vocab, "raw-bytes") == 0 &&
+    return s->options.part == TFM_PART_EMBED && vocab && strcmp(vocab, "raw-bytes") == 0 &&
            *tfm_model_vocab_id(s->model);
 }
 

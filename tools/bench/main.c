@@ -59,13 +59,13 @@ static size_t parse_list(tfm_cli *c, uint32_t lo, uint32_t hi, uint32_t out[MAX_
         unsigned long v = 0;
         if (*at >= '0' && *at <= '9') v = strtoul(at, &end, 10);
         if (!end || v < lo || v > hi || (*end != ',' && *end != '\0'))
-            tfm_cli_usage(c, "%s: '%s' is no list of numbers from %u to %u", c->opt, c->arg, lo,
+            tfm_cli_usage(c, "%s: '%s' is no list of numbers from %u to %u", c->option, c->arg, lo,
                           hi);
         out[n++] = (uint32_t)v;
         at = end;
         if (*at == '\0') return n;
     }
-    tfm_cli_usage(c, "%s: %d numbers at most", c->opt, MAX_LIST);
+    tfm_cli_usage(c, "%s: %d numbers at most", c->option, MAX_LIST);
 }
 
 static void parse(tfm_cli *c, bench_options *o) {

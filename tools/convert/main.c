@@ -51,7 +51,7 @@ static void parse_type(tfm_cli *c, options *o) {
             c,
             "%s: '%s' is none of f32, f16, bf16, q8_0, q6_K, q5_K, q4_K, q3_K, q2_K, mixed, "
             "q5_1, q5_0, q4_1, q4_0",
-            c->opt, c->arg);
+            c->option, c->arg);
     o->convert.type = t;
 }
 
@@ -62,14 +62,14 @@ static void parse(tfm_cli *c, options *o) {
         case OPT_ARCH: o->convert.load.arch_file = c->arg; break;
         case OPT_LAYOUT:
             if (!tfm_layout_parse(c->arg, &o->convert.layout))
-                tfm_cli_usage(c, "%s: '%s' is none of rows, p16", c->opt, c->arg);
+                tfm_cli_usage(c, "%s: '%s' is none of rows, p16", c->option, c->arg);
             o->layout_given = true;
             break;
         case OPT_PORTABLE: o->portable = true; break;
         case OPT_TO:
             o->to_gguf = strcmp(c->arg, "gguf") == 0;
             if (!o->to_gguf && strcmp(c->arg, "model") != 0)
-                tfm_cli_usage(c, "%s: '%s' is none of model, gguf", c->opt, c->arg);
+                tfm_cli_usage(c, "%s: '%s' is none of model, gguf", c->option, c->arg);
             break;
         case OPT_TOKENIZER: o->convert.load.tokenizer_path = c->arg; break;
         case OPT_IMATRIX: o->convert.imatrix_name = c->arg; break;

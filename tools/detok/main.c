@@ -30,7 +30,7 @@ static void parse(tfm_cli *c, options *o) {
         case OPT_SHOW_SPECIAL: o->show_special = true; break;
         default:
             if (o->frame != FRAME_HEADER && o->frame != f)
-                tfm_cli_usage(c, "%s: only one of -l, -0 and --whole can be given", c->opt);
+                tfm_cli_usage(c, "%s: only one of -l, -0 and --whole can be given", c->option);
             o->frame = f;
         }
     }

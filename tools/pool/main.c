@@ -206,7 +206,7 @@ static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
 
 static void set_how(tfm_cli *c, pool_run *p, tfm_pool_how how) {
     if (p->opt.how != TFM_POOL_MEAN && p->opt.how != how)
-        tfm_cli_usage(c, "%s: only one of --cls and --last can be asked for", c->opt);
+        tfm_cli_usage(c, "%s: only one of --cls and --last can be asked for", c->option);
     p->opt.how = how;
 }
 

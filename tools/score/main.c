@@ -47,7 +47,7 @@ typedef struct run {
 static void set_form(tfm_cli *c, score_options *o, score_form form) {
     if (o->form == FORM_ROWS && form == FORM_SCORES) return;
     if (o->form != FORM_TOKENS && o->form != form && !(o->form == FORM_SCORES && form == FORM_ROWS))
-        tfm_cli_usage(c, "%s: only one form can be asked for", c->opt);
+        tfm_cli_usage(c, "%s: only one form can be asked for", c->option);
     o->form = form;
 }
 

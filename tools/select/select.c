@@ -68,10 +68,10 @@ static void parse_groups(selection *sel) {
     const char *s = sel->cli.arg;
     do {
         if (sel->n_groups == MAX_RANGES)
-            tfm_cli_usage(&sel->cli, "%s: more than %d ranges", sel->cli.opt, MAX_RANGES);
+            tfm_cli_usage(&sel->cli, "%s: more than %d ranges", sel->cli.option, MAX_RANGES);
         if (!take_range(&s, &sel->group[sel->n_groups++]) || (*s != ',' && *s != '\0'))
             tfm_cli_usage(&sel->cli, "%s %s: must be numbers and ranges, as in 0-3,7,9-",
-                          sel->cli.opt, sel->cli.arg);
+                          sel->cli.option, sel->cli.arg);
     } while (*s++ != '\0');
 }
 
@@ -90,7 +90,7 @@ static void parse_types(selection *sel) {
         while (i < count && (strlen(known[i].name) != n || memcmp(known[i].name, s, n) != 0)) i++;
         if (i == count)
             tfm_cli_usage(&sel->cli, "%s: '%.*s' is none of tensor, text, meta, fork, ancillary",
-                          sel->cli.opt, (int)n, s);
+                          sel->cli.option, (int)n, s);
         else
             sel->types |= known[i].bit;
         if (s[n] == '\0') return;
@@ -104,12 +104,12 @@ static void take_option(selection *sel, int c) {
     case 'g': parse_groups(sel); break;
     case OPT_NAME:
         if (sel->n_names == MAX_NAMES)
-            tfm_cli_usage(&sel->cli, "%s: more than %d times", sel->cli.opt, MAX_NAMES);
+            tfm_cli_usage(&sel->cli, "%s: more than %d times", sel->cli.option, MAX_NAMES);
         sel->name[sel->n_names++] = s;
         break;
     case OPT_POS:
         if (!take_range(&s, &sel->pos) || *s != '\0')
-            tfm_cli_usage(&sel->cli, "%s %s: must be A, A-B or A-", sel->cli.opt, sel->cli.arg);
+            tfm_cli_usage(&sel->cli, "%s %s: must be A, A-B or A-", sel->cli.option, sel->cli.arg);
         sel->has_pos = true;
         break;
     case OPT_TYPE: parse_types(sel); break;

@@ -182,7 +182,7 @@ static void take_option(show *s, int c) {
     case OPT_WIDTH: s->picture.width = tfm_cli_u32(&s->cli, 10, 10000); break;
     default:
         if (s->form != 0 && s->form != c)
-            tfm_cli_usage(&s->cli, "%s: only one form can be asked for", s->cli.opt);
+            tfm_cli_usage(&s->cli, "%s: only one form can be asked for", s->cli.option);
         s->form = c;
     }
 }
