@@ -28,16 +28,18 @@ typedef enum tfm_dtype {
     TFM_I32 = 6,
     TFM_I64 = 7,
     /* block-quantised: elements per block, bytes per block */
-    TFM_Q4_0 = 16, /* 32, 18: f16 d, 16 bytes of nibbles */
-    TFM_Q4_1 = 17, /* 32, 20: f16 d, f16 m, nibbles */
-    TFM_Q5_0 = 18, /* 32, 22: f16 d, 4 bytes of high bits, nibbles */
-    TFM_Q5_1 = 19, /* 32, 24: f16 d, f16 m, high bits, nibbles */
-    TFM_Q8_0 = 20, /* 32, 34: f16 d, 32 int8 */
-    TFM_Q2_K = 24, /* 256, 84: 16 scale/min nibble pairs, 64 bytes of quants, f16 d, f16 dmin */
-    TFM_Q3_K = 25, /* 256, 110: 32 high bits, 64 quants, 12 scales, f16 d */
-    TFM_Q4_K = 26, /* 256, 144: f16 d, f16 dmin, 12 scales/mins, 128 quants */
-    TFM_Q5_K = 27, /* 256, 176: as q4_K with 32 high-bit bytes before the quants */
-    TFM_Q6_K = 28  /* 256, 210: 128 low nibbles, 64 high pairs, 16 int8 scales, f16 d */
+    TFM_Q4_0 = 16,   /* 32, 18: f16 d, 16 bytes of nibbles */
+    TFM_Q4_1 = 17,   /* 32, 20: f16 d, f16 m, nibbles */
+    TFM_Q5_0 = 18,   /* 32, 22: f16 d, 4 bytes of high bits, nibbles */
+    TFM_Q5_1 = 19,   /* 32, 24: f16 d, f16 m, high bits, nibbles */
+    TFM_Q8_0 = 20,   /* 32, 34: f16 d, 32 int8 */
+    TFM_IQ4_NL = 21, /* 32, 18: f16 d, nibbles that number 16 values from -127 to 113 */
+    TFM_MXFP4 = 22,  /* 32, 17: power of two as one byte, nibbles that are e2m1 floats */
+    TFM_Q2_K = 24,   /* 256, 84: 16 scale/min nibble pairs, 64 bytes of quants, f16 d, f16 dmin */
+    TFM_Q3_K = 25,   /* 256, 110: 32 high bits, 64 quants, 12 scales, f16 d */
+    TFM_Q4_K = 26,   /* 256, 144: f16 d, f16 dmin, 12 scales/mins, 128 quants */
+    TFM_Q5_K = 27,   /* 256, 176: as q4_K with 32 high-bit bytes before the quants */
+    TFM_Q6_K = 28    /* 256, 210: 128 low nibbles, 64 high pairs, 16 int8 scales, f16 d */
 } tfm_dtype;
 
 /* How the bytes of a 2-D weight [rows, k] lie.
@@ -101,7 +103,7 @@ TFM_API tfm_status tfm_to_f64(tfm_dtype t, const void *src, uint64_t count, doub
 TFM_API tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst,
                                 tfm_error *err) TFM_MUST_CHECK;
 
-/* Can tfm_quantise make it: q4_0, q4_1, q5_0, q5_1 and the k-quants. */
+/* Can tfm_quantise make it: q4_0, q4_1, q5_0, q5_1, iq4_nl, mxfp4 and the k-quants. */
 TFM_API bool tfm_can_quantise(tfm_dtype t);
 /* f32 rows [n_rows, k] to blocks whose scales are searched for the least squared error, weighted by
  * column: importance [k], not negative (the mean square of what the column is multiplied with), or

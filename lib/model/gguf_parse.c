@@ -18,14 +18,17 @@ static const struct ggml_type {
     tfm_dtype dtype;
     const char *name;
 } ggml_types[] = {
-    {0, TFM_F32, "f32"},    {1, TFM_F16, "f16"},    {2, TFM_Q4_0, "q4_0"},  {3, TFM_Q4_1, "q4_1"},
-    {6, TFM_Q5_0, "q5_0"},  {7, TFM_Q5_1, "q5_1"},  {8, TFM_Q8_0, "q8_0"},  {9, 0, "q8_1"},
-    {10, TFM_Q2_K, "q2_K"}, {11, TFM_Q3_K, "q3_K"}, {12, TFM_Q4_K, "q4_K"}, {13, TFM_Q5_K, "q5_K"},
-    {14, TFM_Q6_K, "q6_K"}, {15, 0, "q8_K"},        {16, 0, "iq2_xxs"},     {17, 0, "iq2_xs"},
-    {18, 0, "iq3_xxs"},     {19, 0, "iq1_s"},       {20, 0, "iq4_nl"},      {21, 0, "iq3_s"},
-    {22, 0, "iq2_s"},       {23, 0, "iq4_xs"},      {24, TFM_I8, "i8"},     {25, 0, "i16"},
-    {26, TFM_I32, "i32"},   {27, TFM_I64, "i64"},   {28, 0, "f64"},         {29, 0, "iq1_m"},
-    {30, TFM_BF16, "bf16"}, {34, 0, "tq1_0"},       {35, 0, "tq2_0"},       {39, 0, "mxfp4"},
+    {0, TFM_F32, "f32"},        {1, TFM_F16, "f16"},      {2, TFM_Q4_0, "q4_0"},
+    {3, TFM_Q4_1, "q4_1"},      {6, TFM_Q5_0, "q5_0"},    {7, TFM_Q5_1, "q5_1"},
+    {8, TFM_Q8_0, "q8_0"},      {9, 0, "q8_1"},           {10, TFM_Q2_K, "q2_K"},
+    {11, TFM_Q3_K, "q3_K"},     {12, TFM_Q4_K, "q4_K"},   {13, TFM_Q5_K, "q5_K"},
+    {14, TFM_Q6_K, "q6_K"},     {15, 0, "q8_K"},          {16, 0, "iq2_xxs"},
+    {17, 0, "iq2_xs"},          {18, 0, "iq3_xxs"},       {19, 0, "iq1_s"},
+    {20, TFM_IQ4_NL, "iq4_nl"}, {21, 0, "iq3_s"},         {22, 0, "iq2_s"},
+    {23, 0, "iq4_xs"},          {24, TFM_I8, "i8"},       {25, 0, "i16"},
+    {26, TFM_I32, "i32"},       {27, TFM_I64, "i64"},     {28, 0, "f64"},
+    {29, 0, "iq1_m"},           {30, TFM_BF16, "bf16"},   {34, 0, "tq1_0"},
+    {35, 0, "tq2_0"},           {39, TFM_MXFP4, "mxfp4"},
 };
 enum { N_GGML_TYPES = sizeof ggml_types / sizeof *ggml_types };
 

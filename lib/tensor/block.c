@@ -8,6 +8,15 @@
 #include "tensor/block_forms_internal.h"
 #include "tensor/float16_internal.h"
 
+const int8_t tfm_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t tfm_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* The two smallest are subnormal floats. */
+float tfm_e8m0_half(uint8_t e) {
+    return tfm_bits_to_f32(e < 2 ? 0x00200000u << e : ((uint32_t)e - 1u) << 23);
+}
+
 const tfm_block_form *tfm_block_form_of(tfm_dtype t) {
     const unsigned i = (unsigned)t;
     if (i >= sizeof tfm_block_forms / sizeof tfm_block_forms[0] || tfm_block_forms[i].group == 0)
@@ -66,17 +75,21 @@ void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *mi
         tfm_kquant_scales(t, form, block, scale, min);
         return;
     }
-    scale[0] = tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->d_at));
+    scale[0] = form->is_e8m0 ? tfm_e8m0_half(block[form->d_at])
+                             : tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->d_at));
     /* These types add their minimum, the k-quants subtract it: x - (-m) is x + m, bit for bit. */
     min[0] = form->has_min ? -tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->m_at)) : 0.0f;
 }
 
 void tfm_block_decode(tfm_dtype t, const uint8_t *block, int8_t *q, float *scale, float *min) {
     uint8_t codes[TFM_BLOCK_MAX];
-    const unsigned bias = tfm_block_form_of(t)->bias;
+    const tfm_block_form *form = tfm_block_form_of(t);
     const uint32_t count = tfm_dtype_block(t);
     tfm_block_codes(t, block, codes);
     /* q8_0 stores two's complement and has bias 0: the cast is right for all types. */
-    for (uint32_t i = 0; i < count; i++) q[i] = (int8_t)(uint8_t)(codes[i] - bias);
+    for (uint32_t i = 0; i < count; i++) {
+        q[i] = form->values != NULL ? form->values[codes[i]]
+                                    : (int8_t)(uint8_t)(codes[i] - form->bias);
+    }
     tfm_block_scales(t, block, scale, min);
 }

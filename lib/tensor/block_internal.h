@@ -33,7 +33,7 @@ typedef struct tfm_bitfield {
 } tfm_bitfield;
 
 /* Where the parts of a block are. A code is the unsigned number that is stored:
- * low | high << low.bits; the quant is the code less `bias`. */
+ * low | high << low.bits; the quant is the code less `bias`, or values[code]. */
 typedef struct tfm_block_form {
     tfm_bitfield low, high;
     uint8_t bias;
@@ -41,7 +41,15 @@ typedef struct tfm_block_form {
     uint8_t scales_at, n_scales; /* packed scale bytes of k-quants; n_scales 0: none */
     uint8_t d_at, m_at;          /* f16 scale; f16 min (dmin for k-quants) */
     bool has_min;
+    const int8_t *values; /* [16], or NULL */
+    bool is_e8m0;         /* the scale is one byte, tfm_e8m0_half */
 } tfm_block_form;
+
+/* What the 16 codes of iq4_nl are, ascending, and those of mxfp4: twice the e2m1 floats 0 0.5 1 1.5
+ * 2 3 4 6 and their negatives, so that they are integers. */
+extern const int8_t tfm_iq4_values[16], tfm_fp4_values[16];
+/* 2^(e - 128): half of what the byte of a block of mxfp4 means, for its values are doubled. */
+float tfm_e8m0_half(uint8_t e);
 
 /* NULL if t is not a block type. */
 const tfm_block_form *tfm_block_form_of(tfm_dtype t);
@@ -61,6 +69,10 @@ uint32_t tfm_block_group(tfm_dtype t);
 void tfm_block_decode(tfm_dtype t, const uint8_t *block, int8_t *q, float *scale, float *min);
 /* The scales alone. */
 void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *min);
+
+/* Types with `values` only (quant_table.c): 32 finite numbers x with weights w to a block that is
+ * zero, of least error. */
+void tfm_block_encode_values(tfm_dtype t, const float *x, const float *w, uint8_t *block);
 
 /* k-quants only (kquants.c): the scales of a 256-block. */
 void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block, float *scale,

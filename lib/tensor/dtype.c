@@ -15,14 +15,15 @@ typedef struct dtype_info {
 
 /* Indexed by the pinned tfm_dtype numbers; a hole has no name. */
 static const dtype_info dtypes[] = {
-    [TFM_F32] = {"f32", 1, 4},       [TFM_F16] = {"f16", 1, 2},
-    [TFM_BF16] = {"bf16", 1, 2},     [TFM_I8] = {"i8", 1, 1},
-    [TFM_U8] = {"u8", 1, 1},         [TFM_I32] = {"i32", 1, 4},
-    [TFM_I64] = {"i64", 1, 8},       [TFM_Q4_0] = {"q4_0", 32, 18},
-    [TFM_Q4_1] = {"q4_1", 32, 20},   [TFM_Q5_0] = {"q5_0", 32, 22},
-    [TFM_Q5_1] = {"q5_1", 32, 24},   [TFM_Q8_0] = {"q8_0", 32, 34},
-    [TFM_Q2_K] = {"q2_K", 256, 84},  [TFM_Q3_K] = {"q3_K", 256, 110},
-    [TFM_Q4_K] = {"q4_K", 256, 144}, [TFM_Q5_K] = {"q5_K", 256, 176},
+    [TFM_F32] = {"f32", 1, 4},         [TFM_F16] = {"f16", 1, 2},
+    [TFM_BF16] = {"bf16", 1, 2},       [TFM_I8] = {"i8", 1, 1},
+    [TFM_U8] = {"u8", 1, 1},           [TFM_I32] = {"i32", 1, 4},
+    [TFM_I64] = {"i64", 1, 8},         [TFM_Q4_0] = {"q4_0", 32, 18},
+    [TFM_Q4_1] = {"q4_1", 32, 20},     [TFM_Q5_0] = {"q5_0", 32, 22},
+    [TFM_Q5_1] = {"q5_1", 32, 24},     [TFM_Q8_0] = {"q8_0", 32, 34},
+    [TFM_IQ4_NL] = {"iq4_nl", 32, 18}, [TFM_MXFP4] = {"mxfp4", 32, 17},
+    [TFM_Q2_K] = {"q2_K", 256, 84},    [TFM_Q3_K] = {"q3_K", 256, 110},
+    [TFM_Q4_K] = {"q4_K", 256, 144},   [TFM_Q5_K] = {"q5_K", 256, 176},
     [TFM_Q6_K] = {"q6_K", 256, 210},
 };
 enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };

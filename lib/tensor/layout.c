@@ -15,6 +15,8 @@
  *   q4_1           32  Q4, f16 d[16], f16 m[16]
  *   q5_0           32  Q4, H1, f16 d[16]
  *   q5_1           32  Q4, H1, f16 d[16], f16 m[16]
+ *   iq4_nl         32  Q4, f16 d[16]
+ *   mxfp4          32  Q4, u8 e[16]
  *   q2_K          256  8 x Q2, u8 scales[16][16], f16 d[16], f16 dmin[16]
  *   q3_K          256  8 x (Q2, H1), u8 scales[12][16], f16 d[16]
  *   q4_K          256  8 x Q4, u8 scales[12][16], f16 d[16], f16 dmin[16]
@@ -193,7 +195,7 @@ typedef struct tail_field {
 INLINE unsigned tail_fields(const tfm_block_form *form, tail_field fields[3]) {
     unsigned n = 0;
     if (form->n_scales != 0) fields[n++] = (tail_field){form->scales_at, form->n_scales, 1};
-    fields[n++] = (tail_field){form->d_at, 1, 2};
+    fields[n++] = (tail_field){form->d_at, 1, form->is_e8m0 ? 1 : 2};
     if (form->has_min) fields[n++] = (tail_field){form->m_at, 1, 2};
     return n;
 }
@@ -274,6 +276,8 @@ static void rows_into_panel(tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *
     case TFM_Q5_0: blocks_into_panel(TFM_Q5_0, n, k, src, row_bytes, panel); return;
     case TFM_Q5_1: blocks_into_panel(TFM_Q5_1, n, k, src, row_bytes, panel); return;
     case TFM_Q8_0: blocks_into_panel(TFM_Q8_0, n, k, src, row_bytes, panel); return;
+    case TFM_IQ4_NL: blocks_into_panel(TFM_IQ4_NL, n, k, src, row_bytes, panel); return;
+    case TFM_MXFP4: blocks_into_panel(TFM_MXFP4, n, k, src, row_bytes, panel); return;
     case TFM_Q2_K: blocks_into_panel(TFM_Q2_K, n, k, src, row_bytes, panel); return;
     case TFM_Q3_K: blocks_into_panel(TFM_Q3_K, n, k, src, row_bytes, panel); return;
     case TFM_Q4_K: blocks_into_panel(TFM_Q4_K, n, k, src, row_bytes, panel); return;

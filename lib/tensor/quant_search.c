@@ -1,7 +1,7 @@
 /* quant_search.c - f32 to blocks of 2 to 6 bits with the scales of least error.
  *
- * Owns the search. The plain formulas of q8_0 and q4_0 are in quant.c, the packing of codes and
- * scales in block.c and kquants.c.
+ * Owns the search, but for types with a table of values (quant_table.c). The plain formulas of q8_0
+ * and q4_0 are in quant.c, the packing of codes and scales in block.c and kquants.c.
  *
  * Of a group of 16 or 32 numbers x[i] with weights w[i] we want
  *     min sum of w[i] * (s * q[i] - m - x[i])^2     over s, m and integers q[i] in [lo, hi]
@@ -38,6 +38,8 @@ static bool range_of(tfm_dtype t, quant_range *r) {
     case TFM_Q4_1: *r = (quant_range){0, 15, 0, 0, true, true}; return true;
     case TFM_Q5_0: *r = (quant_range){-16, 15, 0, 0, false, false}; return true;
     case TFM_Q5_1: *r = (quant_range){0, 31, 0, 0, true, true}; return true;
+    case TFM_IQ4_NL: /* quant_table.c */
+    case TFM_MXFP4: *r = (quant_range){0}; return true;
     case TFM_Q2_K: *r = (quant_range){0, 3, 0, 15, true, false}; return true;
     case TFM_Q3_K: *r = (quant_range){-4, 3, -32, 31, false, false}; return true;
     case TFM_Q4_K: *r = (quant_range){0, 15, 0, 63, true, false}; return true;
@@ -392,7 +394,9 @@ tfm_status tfm_quantise(tfm_dtype t, const float *src, uint64_t n_rows, uint32_t
         for (uint32_t at = 0; at < k; at += block, p += bytes) {
             make_weights(x + at, importance ? importance + at : NULL, block, w);
             memset(p, 0, bytes);
-            if (r.scale_hi)
+            if (tfm_block_form_of(t)->values)
+                tfm_block_encode_values(t, x + at, w, p);
+            else if (r.scale_hi)
                 encode_super(t, x + at, w, &r, p);
             else
                 encode_simple(t, x + at, w, &r, p);

@@ -38,11 +38,12 @@
 
 #include <time.h>
 
-static const tfm_dtype bits_types[] = {TFM_F32, TFM_F16, TFM_BF16, TFM_Q8_0, TFM_Q4_0, TFM_Q4_K};
+static const tfm_dtype bits_types[] = {TFM_F32,  TFM_F16,  TFM_BF16, TFM_Q8_0,
+                                       TFM_Q4_0, TFM_Q4_K, TFM_MXFP4};
 static const tfm_dtype bits_caches[] = {TFM_F16, TFM_F32, TFM_Q8_0};
 static const uint32_t bits_widths[] = {1, 3, 32}; /* sequences of a batch */
 static const uint32_t bits_budgets[] = {0, 1, 7, 33};
-enum { BITS_TYPES = 6, BITS_CACHES = 3, BITS_MODELS = BITS_TYPES * BITS_FORMS * BITS_CACHES };
+enum { BITS_TYPES = 7, BITS_CACHES = 3, BITS_MODELS = BITS_TYPES * BITS_FORMS * BITS_CACHES };
 
 /* Axes and their sizes: of a way, of a model, of a manner. */
 enum { LENGTH, CUT, WIDTH, THREADS, STAGES, TAPS, LAYOUT, WAY_AXES };

@@ -88,7 +88,10 @@ static inline uint8_t *bits_weights(bits_model *m, tfm_dtype type, size_t count,
         return data;
     }
     float *f = ops_random_row(&m->random, count, size);
-    if (tfm_from_f32(type, f, count, data, &err) != TFM_OK) ops_die("weight", &err);
+    const tfm_status st = type == TFM_MXFP4
+                              ? tfm_quantise(type, f, count / 32, 32, NULL, data, &err)
+                              : tfm_from_f32(type, f, count, data, &err);
+    if (st != TFM_OK) ops_die("weight", &err);
     free(f);
     return data;
 }

@@ -120,6 +120,17 @@ def gguf_types():
     finish(w)
 
 
+def gguf_table_types():
+    """As gguf_types, of the types whose codes number a table of values."""
+    w = gguf.GGUFWriter(path("gguf", "seed-table-types.gguf"), "seed")
+    rng = np.random.default_rng(4)
+    for t in ("IQ4_NL", "MXFP4"):
+        qtype = gguf.GGMLQuantizationType[t]
+        _, size = gguf.GGML_QUANT_SIZES[qtype]
+        w.add_tensor(f"t.{t}", rng.integers(0, 256, (2, 2 * size), dtype=np.uint8), raw_dtype=qtype)
+    finish(w)
+
+
 def bpe_tokenizer():
     t = Tokenizer(models.BPE())
     t.normalizer = normalizers.NFC()
@@ -305,6 +316,7 @@ def main():
     gguf_llama("seed-llama-q8_0.gguf", gguf.GGMLQuantizationType.Q8_0)
     gguf_llama("seed-llama-f16.gguf", gguf.GGMLQuantizationType.F16)
     gguf_types()
+    gguf_table_types()
     gguf_bpe(t)
     tokenizer_json(t)
     tokenizer_model()

@@ -16,11 +16,12 @@ static const struct {
     tfm_dtype type;
     uint32_t window, crc;
 } golden[] = {
-    {TFM_F32, 0, 0x43202e28},  {TFM_F32, 40, 0xcd4792f7}, {TFM_F16, 0, 0x1099a11a},
-    {TFM_BF16, 0, 0x5479678a}, {TFM_Q8_0, 0, 0x28e35688}, {TFM_Q4_0, 0, 0x30ac898b},
-    {TFM_Q4_1, 0, 0x618aa46e}, {TFM_Q5_0, 0, 0xbf0e0814}, {TFM_Q5_1, 0, 0x7a47d241},
-    {TFM_Q2_K, 0, 0xd1df8966}, {TFM_Q3_K, 0, 0xb6ca9e10}, {TFM_Q4_K, 0, 0x2415d1e7},
-    {TFM_Q5_K, 0, 0x6a4fbbfd}, {TFM_Q6_K, 0, 0x194572cf},
+    {TFM_F32, 0, 0x43202e28},   {TFM_F32, 40, 0xcd4792f7}, {TFM_F16, 0, 0x1099a11a},
+    {TFM_BF16, 0, 0x5479678a},  {TFM_Q8_0, 0, 0x28e35688}, {TFM_Q4_0, 0, 0x30ac898b},
+    {TFM_Q4_1, 0, 0x618aa46e},  {TFM_Q5_0, 0, 0xbf0e0814}, {TFM_Q5_1, 0, 0x7a47d241},
+    {TFM_Q2_K, 0, 0xd1df8966},  {TFM_Q3_K, 0, 0xb6ca9e10}, {TFM_Q4_K, 0, 0x2415d1e7},
+    {TFM_Q5_K, 0, 0x6a4fbbfd},  {TFM_Q6_K, 0, 0x194572cf}, {TFM_IQ4_NL, 0, 0xb6fb011b},
+    {TFM_MXFP4, 0, 0x89ef4f6c},
 };
 
 /* Logits of both sequences, `step` tokens of each at a time. */

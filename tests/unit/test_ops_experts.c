@@ -200,8 +200,8 @@ static void check_ffn(tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
 }
 
 static void experts_are_their_dense_steps(void) {
-    const tfm_dtype types[] = {TFM_F32, TFM_F16, TFM_BF16, TFM_Q8_0, TFM_Q4_0, TFM_Q4_K};
-    for (int t = 0; t < 6; t++) {
+    const tfm_dtype types[] = {TFM_F32, TFM_F16, TFM_BF16, TFM_Q8_0, TFM_Q4_0, TFM_Q4_K, TFM_MXFP4};
+    for (int t = 0; t < 7; t++) {
         const uint32_t each = tfm_dtype_block(types[t]);
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, t % 2 == 0);
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, 2);

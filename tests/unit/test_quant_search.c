@@ -8,8 +8,8 @@
 
 enum { COLUMNS = 512, ROWS = 32, COUNT = COLUMNS * ROWS };
 
-static const tfm_dtype types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q2_K,
-                                  TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+static const tfm_dtype types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_IQ4_NL, TFM_MXFP4,
+                                  TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
 enum { N_TYPES = sizeof types / sizeof *types };
 
 static float x[COUNT], y[COUNT];
@@ -51,13 +51,15 @@ static double error_of(unsigned from, unsigned to) {
 
 /* A group stored in b bits without search has a step of its whole range / (2^b - 1), and so an
  * error of step^2 / 12 at best for numbers spread evenly; a group's range is about 4.5 standard
- * deviations here. Each type must stay below that, (4.5 / (2^b - 1))^2 / 12 of the power. */
+ * deviations here. Each type must stay below that, (4.5 / (2^b - 1))^2 / 12 of the power. The
+ * numbers of mxfp4 are floats of one bit: in a binade from 1 the step is 1/2, so (1/2)^2 / 12 at
+ * most. */
 static void beats_plain_rounding(void) {
-    static const int bits[N_TYPES] = {4, 4, 5, 5, 2, 3, 4, 5, 6};
+    static const int bits[N_TYPES] = {4, 4, 5, 5, 4, 4, 2, 3, 4, 5, 6};
     tfm_error err = {0};
     fill();
     for (int i = 0; i < N_TYPES; i++) {
-        const double step = 4.5 / ((1 << bits[i]) - 1);
+        const double step = types[i] == TFM_MXFP4 ? 0.5 : 4.5 / ((1 << bits[i]) - 1);
         there_and_back(types[i], NULL);
         if (!CHECK(error_of(0, COLUMNS) < step * step / 12.0))
             printf("# %s: %g of %g\n", tfm_dtype_name(types[i]), error_of(0, COLUMNS),
@@ -85,7 +87,8 @@ static void keeps_its_own_grid(void) {
     }
 }
 
-/* Columns that count 100 times as much get a smaller error than without weights. */
+/* Columns that count 100 times as much get a smaller error than without weights; mxfp4 has only a
+ * few powers of two to choose from. */
 static void heeds_importance(void) {
     static float importance[COLUMNS];
     fill();
@@ -97,7 +100,7 @@ static void heeds_importance(void) {
             for (unsigned i = 0; i < COUNT; i += 8)
                 heavy[with] += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
         }
-        if (!CHECK(heavy[1] < 0.9 * heavy[0]))
+        if (!CHECK(heavy[1] < (types[t] == TFM_MXFP4 ? 1.0 : 0.9) * heavy[0]))
             printf("# %s: %g of %g\n", tfm_dtype_name(types[t]), heavy[1], heavy[0]);
     }
 }

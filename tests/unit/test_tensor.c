@@ -11,10 +11,11 @@
 #include "tensor/block_internal.h"
 #include "unit.h"
 
-static const tfm_dtype block_types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0,
-                                        TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+static const tfm_dtype block_types[] = {TFM_Q4_0, TFM_Q4_1,   TFM_Q5_0,  TFM_Q5_1,
+                                        TFM_Q8_0, TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,
+                                        TFM_Q3_K, TFM_Q4_K,   TFM_Q5_K,  TFM_Q6_K};
 static const tfm_dtype float_types[] = {TFM_F32, TFM_F16, TFM_BF16};
-enum { N_BLOCK_TYPES = 10, N_FLOAT_TYPES = 3 };
+enum { N_BLOCK_TYPES = 12, N_FLOAT_TYPES = 3 };
 
 /* A small generator (xorshift), so that every run draws the same numbers. */
 static uint64_t random_state = 88172645463325252u;
@@ -48,8 +49,8 @@ static int same_f32(float a, float b) {
 /* ---- names and sizes ---- */
 
 static void names(void) {
-    static const char *const all[] = {"f32",  "f16",  "bf16", "i8",   "u8",   "i32",
-                                      "i64",  "q4_0", "q4_1", "q5_0", "q5_1", "q8_0",
+    static const char *const all[] = {"f32",  "f16",  "bf16", "i8",   "u8",   "i32",    "i64",
+                                      "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4",
                                       "q2_K", "q3_K", "q4_K", "q5_K", "q6_K"};
     unsigned known = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -366,8 +367,9 @@ static unsigned check_tail(tfm_dtype t, const uint8_t *piece, const uint8_t *blo
         at -= 32;
         wrong += memcmp(piece + at + 2 * row, block + form->m_at, 2) != 0;
     }
-    at -= 32;
-    wrong += memcmp(piece + at + 2 * row, block + form->d_at, 2) != 0;
+    const unsigned d_bytes = t == TFM_MXFP4 ? 1 : 2;
+    at -= 16 * d_bytes;
+    wrong += memcmp(piece + at + d_bytes * row, block + form->d_at, d_bytes) != 0;
     at -= 16u * form->n_scales;
     for (unsigned i = 0; i < form->n_scales; i++) {
         wrong += piece[at + i * 16 + row] != block[form->scales_at + i];

@@ -6,7 +6,8 @@
  *
  *     codes up to 15, 31, 63    8, 4, 2 such sums can be added as int16 before vpmaddwd widens them
  *     q2_K, q3_K                4, then vpmaddwd multiplies by the group's small scale as well
- *     q8_0                      none: vpmaddwd on int16 takes as many instructions as any way
+ *     mxfp4                     4, its values with 12 added
+ *     q8_0, iq4_nl              none: vpmaddwd on int16 takes as many instructions as any way
  *
  * Codes have no bias taken off: the integer sums start at -bias * sum(x), which the line of
  * activations has (q3_K: small scale times that).
@@ -22,7 +23,7 @@ enum {
 /* 32 columns of one panel: 4 columns of 16 outputs in 64 bytes; scale and min of its groups. */
 typedef struct quant_part {
     uint8_t q[8][64];       /* codes */
-    int16_t wide[8][2][32]; /* q8_0: columns 0 2 and columns 1 3 of every four */
+    int16_t wide[8][2][32]; /* q8_0, iq4_nl: columns 0 2 and columns 1 3 of every four */
     float scale[2][TFM_PANEL], min[2][TFM_PANEL];
     int16_t small[2][32];   /* q2_K, q3_K: the small scale of a group, twice an output */
     int16_t both_small[32]; /* q3_K: of both groups */
@@ -42,6 +43,12 @@ INLINE __m256i bytes_q(int byte) {
     return _mm256_set1_epi8((char)byte);
 }
 
+/* Quad j of four signed columns as int16: columns 0 2, columns 1 3. */
+INLINE void widen_four(__m256i four, int j, int v, quant_part *w) {
+    store_q(&w->wide[j][0][16 * v], _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8));
+    store_q(&w->wide[j][1][16 * v], _mm256_srai_epi16(four, 8));
+}
+
 /* Vector v of 2: outputs 8 v .. 8 v + 7. */
 INLINE void decode_nibbles(const uint8_t *part, int v, quant_part *w) {
     UNROLL for (int j = 0; j < 4; j++) {
@@ -49,6 +56,21 @@ INLINE void decode_nibbles(const uint8_t *part, int v, quant_part *w) {
         store_q(w->q[2 * j] + 32 * v, _mm256_and_si256(both, bytes_q(15)));
         store_q(w->q[2 * j + 1] + 32 * v,
                 _mm256_and_si256(_mm256_srli_epi32(both, 4), bytes_q(15)));
+    }
+}
+
+/* Nibbles to what they stand for: mxfp4's with a bias of 12, iq4_nl's as int16. */
+INLINE void look_up_nibbles(const tfm_dtype t, int v, quant_part *w) {
+    const int8_t *values = t == TFM_IQ4_NL ? tfm_iq4_values : tfm_fp4_values;
+    const __m128i one = _mm_loadu_si128((const __m128i_u *)(const void *)values);
+    const __m256i table =
+        _mm256_broadcastsi128_si256(t == TFM_MXFP4 ? _mm_add_epi8(one, _mm_set1_epi8(12)) : one);
+    UNROLL for (int j = 0; j < 8; j++) {
+        const __m256i four = _mm256_shuffle_epi8(table, load_q(w->q[j] + 32 * v));
+        if (t == TFM_IQ4_NL)
+            widen_four(four, j, v, w);
+        else
+            store_q(w->q[j] + 32 * v, four);
     }
 }
 
@@ -90,15 +112,20 @@ INLINE void decode_high_crumbs(const uint8_t *high, int v, quant_part *w) {
 }
 
 INLINE void widen_bytes(const uint8_t *part, int v, quant_part *w) {
-    UNROLL for (int j = 0; j < 8; j++) {
-        const __m256i four = load_q(part + 64 * j + 32 * v);
-        store_q(&w->wide[j][0][16 * v], _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8));
-        store_q(&w->wide[j][1][16 * v], _mm256_srai_epi16(four, 8));
-    }
+    UNROLL for (int j = 0; j < 8; j++) widen_four(load_q(part + 64 * j + 32 * v), j, v, w);
 }
 
 INLINE __m256 load_halves(const uint8_t *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(const void *)p));
+}
+
+/* tfm_e8m0_half of 8 bytes: (e - 1) << 23, and the two subnormals 1 << 21 and 1 << 22. */
+INLINE __m256 load_e8m0(const uint8_t *p) {
+    const __m256i one = _mm256_set1_epi32(1);
+    const __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)(const void *)p));
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+    const __m256i least = _mm256_sllv_epi32(_mm256_set1_epi32(1 << 21), _mm256_min_epi32(e, one));
+    return _mm256_castsi256_ps(_mm256_max_epi32(normal, least));
 }
 
 /* 8 bytes, one an output, as int32. */
@@ -177,13 +204,15 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *p
         else
             decode_nibbles(part, v, w);
         if (fifth) decode_high_bits(part + 256, v, 16, w);
+        if (quant_has_table(t)) look_up_nibbles(t, v, w);
         if (t == TFM_Q3_K) decode_high_bits(part + 128, v, 4, w);
         if (t == TFM_Q6_K) decode_high_crumbs(part + 256, v, w);
         if (is_kquant(t)) {
             decode_scales(t, packed, i, v, w);
             continue;
         }
-        _mm256_store_ps(&w->scale[0][8 * v], load_halves(halves + 16 * v));
+        _mm256_store_ps(&w->scale[0][8 * v], t == TFM_MXFP4 ? load_e8m0(part + 256 + 8 * v)
+                                                            : load_halves(halves + 16 * v));
         if (!quant_has_min(t)) continue; /* the negated m */
         const __m256 m = load_halves(halves + 32 + 16 * v);
         _mm256_store_ps(&w->min[0][8 * v], _mm256_sub_ps(_mm256_setzero_ps(), m));
@@ -191,6 +220,10 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *p
 }
 
 /* ---- multiplication ---- */
+
+INLINE bool multiplies_wide(const tfm_dtype t) {
+    return t == TFM_Q8_0 || t == TFM_IQ4_NL;
+}
 
 /* Sums of pairs that int16 can hold (file head). */
 INLINE int quads_at_once(const tfm_dtype t) {
@@ -209,6 +242,7 @@ INLINE __m256i dot_start(const tfm_dtype t, const quant_part *w, const quant_lin
     switch (t) {
     case TFM_Q4_0: return _mm256_set1_epi32(x->less_8);
     case TFM_Q5_0: return _mm256_set1_epi32(x->less_8 * 2);
+    case TFM_MXFP4: return _mm256_set1_epi32(x->less_8 / 2 * 3); /* -12 times the sum */
     case TFM_Q6_K: return _mm256_set1_epi32(x->less_32[half]);
     case TFM_Q3_K: { /* s0 * -4 sum0 + s1 * -4 sum1 */
         const uint32_t first = (uint32_t)(x->less_32[0] / 8) & 0xffffu;
@@ -315,7 +349,7 @@ INLINE void multiply_codes(const tfm_dtype t, const quant_part *w, const uint8_t
 INLINE void multiply_some(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
                           size_t stride, const int rows, float *sums, size_t sums_stride) {
     __m256i dot[QUANT_LINES][2][2];
-    if (t == TFM_Q8_0)
+    if (multiplies_wide(t))
         multiply_wide(w, lines, stride, rows, dot);
     else
         multiply_codes(t, w, lines, stride, rows, dot);
@@ -334,7 +368,7 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
         UNROLL for (int r = 0; r < QUANT_LINES; r++) {
             const quant_line *next = line_at(lines, stride, r) + 1;
             _mm_prefetch(next, _MM_HINT_T0);
-            if (t == TFM_Q8_0) _mm_prefetch(next->wide, _MM_HINT_T0);
+            if (multiplies_wide(t)) _mm_prefetch(next->wide, _MM_HINT_T0);
         }
         multiply_some(t, w, lines, stride, QUANT_LINES, sums, sums_stride);
         lines += QUANT_LINES * stride;

@@ -67,6 +67,22 @@ INLINE void decode_high_bits(const uint8_t *high, quant_part *w, int weight) {
     }
 }
 
+/* Nibbles to what they stand for, with a bias of 128. */
+INLINE void look_up_nibbles(const tfm_dtype t, quant_part *w) {
+    const int8_t *values = t == TFM_IQ4_NL ? tfm_iq4_values : tfm_fp4_values;
+    const __m128i one = _mm_loadu_si128((const __m128i_u *)(const void *)values);
+    const __m512i table = _mm512_xor_si512(_mm512_broadcast_i32x4(one), bytes_q(0x80));
+    UNROLL for (int j = 0; j < 8; j++) w->q[j] = _mm512_shuffle_epi8(table, w->q[j]);
+}
+
+/* tfm_e8m0_half of 16 bytes: (e - 1) << 23, and the two subnormals 1 << 21 and 1 << 22. */
+INLINE __m512 load_e8m0(const uint8_t *p) {
+    const __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)(const void *)p));
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    const __mmask16 tiny = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, tiny, _mm512_set1_epi32(1 << 21), e));
+}
+
 INLINE void decode_q6_k(const uint8_t *part, quant_part *w) {
     decode_nibbles(part, w, 0);
     UNROLL for (int j = 0; j < 2; j++) {
@@ -215,12 +231,13 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *p
         /* q5_0: 0x70 and the high bit's 16 make code + 112, that is a bias of 128 */
         decode_nibbles(part, w, t == TFM_Q5_0 ? 0x70 : 0);
         if (t == TFM_Q5_0 || t == TFM_Q5_1 || t == TFM_Q5_K) decode_high_bits(part + 256, w, 16);
+        if (quant_has_table(t)) look_up_nibbles(t, w);
     }
     if (is_kquant(t)) {
         decode_scales(t, packed, i, w);
         return;
     }
-    w->scale[0] = load_halves(halves);
+    w->scale[0] = t == TFM_MXFP4 ? load_e8m0(part + 256) : load_halves(halves);
     if (quant_has_min(t)) { /* the negated m */
         w->min[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(halves + 32));
     }
@@ -233,6 +250,8 @@ INLINE __m512i dot_start(const tfm_dtype t, const quant_line *x, int half) {
     switch (t) {
     case TFM_Q8_0:
     case TFM_Q5_0:
+    case TFM_IQ4_NL:
+    case TFM_MXFP4:
     case TFM_Q3_K: return _mm512_set1_epi32(x->less_128);
     case TFM_Q4_0: return _mm512_set1_epi32(x->less_8);
     case TFM_Q6_K: return _mm512_set1_epi32(x->less_32[half]);

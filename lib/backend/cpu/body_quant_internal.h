@@ -12,6 +12,8 @@
  * A 32-bit lane of weights holds 4 columns of one output; as int16 its even bytes meet x[0], x[2],
  * its odd ones x[1], x[3], two products and their sum a lane. */
 
+#include "tensor/block_internal.h"
+
 /* One row of activations: [k] int16 with every 4 columns in the order 0 2 1 3, then [k/32] f32
  * scales, then [k/16] int32 sums of 16. */
 static size_t quant_act_bytes(uint32_t k) {
@@ -156,6 +158,37 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
     }
 }
 
+/* Nibbles that number 16 values (tfm_block_form.values). */
+INLINE void decode_values(const uint8_t *part, const int8_t *values, quads *to) {
+    for (int j = 0; j < 8; j++) {
+        uint8_t four[4 * TFM_PANEL];
+        for (int i = 0; i < 4 * TFM_PANEL; i++) {
+            const uint8_t both = part[j / 2 * 4 * TFM_PANEL + i];
+            four[i] = (uint8_t)values[j % 2 == 0 ? both & 15 : both >> 4];
+        }
+        UNROLL for (int v = 0; v < NV; v++) put_signed_quad(to, j, v, load_u(four + v * LANES * 4));
+    }
+}
+
+INLINE void linear_values(const tfm_cpu_linear *a, const uint8_t *piece, const int8_t *values,
+                          bool is_e8m0, uint32_t row, size_t rows, float *acc) {
+    for (size_t k = 0; k < a->k; k += 32) {
+        quads w;
+        group_scales gs;
+        decode_values(piece, values, &w);
+        piece += 16 * TFM_PANEL;
+        if (is_e8m0) {
+            for (int i = 0; i < TFM_PANEL; i++) gs.scale[0][i] = tfm_e8m0_half(piece[i]);
+        } else {
+            UNROLL for (int v = 0; v < NV; v++) {
+                store(&gs.scale[0][v * LANES], from_f16(piece + v * LANES * 2));
+            }
+        }
+        piece += (is_e8m0 ? 1 : 2) * TFM_PANEL;
+        add_part(a, &w, &gs, k, 32, false, row, rows, acc);
+    }
+}
+
 /* ---- k-quants: 256 columns ---- */
 
 INLINE vu bytes_u(const uint8_t *p) {
@@ -220,6 +253,11 @@ INLINE void linear_256(const tfm_cpu_linear *a, const uint8_t *piece, const tfm_
                             float *acc) {                                                          \
         linear_32(a, w, low, high, bias, has_min, row, rows, acc);                                 \
     }
+#define LINEAR_VALUES(name, values, is_e8m0)                                                       \
+    KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows,  \
+                            float *acc) {                                                          \
+        linear_values(a, w, values, is_e8m0, row, rows, acc);                                      \
+    }
 #define LINEAR_256(name, type, low, high, bias, group, n_scales, has_min)                          \
     KERNEL static void name(const tfm_cpu_linear *a, const uint8_t *w, uint32_t row, size_t rows,  \
                             float *acc) {                                                          \
@@ -231,6 +269,8 @@ LINEAR_32(linear_q4_1, 4, 0, 0, true)
 LINEAR_32(linear_q5_0, 4, 1, 16, false)
 LINEAR_32(linear_q5_1, 4, 1, 0, true)
 LINEAR_32(linear_q8_0, 8, 0, 0, false)
+LINEAR_VALUES(linear_iq4_nl, tfm_iq4_values, false)
+LINEAR_VALUES(linear_mxfp4, tfm_fp4_values, true)
 LINEAR_256(linear_q2_k, TFM_Q2_K, 2, 0, 0, 16, 16, true)
 LINEAR_256(linear_q3_k, TFM_Q3_K, 2, 1, 4, 16, 12, false)
 LINEAR_256(linear_q4_k, TFM_Q4_K, 4, 0, 0, 32, 12, true)
@@ -251,6 +291,8 @@ KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_
     case TFM_Q5_0: linear_q5_0(a, w, row, rows, acc); break;
     case TFM_Q5_1: linear_q5_1(a, w, row, rows, acc); break;
     case TFM_Q8_0: linear_q8_0(a, w, row, rows, acc); break;
+    case TFM_IQ4_NL: linear_iq4_nl(a, w, row, rows, acc); break;
+    case TFM_MXFP4: linear_mxfp4(a, w, row, rows, acc); break;
     case TFM_Q2_K: linear_q2_k(a, w, row, rows, acc); break;
     case TFM_Q3_K: linear_q3_k(a, w, row, rows, acc); break;
     case TFM_Q4_K: linear_q4_k(a, w, row, rows, acc); break;

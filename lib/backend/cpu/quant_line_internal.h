@@ -6,7 +6,8 @@
  * The sum of one output, columns in groups of 32, ascending; d and m are the f16 scale and min of a
  * block, s and n the small integers of a k-quant, exact in f32 when multiplied by d, dmin:
  *
- *     q4_0 q5_0 q8_0       acc = fma((float)dot, d * sx, acc)
+ *     q4_0 q5_0 q8_0,
+ *     iq4_nl mxfp4         acc = fma((float)dot, d * sx, acc)
  *     q4_1 q5_1            the same, then acc = fma(m, sum, acc)
  *     q4_K q5_K            acc = fma((float)dot, (d * s) * sx, acc), then
  *                          acc = fma(-(dmin * n), sum, acc)
@@ -20,6 +21,8 @@
  * integers; they and their products with s are below 2^24, so exact in any order. sum and half_sum
  * are sx * (float)(sum of the activations), rounded once. The bias is added last. One row and many
  * rows do these same operations, so how rows and panels are blocked is free. */
+
+#include "tensor/block_internal.h"
 
 typedef struct quant_line {
     int8_t q[32];
@@ -119,6 +122,11 @@ INLINE bool quant_has_min(const tfm_dtype t) {
     return t == TFM_Q4_1 || t == TFM_Q5_1 || t == TFM_Q2_K || t == TFM_Q4_K || t == TFM_Q5_K;
 }
 
+/* Nibbles that number the 16 values of a table. */
+INLINE bool quant_has_table(const tfm_dtype t) {
+    return t == TFM_IQ4_NL || t == TFM_MXFP4;
+}
+
 /* Bytes of 32 columns of a panel (layout.c), for the 32-column types with their f16 scales. */
 INLINE size_t quant_part_bytes(const tfm_dtype t) {
     switch (t) {
@@ -127,6 +135,8 @@ INLINE size_t quant_part_bytes(const tfm_dtype t) {
     case TFM_Q4_1: return 256 + 64;
     case TFM_Q5_0: return 256 + 64 + 32;
     case TFM_Q5_1: return 256 + 64 + 64;
+    case TFM_IQ4_NL: return 256 + 32;
+    case TFM_MXFP4: return 256 + 16;
     case TFM_Q2_K: return 128;
     case TFM_Q3_K: return 128 + 64;
     case TFM_Q4_K: return 256;

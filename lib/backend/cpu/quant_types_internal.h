@@ -29,6 +29,8 @@ QUANT_TYPE(linear_q4_1, TFM_Q4_1)
 QUANT_TYPE(linear_q5_0, TFM_Q5_0)
 QUANT_TYPE(linear_q5_1, TFM_Q5_1)
 QUANT_TYPE(linear_q8_0, TFM_Q8_0)
+QUANT_TYPE(linear_iq4_nl, TFM_IQ4_NL)
+QUANT_TYPE(linear_mxfp4, TFM_MXFP4)
 QUANT_TYPE(linear_q2_k, TFM_Q2_K)
 QUANT_TYPE(linear_q3_k, TFM_Q3_K)
 QUANT_TYPE(linear_q4_k, TFM_Q4_K)
@@ -43,6 +45,8 @@ static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t p
     case TFM_Q5_0: linear_q5_0(a, panel, panel_end, row, row_end); break;
     case TFM_Q5_1: linear_q5_1(a, panel, panel_end, row, row_end); break;
     case TFM_Q8_0: linear_q8_0(a, panel, panel_end, row, row_end); break;
+    case TFM_IQ4_NL: linear_iq4_nl(a, panel, panel_end, row, row_end); break;
+    case TFM_MXFP4: linear_mxfp4(a, panel, panel_end, row, row_end); break;
     case TFM_Q2_K: linear_q2_k(a, panel, panel_end, row, row_end); break;
     case TFM_Q3_K: linear_q3_k(a, panel, panel_end, row, row_end); break;
     case TFM_Q4_K: linear_q4_k(a, panel, panel_end, row, row_end); break;

@@ -21,6 +21,7 @@ TYPES = {  # tfm dtype number, offsets of the f16 fields in a block
     "Q8_0": (20, [0]), "Q2_K": (24, [80, 82]), "Q3_K": (25, [108]), "Q4_K": (26, [0, 2]),
     "Q5_K": (27, [0, 2]), "Q6_K": (28, [208]),
 }
+TABLES = {"IQ4_NL": (21, [0]), "MXFP4": (22, [])}
 EDGE = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF]
 
 
@@ -71,6 +72,14 @@ def main():
         x = floats(rng, 40)
         out = gguf.quants.quantize(x, gguf.GGMLQuantizationType[name])
         cases.append((TYPES[name][0], 1, x.size, x.astype("<f4").tobytes(), out.tobytes()))
+    for name, (number, fields) in TABLES.items():  # after the others, whose bytes stay so
+        qtype = gguf.GGMLQuantizationType[name]
+        raw = blocks(rng, qtype, fields, 24)
+        if name == "MXFP4":  # every kind of exponent: subnormal, common, beyond f32
+            raw[:10, 0] = [0, 1, 2, 3, 120, 127, 128, 253, 254, 255]
+        out = np.stack([gguf.quants.dequantize(row, qtype) for row in raw]).astype("<f4")
+        assert not np.isnan(out).any()
+        cases.append((number, 0, out.size, raw.tobytes(), out.tobytes()))
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "quant.bin")
     with open(path, "wb") as f:
         for number, direction, count, source, result in cases:

@@ -1,0 +1,145 @@
+/* quant_table.c - f32 to blocks whose codes number a table of values: iq4_nl and mxfp4.
+ *
+ * Owns the choice of scale and codes of one block of 32. Weights and checks are quant_search.c's,
+ * the tables block.c's.
+ *
+ * iq4_nl: values are not evenly spaced, so rounding is a search among the 15 middles between
+ * neighbours; else as in quant_search.c: several first guesses of the step, each fitted once by
+ * least squares, and a few turns of rounding and fitting of the best.
+ *
+ * mxfp4: the scale is a power of two, so there is nothing to fit: the one at which the largest
+ * number falls into the topmost binade (the OCP Microscaling specification) and its neighbours are
+ * tried. Halves go to the even code, as that specification has it.
+ *
+ * Plain C in a fixed order: the same bytes on every machine. */
+#include <math.h>
+
+#include "base/base_internal.h"
+#include "tensor/block_internal.h"
+#include "tensor/float16_internal.h"
+
+enum { N = 32, LANES = 4 };
+
+typedef struct table_fit {
+    float d, error;
+    uint8_t codes[N];
+} table_fit;
+
+/* codes[i] = the number of the value nearest to x[i] * inverse; the lower one of two. */
+static void nearest_iq4(const float *x, float inverse, uint8_t *codes) {
+    for (unsigned i = 0; i < N; i++) {
+        const float v = x[i] * inverse;
+        unsigned code = 0;
+        for (unsigned k = 0; k + 1 < 16; k++) {
+            code += v > 0.5f * (float)(tfm_iq4_values[k] + tfm_iq4_values[k + 1]);
+        }
+        codes[i] = (uint8_t)code;
+    }
+}
+
+/* The same for the doubled values of mxfp4. A zero keeps no sign. */
+static void nearest_fp4(const float *x, float inverse, uint8_t *codes) {
+    for (unsigned i = 0; i < N; i++) {
+        const float v = fabsf(x[i]) * inverse;
+        const int size = (v > 0.5f) + (v >= 1.5f) + (v > 2.5f) + (v >= 3.5f) + (v > 5.0f) +
+                         (v >= 7.0f) + (v > 10.0f);
+        codes[i] = (uint8_t)(x[i] < 0.0f && size > 0 ? size + 8 : size);
+    }
+}
+
+static float sum_lanes(const float *a) {
+    return (a[0] + a[1]) + (a[2] + a[3]);
+}
+
+static float error_of(const int8_t *values, const uint8_t *codes, float d, const float *x,
+                      const float *w) {
+    float a[LANES] = {0};
+    for (unsigned i = 0; i < N; i++) {
+        const float e = d * (float)values[codes[i]] - x[i];
+        a[i % LANES] += w[i] * e * e;
+    }
+    return sum_lanes(a);
+}
+
+/* The d of least error for these codes. */
+static float fit_scale(const int8_t *values, const uint8_t *codes, const float *x, const float *w) {
+    float xq[LANES] = {0}, qq[LANES] = {0};
+    for (unsigned i = 0; i < N; i++) {
+        const float q = (float)values[codes[i]], wq = w[i] * q;
+        xq[i % LANES] += wq * x[i];
+        qq[i % LANES] += wq * q;
+    }
+    const float all = sum_lanes(qq);
+    return all > 0.0f ? sum_lanes(xq) / all : 0.0f;
+}
+
+/* Rounds by `inverse`, fits, and keeps what is better than the best. */
+static void try_step(const float *x, const float *w, float inverse, table_fit *best) {
+    table_fit f;
+    nearest_iq4(x, inverse, f.codes);
+    f.d = fit_scale(tfm_iq4_values, f.codes, x, w);
+    f.error = error_of(tfm_iq4_values, f.codes, f.d, x, w);
+    if (f.error < best->error) *best = f;
+}
+
+static float reciprocal(float d) {
+    const float r = d != 0.0f ? 1.0f / d : 0.0f;
+    return isfinite(r) ? r : 0.0f;
+}
+
+/* The number of largest magnitude, the first one of several. */
+static float largest(const float *x) {
+    float top = 0.0f;
+    for (unsigned i = 0; i < N; i++)
+        if (fabsf(x[i]) > fabsf(top)) top = x[i];
+    return top;
+}
+
+static void encode_iq4_nl(const float *x, const float *w, uint8_t *block) {
+    enum { GUESSES = 7, TURNS = 4 };
+    const float top = largest(x);
+    table_fit best = {.error = INFINITY};
+    /* The largest lies on the lowest or on the highest value, or a little beyond. */
+    for (int side = 0; side < 2 && fabsf(top) >= 1e-30f; side++)
+        for (int c = -GUESSES; c <= GUESSES; c++) {
+            const float at = side ? tfm_iq4_values[15] : tfm_iq4_values[0];
+            try_step(x, w, (at + 2.0f * (float)c) / top, &best);
+        }
+    for (unsigned turn = 0; turn < TURNS && best.d != 0.0f; turn++) {
+        const float before = best.error;
+        try_step(x, w, reciprocal(best.d), &best);
+        if (best.error >= before) break;
+    }
+    const uint16_t h = tfm_inline_f32_to_f16(best.d);
+    block[0] = (uint8_t)(h & 0xff);
+    block[1] = (uint8_t)(h >> 8);
+    nearest_iq4(x, reciprocal(tfm_inline_f16_to_f32(h)), best.codes);
+    tfm_block_put_codes(TFM_IQ4_NL, block, best.codes);
+}
+
+static void encode_mxfp4(const float *x, const float *w, uint8_t *block) {
+    const float top = fabsf(largest(x));
+    table_fit best = {.error = INFINITY};
+    int exponent = 0, chosen = 0;
+    if (top > 0.0f) (void)frexpf(top, &exponent); /* top = 0.5 to 1 times 2^exponent */
+    /* e2m1 reaches from 4 to 6 in its topmost binade; the byte's bias is 127 */
+    const int first = top > 0.0f ? exponent - 1 - 2 + 127 : 0;
+    for (int e = first - 1; e <= first + 1; e++) {
+        if (e < 0 || e > 254) continue;
+        table_fit f = {.d = tfm_e8m0_half((uint8_t)e)};
+        nearest_fp4(x, reciprocal(f.d), f.codes);
+        f.error = error_of(tfm_fp4_values, f.codes, f.d, x, w);
+        if (!(f.error < best.error)) continue;
+        best = f;
+        chosen = e;
+    }
+    block[0] = (uint8_t)chosen;
+    tfm_block_put_codes(TFM_MXFP4, block, best.codes);
+}
+
+void tfm_block_encode_values(tfm_dtype t, const float *x, const float *w, uint8_t *block) {
+    if (t == TFM_MXFP4)
+        encode_mxfp4(x, w, block);
+    else
+        encode_iq4_nl(x, w, block);
+}
