@@ -24,6 +24,8 @@ typedef struct tfm_recipe {
     tfm_tensor out;           /* canonical name ("blk.0.attn_q.weight"), type, dims; data if it can
                                  be used where it lies, else NULL */
     const tfm_tensor *source; /* NULL: out.data was computed here */
+    const tfm_tensor *scales; /* the source has codes, this the scales of blocks of out.dtype; or
+                                 NULL */
     uint32_t
         matrices;   /* the source is so many, one behind the other; what follows is done with each
                           by itself */

@@ -1,11 +1,13 @@
 /* recipe.c - carries out a recipe: transposes, sorts and takes rows, reorders rotary rows, widens.
  *
- * Also puts tensors on top of one another. All but the transpose move whole rows, so
- * block-quantised weights are moved bit for bit.
+ * Also puts tensors on top of one another, and blocks together whose codes and scales are two
+ * tensors. All but the transpose move whole rows, so block-quantised weights are moved bit for bit.
  */
 #include "arch/arch_internal.h"
 
 #include <string.h>
+
+#include "tensor/block_internal.h"
 
 /* Row of the interleaved groups that becomes row `row` of the sorted parts. */
 static uint64_t group_row(const tfm_recipe *r, uint64_t row) {
@@ -56,6 +58,23 @@ static void stack(const tfm_recipe *r, char *dst) {
     for (uint32_t i = 0; i < r->n_stack; i++) memcpy(dst + i * each, r->stack[i]->data, each);
 }
 
+/* Matrix m, of n_rows rows, of blocks whose codes and scales lie apart. */
+static void join_blocks(const tfm_recipe *r, uint32_t m, uint64_t n_rows, size_t row_bytes,
+                        char *dst) {
+    const tfm_dtype t = r->out.dtype;
+    const size_t size = tfm_dtype_block_bytes(t), n = row_bytes / size;
+    const size_t scale_bytes = size - TFM_PAIRS_BYTES;
+    uint8_t *to = (uint8_t *)dst;
+    for (uint64_t i = 0; i < n_rows; i++) {
+        const uint64_t block = ((uint64_t)m * r->rows + source_row(r, i, n_rows)) * n;
+        const uint8_t *pairs = (const uint8_t *)r->source->data + block * TFM_PAIRS_BYTES;
+        const uint8_t *scale = (const uint8_t *)r->scales->data + block * scale_bytes;
+        for (size_t b = 0; b < n; b++, to += size) {
+            tfm_block_from_pairs(t, pairs + b * TFM_PAIRS_BYTES, scale + b * scale_bytes, to);
+        }
+    }
+}
+
 /* One matrix of n_rows rows at dst. */
 static void make_matrix(const tfm_recipe *r, const char *src, uint64_t n_rows, size_t row_bytes,
                         char *dst) {
@@ -78,7 +97,9 @@ tfm_status tfm_recipe_run(const tfm_recipe *r, void *dst, tfm_error *err) {
     const uint64_t n_rows = r->out_rows;
     const size_t to = (size_t)(r->out.bytes / r->matrices);
     const size_t from = (size_t)(r->source->bytes / r->matrices);
-    for (uint32_t m = 0; m < r->matrices && n_rows > 0; m++)
+    for (uint32_t m = 0; m < r->matrices && n_rows > 0 && r->scales != NULL; m++)
+        join_blocks(r, m, n_rows, to / (size_t)n_rows, (char *)dst + m * to);
+    for (uint32_t m = 0; m < r->matrices && n_rows > 0 && r->scales == NULL; m++)
         make_matrix(r, (const char *)r->source->data + m * from, n_rows, to / (size_t)n_rows,
                     (char *)dst + m * to);
     return TFM_OK;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tensor/block_internal.h"
+
 #define FILL_MAX 65536.0 /* elements of a computed tensor: each is an expression to evaluate */
 
 /* What an entry says about one format. */
@@ -46,6 +48,46 @@ static tfm_status fit(const tfm_recipe *c, const tfm_yaml *where, tfm_error *err
 /* Rows of one matrix: of three dims the first counts matrices. */
 static uint32_t *rows_of(tfm_recipe *c) {
     return &c->out.dims[c->out.rank == 3 ? 1 : 0];
+}
+
+static tfm_status find_one(const tfm_resolver *r, const mapping *m, const char *name,
+                           const tfm_tensor **out, tfm_error *err);
+static tfm_status lost(const tfm_resolver *r, const mapping *m, const char *tried, tfm_error *err);
+
+/* blocks: [TYPE, NAME]: the tensor has the codes of blocks, [.., blocks, 16] bytes, and NAME their
+ * scales, [.., blocks]. */
+static tfm_status take_blocks(const tfm_resolver *r, const mapping *m, const tfm_yaml *y,
+                              tfm_recipe *c, tfm_error *err) {
+    const tfm_tensor *codes = c->source, *scales;
+    const unsigned rank = codes->rank;
+    if (y->kind != TFM_YAML_LIST || y->n != 2 || y->entry[0].value->kind != TFM_YAML_SCALAR ||
+        y->entry[1].value->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(y, err, TFM_FORMAT, "'blocks' is [type, name of the scales]");
+    const tfm_dtype t = tfm_dtype_parse(y->entry[0].value->text);
+    const char *name = y->entry[1].value->text;
+    if (!tfm_block_is_pairs(t))
+        return tfm_yaml_fail(y, err, TFM_UNSUPPORTED,
+                             "'%.40s' is no type whose blocks are codes of 4 bits and a scale",
+                             y->entry[0].value->text);
+    if (strcmp(m->suffix, ".bias") == 0) return TFM_OK;
+    TFM_TRY(find_one(r, m, name, &scales, err));
+    if (scales == NULL) return lost(r, m, name, err);
+    const tfm_dtype want = tfm_dtype_block_bytes(t) - TFM_PAIRS_BYTES == 1 ? TFM_U8 : TFM_F16;
+    bool fits = rank >= 3 && rank == scales->rank + 1u && codes->dtype == TFM_U8 &&
+                scales->dtype == want && codes->dims[rank - 1] == TFM_PAIRS_BYTES &&
+                codes->dims[rank - 2] <= UINT32_MAX / tfm_dtype_block(t);
+    for (unsigned i = 0; fits && i + 1 < rank; i++) fits = codes->dims[i] == scales->dims[i];
+    if (!fits)
+        return tfm_yaml_fail(y, err, TFM_MISMATCH,
+                             "'%.100s' and '%.100s' are not the codes and the scales of %s blocks",
+                             codes->name, scales->name, tfm_dtype_name(t));
+    r->source_used[scales - tfm_source_tensor_at(r->source, 0)] = true;
+    c->scales = scales;
+    c->out.dtype = t;
+    c->out.rank = rank - 1;
+    c->out.dims[rank - 1] = 1;
+    c->out.dims[rank - 2] *= tfm_dtype_block(t);
+    return TFM_OK;
 }
 
 /* shape: [dims], slowest first: the same numbers seen otherwise. A module's bias is left alone. */
@@ -169,6 +211,7 @@ static tfm_status make_vector(const tfm_resolver *r, tfm_recipe *c, tfm_error *e
 static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe *c,
                              tfm_error *err) {
     const tfm_yaml *y;
+    if ((y = tfm_yaml_get(m->spec, "blocks")) != NULL) TFM_TRY(take_blocks(r, m, y, c, err));
     if ((y = tfm_yaml_get(m->spec, "shape")) != NULL) TFM_TRY(take_shape(r, y, c, m->suffix, err));
     bool vector = c->out.rank == 1 && (c->out.dtype == TFM_F16 || c->out.dtype == TFM_BF16);
     c->matrices = c->out.rank == 3 ? c->out.dims[0] : 1;
@@ -184,7 +227,8 @@ static tfm_status transforms(const tfm_resolver *r, const mapping *m, tfm_recipe
     if ((y = tfm_yaml_get(m->spec, "add")) != NULL) TFM_TRY(take_add(r, m, y, c, err));
     c->out_rows = c->out.rank > 0 ? *rows_of(c) : 0;
     if (c->out.rank == 3 && c->out.dims[2] == 1) c->out.rank = 2; /* biases, seen as columns */
-    if (c->transpose || c->n_parts > 0 || c->row_count > 0 || c->rope_heads > 0 || c->to_f32)
+    if (c->transpose || c->n_parts > 0 || c->row_count > 0 || c->rope_heads > 0 || c->to_f32 ||
+        c->scales != NULL)
         c->out.data = NULL;
     return tfm_layout_bytes(c->out.dtype, TFM_LAYOUT_ROWS, c->out.rank, c->out.dims, &c->out.bytes,
                             err);
@@ -255,8 +299,8 @@ static tfm_status find_source(const tfm_resolver *r, const mapping *m, const cha
 
 /* `what` does something with a tensor of its own: none of the other keys can. */
 static tfm_status alone(const mapping *m, const char *what, tfm_error *err) {
-    static const char *const other[] = {"transpose", "groups", "rows", "rope_pairs",
-                                        "add",       "stack",  "fill", "shape"};
+    static const char *const other[] = {"transpose", "groups", "rows",  "rope_pairs", "add",
+                                        "stack",     "fill",   "shape", "blocks"};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
         const bool may = strcmp(other[i], what) == 0 ||
                          (strcmp(other[i], "shape") == 0 && strcmp(what, "fill") == 0);
@@ -410,15 +454,29 @@ static bool has_layer(const char *name) {
     return strncmp(name, "N.", 2) == 0 || strstr(name, ".N.") != NULL || ends_with(name, ".N");
 }
 
+/* What is done with a tensor; sets *skip when its `if` does not hold. */
+static tfm_status take_spec(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
+                            tfm_error *err) {
+    static const char *const known[] = {"name",  "transpose", "rows",  "rope_pairs", "fill",
+                                        "count", "if",        "stack", "shape",      "groups",
+                                        "add",   "blocks",    NULL};
+    const tfm_yaml *when = tfm_yaml_get(spec, "if");
+    bool yes = true;
+    TFM_TRY(tfm_arch_keys(spec, known, err));
+    if (when != NULL && when->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(when, err, TFM_FORMAT, "'if' takes one expression");
+    if (when != NULL) TFM_TRY(tfm_expr_true(when, when->text, &r->scope, &yes, err));
+    m->spec = spec;
+    m->names = tfm_yaml_get(spec, "name");
+    *skip = !yes;
+    return TFM_OK;
+}
+
 /* Sets *skip when the entry does not concern this checkpoint (its format or its `if`). */
 static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapping *m, bool *skip,
                                tfm_error *err) {
     static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
-    static const char *const per_format[] = {"name",  "transpose", "rows", "rope_pairs",
-                                             "fill",  "count",     "if",   "stack",
-                                             "shape", "groups",    "add",  NULL};
-    const tfm_yaml *y, *when;
-    bool yes = true;
+    const tfm_yaml *y;
     TFM_TRY(tfm_arch_keys(spec, known, err));
     *m = (mapping){.where = spec, .suffix = "", .expert = -1};
     y = tfm_yaml_get(spec, "optional");
@@ -430,16 +488,19 @@ static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapp
     y = tfm_yaml_get(spec, r->format);
     *skip = y == NULL && strcmp(r->format, "gguf") != 0;
     m->names = y;
+    if (y != NULL && y->kind == TFM_YAML_LIST && y->n > 0 &&
+        y->entry[0].value->kind == TFM_YAML_MAP) {
+        *skip = true; /* the first that holds */
+        for (size_t i = 0; i < y->n && *skip; i++) {
+            const tfm_yaml *one = y->entry[i].value;
+            if (one->kind != TFM_YAML_MAP)
+                return tfm_yaml_fail(one, err, TFM_FORMAT, "a list of names, or one of mappings");
+            TFM_TRY(take_spec(r, one, m, skip, err));
+        }
+        return TFM_OK;
+    }
     if (y == NULL || y->kind != TFM_YAML_MAP) return TFM_OK;
-    TFM_TRY(tfm_arch_keys(y, per_format, err));
-    m->spec = y;
-    m->names = tfm_yaml_get(y, "name");
-    when = tfm_yaml_get(y, "if");
-    if (when != NULL && when->kind != TFM_YAML_SCALAR)
-        return tfm_yaml_fail(when, err, TFM_FORMAT, "'if' takes one expression");
-    if (when != NULL) TFM_TRY(tfm_expr_true(when, when->text, &r->scope, &yes, err));
-    *skip = !yes;
-    return TFM_OK;
+    return take_spec(r, y, m, skip, err);
 }
 
 /* A name without .weight or .bias is a module: its weight, and its bias if there is one. */

@@ -70,6 +70,12 @@ void tfm_block_decode(tfm_dtype t, const uint8_t *block, int8_t *q, float *scale
 /* The scales alone. */
 void tfm_block_scales(tfm_dtype t, const uint8_t *block, float *scale, float *min);
 
+/* Does a block hold 32 codes of 4 bits, one scale and nothing else? Then such a block from codes in
+ * their order, two in a byte, the first one in the low half, and the scale as the block has it. */
+enum { TFM_PAIRS_BYTES = 16 };
+bool tfm_block_is_pairs(tfm_dtype t);
+void tfm_block_from_pairs(tfm_dtype t, const uint8_t *pairs, const uint8_t *scale, uint8_t *block);
+
 /* Types with `values` only (quant_table.c): 32 finite numbers x with weights w to a block that is
  * zero, of least error. */
 void tfm_block_encode_values(tfm_dtype t, const float *x, const float *w, uint8_t *block);

@@ -1,6 +1,7 @@
 """The tiny models of make_families.py. `off`: options which, set to that value, must change the
 logits; `idle`: tensors that cannot change them; `ctx`: the context that the logits are computed for;
 `attention`: not eager; `single`: not computed in double; `inside`: prefix, type, class and other tensors of the checkpoint that it is a part of;
+`packed`: parameters that the checkpoint has as blocks of mxfp4, so that it is compared in f32;
 `gguf`: False where GGUF has no such architecture or cannot express the options."""
 
 SMALL = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -152,6 +153,11 @@ case("gpt_oss", "gpt_oss", dict(SMALL, head_dim=12, num_local_experts=5, num_exp
      "original_max_position_embeddings": 32, "beta_fast": 4.0, "beta_slow": 1.0}),
      turned=["gate_up_proj", "down_proj"],
      off={"rope_scaling": None, "num_experts_per_tok": 1, "layer_types": ["full_attention"] * 2})
+# As published: codes and scales of the experts apart.
+case("gpt_oss-mxfp4", "gpt_oss", dict(SMALL, hidden_size=64, intermediate_size=96, head_dim=12,
+     num_local_experts=4, num_experts_per_tok=2, sliding_window=9, rope_scaling=None),
+     packed=["gate_up_proj", "down_proj"], stored={"quantization_config": {
+         "quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}})
 case("gpt2-inverse", "gpt2", dict(GPT, scale_attn_by_inverse_layer_idx=True), gguf=False,
      off={"scale_attn_by_inverse_layer_idx": False})
 case("gpt2-unscaled", "gpt2", dict(GPT, scale_attn_weights=False), gguf=False,

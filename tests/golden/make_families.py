@@ -60,6 +60,24 @@ def rule(model, name, p):
     return 0, sharp * 1.7 / fan_in**0.5
 
 
+def packed(name, p):
+    """An expert parameter [experts, in, out] as published: codes and scales, a line of tensors.txt for
+    each. Sets p to what transformers makes of them."""
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    def draw(what, mean, spread, *dims):
+        u = (uniform(f"{name}_{what}", int(np.prod(dims))) + 1) / 2
+        lines.append(f"{name}_{what} u8 {mean} {spread} " + " ".join(map(str, dims)))
+        return torch.from_numpy((mean + u * spread).astype(np.uint8).reshape(dims))
+
+    experts, wide, rows = p.shape
+    lines = []
+    codes = draw("blocks", 0, 256, experts, rows, wide // 32, 16)
+    scales = draw("scales", 121, 3, experts, rows, wide // 32)
+    p.copy_(convert_moe_packed_tensors(codes, scales, dtype=torch.float32))
+    return lines
+
+
 def short(x):
     return float(f"{x:.4g}")
 
@@ -119,6 +137,9 @@ def make(name, case):
     with torch.no_grad():
         stored = [b for b in model.named_buffers() if "correction_bias" in b[0]]
         for n, p in list(model.named_parameters()) + stored:
+            if n.rpartition(".")[2] in case.get("packed", []):
+                lines += packed(n, p)
+                continue
             mean, spread = map(short, case.get("rules", {}).get(re.sub(r"\.\d+\.", ".*.", n)) or rule(model, n, p))
             v = (mean + spread * uniform(prefix + n, p.numel())).astype(np.float32).reshape(p.shape)
             p.copy_(torch.from_numpy(v))
@@ -164,9 +185,10 @@ def main():
             failed += 1
             print(f"{name}: FAILED: {type(e).__name__}: {e}")
     with open(HERE / "cases.txt", "w") as f:
-        f.write("# name, context (0: the model's), can it be written as GGUF\n")
+        f.write("# name, context (0: the model's), can it be written as GGUF, type it is compared in (-: its own)\n")
         for name, case in CASES.items():
-            f.write(f"{name} {case.get('ctx', 0)} {int(case.get('gguf', True))}\n")
+            f.write(f"{name} {case.get('ctx', 0)} {int(case.get('gguf', True))} "
+                    f"{'f32' if 'packed' in case else '-'}\n")
     sys.exit(failed > 0)
 
 

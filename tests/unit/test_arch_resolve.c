@@ -150,6 +150,29 @@ static void recipe_pairs(void) {
     for (int i = 0; i < 12; i++) CHECK(out[i] == want[i]);
 }
 
+/* Two rows of two blocks of q4_0, codes and scales apart; the second row is the result. */
+static void recipe_blocks(void) {
+    uint8_t codes[64], out[2][18], want[16];
+    uint16_t scales[2][2] = {{1, 2}, {3, 4}};
+    for (unsigned i = 0; i < sizeof codes; i++) codes[i] = (uint8_t)(i * 37 + 5);
+    const tfm_tensor s = {.data = codes, .bytes = sizeof codes};
+    const tfm_tensor d = {.data = scales, .bytes = sizeof scales};
+    tfm_recipe r = {.source = &s, .scales = &d, .matrices = 1, .rows = 2, .out_rows = 1};
+    r.out = (tfm_tensor){.dtype = TFM_Q4_0, .rank = 2, .dims = {1, 64, 1, 1}, .bytes = 36};
+    r.row_first = r.row_count = 1;
+    r.row_every = 2;
+    CHECK_INT(tfm_recipe_run(&r, out, &err), TFM_OK);
+    for (unsigned b = 0; b < 2; b++) {
+        const uint8_t *from = codes + 32 + 16 * b;
+        for (unsigned i = 0; i < 16; i++) { /* elements i and i + 16 */
+            const unsigned low = i % 2 == 0 ? from[i / 2] & 15u : from[i / 2] >> 4;
+            const unsigned high = i % 2 == 0 ? from[8 + i / 2] & 15u : from[8 + i / 2] >> 4;
+            want[i] = (uint8_t)(low | high << 4);
+        }
+        CHECK(memcmp(out[b], &scales[1][b], 2) == 0 && memcmp(out[b] + 2, want, 16) == 0);
+    }
+}
+
 static void recipe_widens(void) {
     static const uint16_t a[4] = {0x3f80, 0x4000, 0x4040, 0x4080}; /* bf16 1 2 3 4 */
     float out[4];
@@ -346,6 +369,29 @@ static void mistakes(void) {
          "tensors: {use: [llama, experts, rope], output_norm: {hf: {fill: 1, shape: [256, "
          "257]}}}",
          "whole number from 1 to 256"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, blocks: "
+         "mxfp4}}}",
+         "'blocks' is [type, name of the scales]"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, blocks: "
+         "[q4_1, x]}}}",
+         "'q4_1' is no type whose blocks are codes of 4 bits and a scale"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, blocks: "
+         "[mxfp4, x]}}}",
+         "no tensor 'x.weight', which is needed"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: {name: model.norm, blocks: "
+         "[mxfp4, model.norm]}}}",
+         "are not the codes and the scales of mxfp4 blocks"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: [{name: x, if: false}, y]}}",
+         "a list of names, or one of mappings"},
+        {"tensors: {use: [llama, experts, rope]}",
+         "tensors: {use: [llama, experts, rope], output_norm: {hf: [{name: x, if: false}, {name: "
+         "y}, {name: z}]}}",
+         "no tensor 'y.weight'"},
         {"  rope_mode: \"'interleaved'\"\n", "",
          "parameter 'rope_mode' must be given: 'neox', 'interleaved', or 'none'"},
         {BLOCK, "3", "expected a list of steps"},
@@ -387,6 +433,7 @@ int main(void) {
     UNIT_RUN(recipe_groups);
     UNIT_RUN(recipe_matrices);
     UNIT_RUN(recipe_pairs);
+    UNIT_RUN(recipe_blocks);
     UNIT_RUN(recipe_widens);
     UNIT_RUN(macros);
     UNIT_RUN(layers_differ);

@@ -2,7 +2,8 @@
  *
  * Owns: making the weights of tests/golden/families by the rule of make_families.py, and holding
  * `ref` and `cpu` to the bound on the logits: from the Hugging Face folder, from GGUF written of
- * it, and converted to panels. The bound's derivation stands in tests/golden/MANIFEST.md.
+ * it, and converted to panels. A model of quantised weights is converted to f32, which is exact:
+ * their products round activations. The bound's derivation stands in tests/golden/MANIFEST.md.
  */
 #include <math.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@ static const tfm_load_options load_options = {.share_dir = "share"};
 typedef struct family {
     char name[64], folder[256], file[300]; /* folder: temporary; file: weights in it */
     unsigned ctx, gguf;
+    tfm_dtype type; /* to compare in; NONE: the model's own */
     int32_t ids[ROWS_MAX];
     size_t rows, vocab;
     float *want; /* [rows, vocab] */
@@ -218,13 +220,24 @@ static void check_engine(const family *c, tfm_model *m, const char *how, const c
 static tfm_model *open_model(const family *c, const char *path, const char *how, bool converted) {
     tfm_error err = {0};
     tfm_model *m = NULL;
-    const tfm_convert_options o = {.load = load_options, .layout = TFM_LAYOUT_P16};
-    tfm_status st =
-        converted ? tfm_convert_load(&m, path, &o, &err) : tfm_load(&m, path, &load_options, &err);
+    const tfm_convert_options o = {.load = load_options,
+                                   .layout = converted ? TFM_LAYOUT_P16 : TFM_LAYOUT_ROWS,
+                                   .type = c->type};
+    tfm_status st = converted || c->type != TFM_DTYPE_NONE
+                        ? tfm_convert_load(&m, path, &o, &err)
+                        : tfm_load(&m, path, &load_options, &err);
     if (st == TFM_OK) return m;
     CHECK_STR(err.message, "");
     printf("  in: %s, %s\n", c->name, how);
     return NULL;
+}
+
+/* A model that is not compared in its own type goes into GGUF as it is: with the blocks it has. */
+static void check_blocks(const family *c, const tfm_model *m) {
+    size_t n = 0;
+    for (size_t i = 0; i < tfm_model_n_tensors(m); i++)
+        n += tfm_dtype_block(tfm_model_tensor_at(m, i)->dtype) > 1;
+    CHECK_INT(n > 0, c->type != TFM_DTYPE_NONE);
 }
 
 /* The same logits from GGUF as we write it. */
@@ -245,7 +258,10 @@ static void check_gguf(const family *c, tfm_model *m) {
         printf("  in: %s, writing GGUF\n", c->name);
         return;
     }
-    tfm_model *again = open_model(c, path, "gguf", false);
+    tfm_model *blocks = NULL, *again = open_model(c, path, "gguf", false);
+    if (again != NULL && CHECK_INT(tfm_load(&blocks, path, &load_options, &err), TFM_OK))
+        check_blocks(c, blocks);
+    tfm_model_free(blocks);
     if (again != NULL) check_engine(c, again, "gguf", "cpu");
     tfm_model_free(again);
 }
@@ -254,15 +270,18 @@ static void check_family(family *c) {
     if (!CHECK(read_expected(c))) return;
     if (CHECK(make_folder(c))) {
         tfm_model *m = open_model(c, c->folder, "folder", false);
-        tfm_model *packed = open_model(c, c->folder, "converted", true);
+        tfm_model *as_is = NULL, *packed = open_model(c, c->folder, "converted", true);
+        tfm_error err = {0};
+        CHECK_INT(tfm_load(&as_is, c->folder, &load_options, &err), TFM_OK);
         if (m != NULL) {
             check_engine(c, m, "folder", "ref");
             check_engine(c, m, "folder", "cpu");
             check_engine(c, m, "folder", "cpu:generic");
-            check_gguf(c, m);
         }
+        if (as_is != NULL) check_gguf(c, as_is);
         if (packed != NULL) check_engine(c, packed, "converted", "cpu");
         tfm_model_free(packed);
+        tfm_model_free(as_is);
         tfm_model_free(m);
     }
     remove_folder(c);
@@ -279,7 +298,9 @@ static void every_family(void) {
     while (fgets(line, sizeof line, f) != NULL) {
         family c = {.want = NULL};
         if (line[0] == '#') continue;
-        if (!CHECK_INT(sscanf(line, "%63s %u %u", c.name, &c.ctx, &c.gguf), 3)) continue;
+        char type[8];
+        if (!CHECK_INT(sscanf(line, "%63s %u %u %7s", c.name, &c.ctx, &c.gguf, type), 4)) continue;
+        c.type = tfm_dtype_parse(type);
         if (only != NULL && strcmp(only, c.name) != 0) continue;
         unsigned failures = unit_failures;
         check_family(&c);
