@@ -213,10 +213,9 @@ INLINE void decode_scales(const tfm_dtype t, const uint8_t *packed, int i, quant
     }
 }
 
-/* Part i of a block; packed: of a k-quant block only. */
-INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
-                        quant_part *w) {
-    const uint8_t *halves = part + quant_part_bytes(t) - (quant_has_min(t) ? 64 : 32);
+/* The codes of part i of a block; packed: of a k-quant block only. */
+INLINE void decode_codes(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
+                         quant_part *w) {
     if (t == TFM_Q8_0) {
         UNROLL for (int j = 0; j < 8; j++) {
             w->q[j] = _mm512_xor_si512(load_q(part + 64 * j), bytes_q(0x80));
@@ -233,14 +232,24 @@ INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *p
         if (t == TFM_Q5_0 || t == TFM_Q5_1 || t == TFM_Q5_K) decode_high_bits(part + 256, w, 16);
         if (quant_has_table(t)) look_up_nibbles(t, w);
     }
-    if (is_kquant(t)) {
-        decode_scales(t, packed, i, w);
-        return;
-    }
+}
+
+/* The scales of a part of 32 columns that has its own. */
+INLINE void own_scales(const tfm_dtype t, const uint8_t *part, quant_part *w) {
+    const uint8_t *halves = part + quant_part_bytes(t) - (quant_has_min(t) ? 64 : 32);
     w->scale[0] = t == TFM_MXFP4 ? load_e8m0(part + 256) : load_halves(halves);
     if (quant_has_min(t)) { /* the negated m */
         w->min[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_halves(halves + 32));
     }
+}
+
+INLINE void decode_part(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
+                        quant_part *w) {
+    decode_codes(t, part, packed, i, w);
+    if (is_kquant(t))
+        decode_scales(t, packed, i, w);
+    else
+        own_scales(t, part, w);
 }
 
 /* ---- multiplication ---- */
@@ -324,8 +333,8 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
     }
 }
 
-/* For q8_0, whose loads come too fast for the processor's own prefetching, and q2_K and q3_K, where
- * there is much to compute. Other types lose by it: up to a third with q4_K. */
+/* For q2_K and q3_K, where there is much to compute. Other types lose by it: up to a third with
+ * q4_K. */
 INLINE void ask_part(const uint8_t *at, size_t bytes) {
     UNROLL for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T1);
 }
@@ -343,10 +352,13 @@ INLINE void quant_step(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t
         acc[0] = row_crumbs(t, part, packed, i, (const quant_line *)(const void *)lines, acc[0]);
         return;
     }
+    if (one && !is_kquant(t)) {
+        acc[0] = row_part(t, part, (const quant_line *)(const void *)lines, acc[0]);
+        return;
+    }
     UNROLL for (int p = 0; p < panels; p++) {
         const size_t at = (size_t)p * a->panel_bytes;
         decode_part(t, part + at, packed + at, i, &w[p]);
-        if (one && t == TFM_Q8_0) ask_part(part + at + QUANT_FAR_AHEAD, quant_part_bytes(t));
     }
     if (one) {
         multiply_line(t, w, (const quant_line *)(const void *)lines, panels, acc);

@@ -8,8 +8,8 @@
  * as f32.
  *
  * Each output has one accumulator and one order, so how many rows and panels are worked on together
- * is free. A tile's sums stay in registers over K_BLOCK columns; those columns of GROUP_PANELS
- * panels fit in a quarter of an L2 cache and serve all rows. f16 and bf16 become
+ * is free. A tile's sums stay in registers over K_BLOCK columns (a single row's over all); those
+ * columns of GROUP_PANELS panels fit in a quarter of an L2 cache and serve all rows. f16 and bf16 become
  * f32 (exactly) in registers, or where that is dear and rows are many, in memory once. */
 
 enum {
@@ -198,9 +198,11 @@ KERNEL static void linear_block(const tfm_cpu_linear *a, uint32_t panel, uint32_
     const tiles_fn run = tiles_of(decode ? COLUMNS_F32 : form, panels, rows, &each);
     const size_t pair = form == COLUMNS_DOT ? 2 : 1; /* columns of one number of x */
     const size_t k_all = form == COLUMNS_F32 || form == COLUMNS_F16 ? a->k : a->k + (a->k & 1u);
+    /* A single row reads weights once: forward, not in blocks, which cost a third of reading. */
+    const size_t block = rows == 1 && !decode ? k_all : K_BLOCK;
     memset(acc, 0, rows * GROUP_WIDTH * sizeof *acc);
-    for (size_t k = 0; k < k_all; k += K_BLOCK) {
-        const size_t n = k_all - k < K_BLOCK ? k_all - k : K_BLOCK;
+    for (size_t k = 0; k < k_all; k += block) {
+        const size_t n = k_all - k < block ? k_all - k : block;
         const uint8_t *w = a->w + panel * a->panel_bytes + columns_bytes(form, k);
         const float *x = (const float *)(const void *)(a->act + row * a->act_stride) + k / pair;
         size_t w_stride = a->panel_bytes;
