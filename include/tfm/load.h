@@ -17,7 +17,8 @@
 #include "tfm/tokenizer.h"
 
 typedef struct tfm_load_options {
-    const char *share_dir;      /* holds arch/x.yaml; needed for foreign checkpoints only */
+    /* Holds arch/x.yaml and tokenizers.yaml; needed for foreign checkpoints only. */
+    const char *share_dir;
     const char *arch_file;      /* use this architecture file instead of matching */
     const char *tokenizer_path; /* see tfm_source_open */
 } tfm_load_options;
@@ -30,9 +31,9 @@ TFM_API tfm_status tfm_load(tfm_model **out, const char *path, const tfm_load_op
 /* Opens only the vocabulary of whatever lies at `path`, cheaply: no architecture is resolved and no
  * weight is read. model.bin; GGUF (vocabulary-only files included); a Hugging Face folder or a
  * tokenizer.json; a SentencePiece tokenizer.model; a llama2.c checkpoint with its tokenizer beside
- * it, or a llama2.c tokenizer.bin itself. o may be NULL. What is no model.bin gives a model without
- * steps and without weights whose id is 64 zeros; tfm_model_vocab gives the vocabulary.
- * TFM_NOTFOUND: there is none, with the cure. */
+ * it, or a llama2.c tokenizer.bin itself. o may be NULL; share_dir is needed as tfm_source_options
+ * says. What is no model.bin gives a model without steps and without weights whose id is 64 zeros;
+ * tfm_model_vocab gives the vocabulary. TFM_NOTFOUND: there is none, with the cure. */
 TFM_API tfm_status tfm_load_vocab(const char *path, const tfm_load_options *o, tfm_model **out,
                                   tfm_error *err) TFM_MUST_CHECK;
 

@@ -148,10 +148,18 @@ typedef struct tfm_source tfm_source;
  * header, size checked). A tokenizer alone is a source without tensors: tokenizer.json,
  * tokenizer.model (SentencePiece), vocab.json, llama2.c's tokenizer.bin, a GGUF without tensors, a
  * folder with tokenizer files only.
- * tokenizer_path (may be NULL): such a file or folder that is used instead of what lies beside the
- * checkpoint; llama2.c checkpoints without one look for tokenizer.bin, then tok*.bin if it is the
- * only one, in the same folder. */
-TFM_API tfm_status tfm_source_open(tfm_source **out, const char *path, const char *tokenizer_path,
+ * o (may be NULL) is copied. */
+typedef struct tfm_source_options {
+    /* NULL, or such a file or folder that is used instead of what lies beside the checkpoint;
+     * llama2.c checkpoints without one look for tokenizer.bin, then tok*.bin if it is the only one,
+     * in the same folder. */
+    const char *tokenizer_path;
+    /* Holds tokenizers.yaml, which is read when a vocabulary that is known by name only is asked
+     * for: a GGUF's, a tiktoken file, vocab.json with merges.txt, vocab.txt. NULL: these are
+     * TFM_USAGE. */
+    const char *share_dir;
+} tfm_source_options;
+TFM_API tfm_status tfm_source_open(tfm_source **out, const char *path, const tfm_source_options *o,
                                    tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_source_free(tfm_source *s);
 TFM_API tfm_source_format tfm_source_get_format(const tfm_source *s);
@@ -179,6 +187,19 @@ TFM_API const tfm_tensor *tfm_source_blob_at(const tfm_source *s, size_t i);
 TFM_API tfm_status tfm_source_digest(const tfm_source *s, bool full, char out[65],
                                      tfm_error *err) TFM_MUST_CHECK;
 
+/* ---- names of tokenizers ---- */
+
+/* SHARE_DIR/tokenizers.yaml (see tfm-tokenizers(5)), read: what files call their vocabulary and the
+ * way in which it splits text. Immutable. */
+typedef struct tfm_tokenizer_names tfm_tokenizer_names;
+TFM_API tfm_status tfm_tokenizer_names_open(tfm_tokenizer_names **out, const char *share_dir,
+                                            tfm_error *err) TFM_MUST_CHECK;
+TFM_API void tfm_tokenizer_names_free(tfm_tokenizer_names *t);
+/* Fills normaliser, patterns and flags of src for a name of tokenizer.ggml.pre. The strings belong
+ * to t. TFM_UNSUPPORTED names the unknown one and lists known ones. */
+TFM_API tfm_status tfm_tokenizer_names_split(const tfm_tokenizer_names *t, const char *name,
+                                             tfm_vocab_source *src, tfm_error *err) TFM_MUST_CHECK;
+
 /* ---- chat templates ---- */
 
 /* The chat templates that came with a model's source (GGUF's metadata, tokenizer_config.json,
@@ -199,8 +220,9 @@ TFM_API const char *tfm_chat_token(const tfm_chat *c, size_t i, const char **nam
 /* Writes m as GGUF to fd. If m came from a GGUF ("source.gguf" blob) and no tensor changed its
  * type, the file is byte for byte the original; if types changed, its metadata is the original's
  * but for general.file_type. Otherwise it is made from the description's `gguf:` section and the
- * vocabulary (which this opens). p16 tensors are unpacked. */
-TFM_API tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name,
+ * vocabulary (which this opens), whose names there stand in SHARE_DIR/tokenizers.yaml. p16 tensors
+ * are unpacked. */
+TFM_API tfm_status tfm_gguf_write(tfm_model *m, const char *share_dir, int fd, const char *name,
                                   tfm_error *err) TFM_MUST_CHECK;
 
 #endif

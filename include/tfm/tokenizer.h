@@ -161,12 +161,6 @@ TFM_API tfm_status tfm_vocab_build(tfm_vocab_tables **out, const tfm_vocab_sourc
                                    tfm_error *err) TFM_MUST_CHECK;
 TFM_API void tfm_vocab_tables_free(tfm_vocab_tables *t);
 
-/* Fills normaliser, patterns and flags of src for llama.cpp's `tokenizer.ggml.pre` names
- * ("llama-bpe", "gpt-2", "qwen2", "deepseek-llm", "starcoder", ...). TFM_UNSUPPORTED names the
- * unknown one and lists the known. Strings are static. */
-TFM_API tfm_status tfm_pretokenizer_named(tfm_vocab_source *src, const char *name,
-                                          tfm_error *err) TFM_MUST_CHECK;
-
 /* ---- text to ids ---- */
 
 typedef struct tfm_tokenizer tfm_tokenizer;

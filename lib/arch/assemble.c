@@ -103,7 +103,9 @@ tfm_status tfm_assemble(tfm_assembly *out, const char *path, const tfm_load_opti
         st = tfm_model_open(&a.model, path, err);
         if (st == TFM_OK) st = from_model(&a, err);
     } else {
-        st = tfm_source_open(&a.source, path, o ? o->tokenizer_path : NULL, err);
+        const tfm_source_options so = {.tokenizer_path = o ? o->tokenizer_path : NULL,
+                                       .share_dir = o ? o->share_dir : NULL};
+        st = tfm_source_open(&a.source, path, &so, err);
         if (st == TFM_OK) {
             st = from_source(&a, path, o, vocab_only, err);
             if (st != TFM_OK && (err == NULL || strstr(err->message, path) == NULL))

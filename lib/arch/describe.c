@@ -294,7 +294,7 @@ static tfm_status put_gguf_section(const tfm_resolver *r, tfm_buf *b, tfm_error 
     const tfm_yaml *section = tfm_yaml_get(r->arch, "gguf"), *arch, *when;
     bool yes = true;
     if (section == NULL) return TFM_OK;
-    TFM_TRY(tfm_arch_keys(section, known, err));
+    TFM_TRY(tfm_yaml_keys(section, known, err));
     arch = tfm_yaml_get(section, "architecture");
     when = tfm_yaml_get(section, "if");
     if (arch == NULL || arch->kind != TFM_YAML_SCALAR)

@@ -6,7 +6,7 @@
 #ifndef TFM_ARCH_EXPR_INTERNAL_H
 #define TFM_ARCH_EXPR_INTERNAL_H
 
-#include "arch/yaml_internal.h"
+#include "base/yaml_internal.h"
 
 typedef enum tfm_val_kind { TFM_VAL_NONE, TFM_VAL_NUM, TFM_VAL_STR, TFM_VAL_LIST } tfm_val_kind;
 

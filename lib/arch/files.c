@@ -1,4 +1,4 @@
-/* files.c - what all sections of an architecture file have in common: reading, named sets that are
+/* files.c - what all sections of an architecture file have in common: named sets that are
  * shared between files, $names, and the macros of step lists.
  *
  * Everything here works on document trees and knows no step: a macro's body is copied with its
@@ -11,31 +11,6 @@
 
 #define MAX_MACRO_DEPTH 12
 #define MAX_ARGUMENTS 16
-
-tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path, tfm_error *err) {
-    tfm_buf text = {0};
-    const char *base = strrchr(path, '/');
-    tfm_status st = tfm_file_read(&text, path, TFM_YAML_MAX_BYTES, err);
-    if (st == TFM_OK)
-        st = tfm_yaml_parse(out, a, base ? base + 1 : path, text.data ? text.data : "", text.len,
-                            err);
-    tfm_buf_free(&text);
-    if (st == TFM_OK && (*out)->kind != TFM_YAML_MAP)
-        st = tfm_yaml_fail(*out, err, TFM_FORMAT, "an architecture file is a mapping");
-    return st;
-}
-
-tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known, tfm_error *err) {
-    if (map->kind != TFM_YAML_MAP) return tfm_yaml_fail(map, err, TFM_FORMAT, "expected a mapping");
-    for (size_t i = 0; i < map->n; i++) {
-        size_t k = 0;
-        while (known[k] != NULL && strcmp(known[k], map->entry[i].key) != 0) k++;
-        if (known[k] == NULL)
-            return tfm_yaml_fail(map->entry[i].value, err, TFM_FORMAT, "unknown key '%.60s'",
-                                 map->entry[i].key);
-    }
-    return TFM_OK;
-}
 
 /* ---- sets ---- */
 
@@ -254,7 +229,7 @@ static tfm_status expand_macro(expansion *x, const tfm_yaml *call, const tfm_yam
                                  "a macro's arguments stand under its name, "
                                  "like {%s: {%.40s: ...}}",
                                  call->entry[0].key, call->entry[i].key);
-    TFM_TRY(tfm_arch_keys(macro, known, err));
+    TFM_TRY(tfm_yaml_keys(macro, known, err));
     declared = tfm_yaml_get(macro, "arguments");
     body = tfm_yaml_get(macro, "steps");
     if (body == NULL || (declared != NULL && declared->kind != TFM_YAML_MAP))

@@ -1,6 +1,6 @@
 /* generation.c - reads the generation section of a description. */
 #include "arch/arch_internal.h"
-#include "arch/yaml_internal.h"
+#include "base/yaml_internal.h"
 #include "tfm/load.h"
 
 #define MAX_IDS 65536u

@@ -126,7 +126,7 @@ static tfm_status search(tfm_resolver *r, const char *dir, tfm_error *err) {
         if (strcmp(name[i], SHARED) == 0) continue;
         if (snprintf(path, sizeof path, "%s/%s", dir, name[i]) >= (int)sizeof path)
             st = tfm_fail(err, TFM_LIMIT, "path '%.80s...' is too long", dir);
-        if (st == TFM_OK) st = tfm_arch_file(&y, r->arena, path, err);
+        if (st == TFM_OK) st = tfm_yaml_file(&y, r->arena, path, err);
         if (st != TFM_OK || !matches(r, y)) continue;
         if (found != NULL)
             st = tfm_fail(err, TFM_MISMATCH,
@@ -155,12 +155,12 @@ tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o, tfm_error 
     if (snprintf(dir, sizeof dir, "%s/arch", o->share_dir) >= (int)sizeof dir)
         return tfm_fail(err, TFM_LIMIT, "path '%.80s...' is too long", o->share_dir);
     snprintf(path, sizeof path, "%s/%s", dir, SHARED);
-    TFM_TRY(tfm_arch_file(&r->shared, r->arena, path, err));
+    TFM_TRY(tfm_yaml_file(&r->shared, r->arena, path, err));
     if (o->arch_file != NULL)
-        TFM_TRY(tfm_arch_file(&r->arch, r->arena, o->arch_file, err));
+        TFM_TRY(tfm_yaml_file(&r->arch, r->arena, o->arch_file, err));
     else
         TFM_TRY(search(r, dir, err));
-    TFM_TRY(tfm_arch_keys(r->arch, known, err));
+    TFM_TRY(tfm_yaml_keys(r->arch, known, err));
     TFM_TRY(check_class(r, err));
     r->gguf_arch = "none";
     if (name != NULL && name->type == TFM_META_STRING && name->s_len < 64)

@@ -161,7 +161,7 @@ static tfm_status evaluate(tfm_resolver *r, tfm_param *p, tfm_error *err) {
     const tfm_yaml *is, *places, *other, *map, *each, *need;
     if (p->spec->kind == TFM_YAML_SCALAR)
         return tfm_expr_eval(p->spec, p->spec->text, &r->scope, &p->value, err);
-    TFM_TRY(tfm_arch_keys(p->spec, known, err));
+    TFM_TRY(tfm_yaml_keys(p->spec, known, err));
     is = tfm_yaml_get(p->spec, "is");
     places = tfm_yaml_get(p->spec, r->format);
     other = tfm_yaml_get(p->spec, "or");
@@ -236,7 +236,7 @@ static tfm_status check_refused(const tfm_resolver *r, tfm_error *err) {
         const tfm_yaml *y = list->entry[i].value;
         const tfm_yaml *when = tfm_yaml_get(y, "if"), *say = tfm_yaml_get(y, "say");
         bool yes;
-        TFM_TRY(tfm_arch_keys(y, known, err));
+        TFM_TRY(tfm_yaml_keys(y, known, err));
         if (when == NULL || say == NULL || when->kind != TFM_YAML_SCALAR ||
             say->kind != TFM_YAML_SCALAR)
             return tfm_yaml_fail(y, err, TFM_FORMAT, "'refuse' is a list of {if: ..., say: ...}");

@@ -73,7 +73,7 @@ static tfm_status check_generation(tfm_resolver *r, tfm_error *err) {
     const tfm_yaml *section;
     void *p;
     TFM_TRY(tfm_arch_section(r, "generation", &section, err));
-    TFM_TRY(tfm_arch_keys(section, known, err));
+    TFM_TRY(tfm_yaml_keys(section, known, err));
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (section->n + 1) * sizeof *r->generation, err));
     r->generation = p;
     for (size_t i = 0; i < section->n; i++) {

@@ -1,6 +1,6 @@
 /* resolve_internal.h - an architecture file being applied to one checkpoint.
  *
- *   match.c    which file                        files.c    reading, named sets, macros
+ *   match.c    which file                        files.c    named sets, macros
  *   params.c   hyper-parameters                  tensors.c  checkpoint tensors to recipes
  *   resolve.c  steps per layer, in order         describe.c the description's text
  */
@@ -50,9 +50,6 @@ typedef struct tfm_resolver {
 
 /* files.c */
 
-/* Reads and parses one YAML file into the arena. */
-tfm_status tfm_arch_file(const tfm_yaml **out, tfm_arena *a, const char *path,
-                         tfm_error *err) TFM_MUST_CHECK;
 /* A section of the architecture file with its `use:` sets of macros.yaml merged in: sets first,
  * own entries after, or in place of a set's entry of the same name. Never NULL. */
 tfm_status tfm_arch_section(const tfm_resolver *r, const char *name, const tfm_yaml **out,
@@ -67,9 +64,6 @@ tfm_status tfm_substitute(tfm_arena *a, const char **out, const char *text, tfm_
 /* text with $arch replaced. */
 tfm_status tfm_arch_key(const tfm_resolver *r, const char **out, const char *text,
                         tfm_error *err) TFM_MUST_CHECK;
-/* Fails if map is no mapping or has a key that is not in the NULL-terminated list. */
-tfm_status tfm_arch_keys(const tfm_yaml *map, const char *const *known,
-                         tfm_error *err) TFM_MUST_CHECK;
 
 /* match.c */
 tfm_status tfm_arch_match(tfm_resolver *r, const tfm_load_options *o,

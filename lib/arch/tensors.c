@@ -462,7 +462,7 @@ static tfm_status take_spec(const tfm_resolver *r, const tfm_yaml *spec, mapping
                                         "add",   "blocks",    NULL};
     const tfm_yaml *when = tfm_yaml_get(spec, "if");
     bool yes = true;
-    TFM_TRY(tfm_arch_keys(spec, known, err));
+    TFM_TRY(tfm_yaml_keys(spec, known, err));
     if (when != NULL && when->kind != TFM_YAML_SCALAR)
         return tfm_yaml_fail(when, err, TFM_FORMAT, "'if' takes one expression");
     if (when != NULL) TFM_TRY(tfm_expr_true(when, when->text, &r->scope, &yes, err));
@@ -477,7 +477,7 @@ static tfm_status read_mapping(const tfm_resolver *r, const tfm_yaml *spec, mapp
                                tfm_error *err) {
     static const char *const known[] = {"gguf", "hf", "llama2c", "optional", NULL};
     const tfm_yaml *y;
-    TFM_TRY(tfm_arch_keys(spec, known, err));
+    TFM_TRY(tfm_yaml_keys(spec, known, err));
     *m = (mapping){.where = spec, .suffix = "", .expert = -1};
     y = tfm_yaml_get(spec, "optional");
     if (y != NULL) {

@@ -83,8 +83,9 @@ tfm_status tfm_gguf_put_key(tfm_buf *b, const char *key, uint32_t type, uint64_t
 /* The pairs of a description's `gguf:` section (cut out, without indentation). */
 tfm_status tfm_gguf_put_section(tfm_buf *b, const tfm_buf *section, uint64_t *n_kv,
                                 tfm_error *err) TFM_MUST_CHECK;
-/* The pairs tokenizer.* of a model's vocabulary; none if it has none. */
-tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
+/* The pairs tokenizer.* of a model's vocabulary. */
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v,
+                              const tfm_tokenizer_names *names, uint64_t *n_kv,
                               tfm_error *err) TFM_MUST_CHECK;
 
 /* Element i < array->n of an array that gguf.c made. */

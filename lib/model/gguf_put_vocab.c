@@ -1,10 +1,12 @@
 /* gguf_put_vocab.c - a vocabulary as GGUF metadata (tokenizer.*): the way back of gguf_vocab.c.
  *
  * What GGUF cannot say is refused, so that a vocabulary that was written is, read again, the same.
- * A pre-tokenizer has only a name there: the patterns are compared with those of each known one. */
+ * A pre-tokenizer has only a name there: the patterns are compared with those of each one in
+ * share/tokenizers.yaml, which has the names of the kinds, too. */
 #include <string.h>
 
 #include "model/gguf_internal.h"
+#include "model/tokenizer_names_internal.h"
 #include "text/text_internal.h"
 
 #define KEY "tokenizer.ggml."
@@ -35,26 +37,22 @@ static tfm_status put_array(tfm_buf *b, const char *key, uint32_t type, uint64_t
 
 /* ---- the pre-tokenizer's name ---- */
 
-static bool same_splitting(const tfm_vocab_settings *s, const tfm_vocab_source *v) {
-    if (s->n_patterns != v->n_patterns || s->ignore_merges != v->ignore_merges ||
-        s->byte_level != v->byte_level || strcmp(tfm_norm_name(s->norm), v->normaliser) != 0)
+static bool same_splitting(const tfm_vocab_settings *s, const tfm_split *split) {
+    if (s->n_patterns != split->n_patterns || s->ignore_merges != split->ignore_merges ||
+        s->byte_level == split->characters ||
+        strcmp(tfm_norm_name(s->norm), split->normaliser) != 0)
         return false;
     for (uint32_t i = 0; i < s->n_patterns; i++)
-        if (strcmp(s->pattern[i], v->pattern[i]) != 0) return false;
+        if (strcmp(s->pattern[i], split->pattern[i]) != 0) return false;
     return true;
 }
 
-static tfm_status find_pre(const tfm_vocab_settings *s, const char **name, tfm_error *err) {
-    static const char *const names[] = {"gpt-2",        "llama-bpe",      "qwen2",       "mpt",
-                                        "starcoder",    "dbrx",           "stablelm2",   "qwen35",
-                                        "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon",
-                                        "gpt-4o",       "tekken",         "kimi-k2",     "bloom",
-                                        "viking",       "superbpe",       "default"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        tfm_vocab_source v = {.normaliser = "none", .byte_level = true};
-        *name = names[i];
-        if (tfm_pretokenizer_named(&v, names[i], NULL) == TFM_OK && same_splitting(s, &v))
-            return TFM_OK;
+static tfm_status find_pre(const tfm_tokenizer_names *names, const tfm_vocab_settings *s,
+                           const char **name, tfm_error *err) {
+    const tfm_split *split;
+    for (size_t i = 0; (split = tfm_names_split_at(names, i)) != NULL; i++) {
+        *name = split->names->entry[0].value->text;
+        if (same_splitting(s, split)) return TFM_OK;
     }
     return tfm_fail(err, TFM_UNSUPPORTED,
                     "GGUF has no name for the way in which this vocabulary splits text");
@@ -231,13 +229,12 @@ static tfm_status check_kind(const tfm_vocab *v, tfm_error *err) {
                     s->type == TFM_VOCAB_BYTES        ? "bytes"
                     : s->type == TFM_VOCAB_BPE        ? "BPE by merges over characters"
                     : s->type == TFM_VOCAB_CHARACTERS ? "characters"
-                    : s->type == TFM_VOCAB_WORDPIECE  ? "WordPiece with other settings than BERT's"
+                    : s->type == TFM_VOCAB_WORDPIECE  ? "WordPiece with other settings than GGUF's"
                                                       : "SentencePiece with other normalisation");
 }
 
 /* Control tokens of WordPiece have keys of their own; [UNK] is one of them there. */
-static tfm_status put_bert(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
-    TFM_TRY(put_text(b, KEY "model", "bert", n_kv, err));
+static tfm_status put_wordpiece(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_error *err) {
     TFM_TRY(put_text(b, KEY "pre", "default", n_kv, err));
     TFM_TRY(put_pieces(b, v, n_kv, err));
     TFM_TRY(put_id(b, KEY "bos_token_id", tfm_vocab_bos(v), n_kv, err));
@@ -253,14 +250,17 @@ static tfm_status put_bert(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, tfm_e
     return put_bool(b, KEY "normalizer.strip_accents", v->set.strip_accents, n_kv, err);
 }
 
-tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v, uint64_t *n_kv,
-                              tfm_error *err) {
+tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v,
+                              const tfm_tokenizer_names *names, uint64_t *n_kv, tfm_error *err) {
+    const tfm_gguf_kind *kind = tfm_names_gguf_of_type(names, v->set.type);
     const char *pre = "default";
     TFM_TRY(check_kind(v, err));
-    if (v->set.type == TFM_VOCAB_WORDPIECE) return put_bert(b, v, n_kv, err);
+    if (!kind)
+        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizers.yaml has no name for this vocabulary");
+    TFM_TRY(put_text(b, KEY "model", kind->name, n_kv, err));
+    if (v->set.type == TFM_VOCAB_WORDPIECE) return put_wordpiece(b, v, n_kv, err);
     bool spm = v->set.type == TFM_VOCAB_SPM;
-    TFM_TRY(put_text(b, KEY "model", spm ? "llama" : "gpt2", n_kv, err));
-    if (!spm) TFM_TRY(find_pre(&v->set, &pre, err));
+    if (!spm) TFM_TRY(find_pre(names, &v->set, &pre, err));
     TFM_TRY(put_text(b, KEY "pre", pre, n_kv, err));
     TFM_TRY(put_pieces(b, v, n_kv, err));
     if (!spm) TFM_TRY(put_merges(b, v, n_kv, err));

@@ -1,13 +1,13 @@
 /* gguf_vocab.c - the vocabulary in a GGUF's metadata (keys tokenizer.ggml.*).
  *
- * Four models are taken: "llama" (SentencePiece BPE by scores, byte fallback), "gpt2" (byte-level
- * BPE by merges, its pre-tokenizer known by name), "bert" (WordPiece) and "t5" (SentencePiece
- * unigram). Any other is refused by name. Where a key is absent the value is the one that llama.cpp
- * assumes, since that is what its files rely on. */
+ * Four kinds are taken: SentencePiece BPE by scores with byte fallback, byte-level BPE by merges
+ * whose pre-tokenizer has a name, WordPiece, and SentencePiece unigram. Which one a file has is said
+ * by a name, too; the names stand in share/tokenizers.yaml. Where a key is absent the value is the
+ * one that ggml's programs assume, since that is what their files rely on. */
 #include <string.h>
 
 #include "model/gguf_internal.h"
-#include "model/source_internal.h"
+#include "model/tokenizer_names_internal.h"
 
 #define KEY "tokenizer.ggml."
 
@@ -97,16 +97,16 @@ static void take_bool(const tfm_source *s, const char *key, bool *value) {
     *value = tfm_source_int(s, key, *value) != 0;
 }
 
-/* What both models share once pieces and defaults are there. */
-static tfm_status take_specials(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+/* What all kinds share once pieces and defaults are there. */
+static tfm_status take_specials(const tfm_source *s, tfm_draft *d, const tfm_gguf_kind *kind,
+                                tfm_error *err) {
     static const char *const ends[] = {KEY "eot_token_id", KEY "eom_token_id"};
     tfm_vocab_source *v = &d->src;
     int32_t id;
-    bool spm = v->type == TFM_VOCAB_SPM, uni = v->type == TFM_VOCAB_UNIGRAM;
-    TFM_TRY(take_id(s, d, KEY "bos_token_id", spm ? 1 : -1, &v->bos, err));
-    TFM_TRY(take_id(s, d, KEY "eos_token_id", spm ? 2 : uni ? 1 : -1, &v->eos, err));
-    TFM_TRY(take_id(s, d, KEY "unknown_token_id", spm ? 0 : uni ? 2 : -1, &v->unk, err));
-    TFM_TRY(take_id(s, d, KEY "padding_token_id", uni ? 0 : -1, &v->pad, err));
+    TFM_TRY(take_id(s, d, KEY "bos_token_id", kind->bos, &v->bos, err));
+    TFM_TRY(take_id(s, d, KEY "eos_token_id", kind->eos, &v->eos, err));
+    TFM_TRY(take_id(s, d, KEY "unknown_token_id", kind->unk, &v->unk, err));
+    TFM_TRY(take_id(s, d, KEY "padding_token_id", kind->pad, &v->pad, err));
     take_bool(s, KEY "add_bos_token", &v->add_bos);
     take_bool(s, KEY "add_eos_token", &v->add_eos);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
@@ -124,7 +124,7 @@ static bool is_name(const char *s, uint32_t n) {
     return n > 2 && s[0] == '[' && s[n - 1] == ']';
 }
 
-static tfm_status bert_pieces(tfm_draft *d, tfm_error *err) {
+static tfm_status word_pieces(tfm_draft *d, tfm_error *err) {
     static const char meta[] = "\xe2\x96\x81";
     for (uint32_t i = 0; i < d->src.n; i++) {
         const char *s = d->piece[i];
@@ -146,7 +146,7 @@ static tfm_status bert_pieces(tfm_draft *d, tfm_error *err) {
     return TFM_OK;
 }
 
-/* Where the file does not say whether text is lower-cased, llama.cpp assumes that it is. With
+/* Where the file does not say whether text is lower-cased, ggml's programs assume that it is. With
  * pieces that no lower-cased text can reach that would be wrong without a sign. */
 static tfm_status check_case(const tfm_source *s, const tfm_draft *d, tfm_error *err) {
     if (!d->src.lowercase || tfm_source_meta(s, KEY "normalizer.lowercase")) return TFM_OK;
@@ -163,23 +163,23 @@ static tfm_status check_case(const tfm_source *s, const tfm_draft *d, tfm_error 
     return TFM_OK;
 }
 
-static tfm_status take_bert(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+static tfm_status take_wordpiece(const tfm_source *s, tfm_draft *d, const tfm_gguf_kind *kind,
+                                 tfm_error *err) {
     tfm_vocab_source *v = &d->src;
-    v->type = TFM_VOCAB_WORDPIECE;
     v->inner_prefix = "##";
-    v->max_word = 100; /* GGUF does not say; BERT's own limit */
+    v->max_word = 100; /* GGUF does not say; the limit of the first WordPiece */
     v->clean_text = v->split_cjk = v->clean_spaces = v->lowercase = true;
     take_bool(s, KEY "normalizer.lowercase", &v->lowercase);
     v->strip_accents = v->lowercase;
     take_bool(s, KEY "normalizer.strip_accents", &v->strip_accents);
     TFM_TRY(check_case(s, d, err));
-    TFM_TRY(bert_pieces(d, err));
-    v->add_bos = v->add_eos = true;
-    TFM_TRY(take_specials(s, d, err));
-    if (v->bos < 0) TFM_TRY(take_id(s, d, KEY "cls_token_id", 101, &v->bos, err));
-    TFM_TRY(take_id(s, d, KEY "seperator_token_id", 102, &v->eos, err)); /* so spelled */
+    TFM_TRY(word_pieces(d, err));
+    TFM_TRY(take_specials(s, d, kind, err));
+    if (v->bos < 0 || !tfm_source_meta(s, KEY "bos_token_id"))
+        TFM_TRY(take_id(s, d, KEY "cls_token_id", kind->bos, &v->bos, err));
+    TFM_TRY(take_id(s, d, KEY "seperator_token_id", kind->eos, &v->eos, err)); /* so spelled */
     take_bool(s, KEY "add_sep_token", &v->add_eos);
-    if (v->unk < 0) v->unk = 100 < v->n ? 100 : -1;
+    if (v->unk < 0 && kind->unk < (int64_t)v->n) v->unk = kind->unk;
     if (v->unk >= 0) d->flags[v->unk] = TFM_TOKEN_UNKNOWN;
     tfm_draft_flag(d, v->bos, TFM_TOKEN_CONTROL);
     tfm_draft_flag(d, v->eos, TFM_TOKEN_CONTROL);
@@ -200,51 +200,71 @@ static tfm_status take_charsmap(const tfm_source *s, tfm_draft *d, tfm_error *er
     return TFM_OK;
 }
 
-static tfm_status take_unigram(const tfm_source *s, tfm_draft *d, tfm_error *err) {
+static tfm_status take_unigram(const tfm_source *s, tfm_draft *d, const tfm_gguf_kind *kind,
+                               tfm_error *err) {
     tfm_vocab_source *v = &d->src;
-    v->type = TFM_VOCAB_UNIGRAM;
     v->normaliser = "charsmap";
     v->space_to_meta = true;
-    v->add_eos = true;
     take_bool(s, KEY "add_space_prefix", &v->add_space_prefix);
     take_bool(s, KEY "remove_extra_whitespaces", &v->remove_extra_spaces);
     TFM_TRY(take_charsmap(s, d, err));
-    return take_specials(s, d, err);
+    return take_specials(s, d, kind, err);
 }
 
-tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found, tfm_error *err) {
+/* ---- SentencePiece by scores, and bytes by merges ---- */
+
+static tfm_status take_spm(const tfm_source *s, tfm_draft *d, const tfm_gguf_kind *kind,
+                           tfm_error *err) {
+    d->src.space_to_meta = true;
+    take_bool(s, KEY "add_space_prefix", &d->src.add_space_prefix);
+    take_bool(s, KEY "remove_extra_whitespaces", &d->src.remove_extra_spaces);
+    return take_specials(s, d, kind, err);
+}
+
+static tfm_status take_bpe(const tfm_source *s, tfm_draft *d, const tfm_tokenizer_names *names,
+                           const tfm_gguf_kind *kind, tfm_error *err) {
+    const char *pre = tfm_source_text(s, KEY "pre");
+    TFM_TRY(take_merges(s, d, err));
+    if (!pre)
+        return tfm_fail(
+            err, TFM_UNSUPPORTED,
+            "no " KEY
+            "pre: the file does not say how text is split; give a tokenizer with --tokenizer");
+    TFM_TRY(tfm_tokenizer_names_split(names, pre, &d->src, err));
+    take_bool(s, KEY "add_space_prefix", &d->src.add_prefix_space);
+    return take_specials(s, d, kind, err);
+}
+
+/* The kind that the file names. */
+static tfm_status find_kind(const tfm_tokenizer_names *names, const tfm_meta *model,
+                            const tfm_gguf_kind **out, tfm_error *err) {
+    const bool is_name = model->type == TFM_META_STRING;
+    char known[200];
+    *out = is_name ? tfm_names_gguf_kind(names, model->s, model->s_len) : NULL;
+    if (*out) return TFM_OK;
+    tfm_names_list_kinds(names, known, sizeof known);
+    return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model '%.60s' is not supported (known: %s)",
+                    is_name ? model->s : "?", known);
+}
+
+tfm_status tfm_gguf_vocab(tfm_source *s, tfm_draft *d, bool *found, tfm_error *err) {
     const tfm_meta *model = tfm_source_meta(s, KEY "model");
-    const tfm_meta *pre = tfm_source_meta(s, KEY "pre");
-    bool spm = is_text(model, "llama");
+    const tfm_tokenizer_names *names;
+    const tfm_gguf_kind *kind;
     *found = model != NULL && !is_text(model, "none");
     if (!*found) return TFM_OK;
-    bool unigram = is_text(model, "t5");
-    if (!spm && !unigram && !is_text(model, "gpt2") && !is_text(model, "bert"))
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "tokenizer model '%s' is not supported (llama, gpt2, bert and t5 are)",
-                        model->type == TFM_META_STRING ? model->s : "?");
-    TFM_TRY(take_pieces(s, d, spm || unigram, err));
-    if (unigram) return take_unigram(s, d, err);
-    tfm_vocab_source *v = &d->src;
-    if (is_text(model, "bert")) return take_bert(s, d, err);
-    if (spm) {
-        v->type = TFM_VOCAB_SPM;
-        v->add_bos = true;
-        v->space_to_meta = true;
-        v->add_space_prefix = true;
-        take_bool(s, KEY "add_space_prefix", &v->add_space_prefix);
-        take_bool(s, KEY "remove_extra_whitespaces", &v->remove_extra_spaces);
-    } else {
-        v->type = TFM_VOCAB_BPE;
-        v->byte_level = true;
-        TFM_TRY(take_merges(s, d, err));
-        if (!pre || pre->type != TFM_META_STRING)
-            return tfm_fail(
-                err, TFM_UNSUPPORTED,
-                "no " KEY
-                "pre: the file does not say how text is split; give a tokenizer with --tokenizer");
-        TFM_TRY(tfm_pretokenizer_named(v, pre->s, err));
-        take_bool(s, KEY "add_space_prefix", &v->add_prefix_space);
+    TFM_TRY(tfm_source_tokenizers(s, &names, err));
+    TFM_TRY(find_kind(names, model, &kind, err));
+    const bool has_scores = kind->type == TFM_VOCAB_SPM || kind->type == TFM_VOCAB_UNIGRAM;
+    TFM_TRY(take_pieces(s, d, has_scores, err));
+    d->src.type = kind->type;
+    d->src.add_bos = kind->add_bos;
+    d->src.add_eos = kind->add_eos;
+    d->src.add_space_prefix = kind->add_space_prefix;
+    switch (kind->type) {
+    case TFM_VOCAB_SPM: return take_spm(s, d, kind, err);
+    case TFM_VOCAB_UNIGRAM: return take_unigram(s, d, kind, err);
+    case TFM_VOCAB_WORDPIECE: return take_wordpiece(s, d, kind, err);
+    default: return take_bpe(s, d, names, kind, err);
     }
-    return take_specials(s, d, err);
 }

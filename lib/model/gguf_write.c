@@ -81,7 +81,7 @@ static tfm_status make_header(plan *p, const tfm_buf *kv, uint64_t n_kv, tfm_err
     return pad(b, p->alignment, err);
 }
 
-/* llama.cpp's number for a file whose matrices are mostly of this type (enum llama_ftype). */
+/* ggml's number for a file whose matrices are mostly of this type (enum llama_ftype). */
 static uint32_t file_type(const plan *p) {
     static const struct {
         tfm_dtype t;
@@ -196,8 +196,17 @@ static tfm_status plan_kept(plan *p, const tfm_model *m, const tfm_tensor *blob,
 
 /* ---- 3: from the description ---- */
 
-static tfm_status make_pairs(plan *p, tfm_model *m, const tfm_vocab *v, tfm_buf *kv, uint64_t *n_kv,
-                             tfm_error *err) {
+static tfm_status put_vocab(tfm_model *m, const tfm_vocab *v, const char *share_dir, tfm_buf *kv,
+                            uint64_t *n_kv, tfm_error *err) {
+    tfm_tokenizer_names *names;
+    TFM_TRY(tfm_tokenizer_names_open(&names, share_dir, err));
+    tfm_status st = tfm_gguf_put_vocab(kv, m, v, names, n_kv, err);
+    tfm_tokenizer_names_free(names);
+    return st;
+}
+
+static tfm_status make_pairs(plan *p, tfm_model *m, const tfm_vocab *v, const char *share_dir,
+                             tfm_buf *kv, uint64_t *n_kv, tfm_error *err) {
     tfm_buf section = {0};
     bool found;
     tfm_status st =
@@ -208,19 +217,20 @@ static tfm_status make_pairs(plan *p, tfm_model *m, const tfm_vocab *v, tfm_buf 
     bool has_type = st == TFM_OK && strstr(section.data, "general.file_type:") != NULL;
     if (st == TFM_OK && !has_type) st = put_file_type(kv, p, n_kv, err);
     if (st == TFM_OK) st = put_quantization_version(kv, p, n_kv, err);
-    if (st == TFM_OK && v) st = tfm_gguf_put_vocab(kv, m, v, n_kv, err);
+    if (st == TFM_OK && v) st = put_vocab(m, v, share_dir, kv, n_kv, err);
     tfm_buf_free(&section);
     return st;
 }
 
-static tfm_status plan_new(plan *p, tfm_model *m, const tfm_vocab *v, tfm_error *err) {
+static tfm_status plan_new(plan *p, tfm_model *m, const tfm_vocab *v, const char *share_dir,
+                           tfm_error *err) {
     tfm_buf kv = {0};
     uint64_t n_kv = 0;
     for (size_t i = 0; i < tfm_model_n_tensors(m); i++) {
         const tfm_tensor *t = tfm_model_tensor_at(m, i);
         if (!starts(t->name, "vocab.") && !starts(t->name, "source.")) p->tensor[p->n++] = t;
     }
-    tfm_status st = make_pairs(p, m, v, &kv, &n_kv, err);
+    tfm_status st = make_pairs(p, m, v, share_dir, &kv, &n_kv, err);
     if (st == TFM_OK) st = make_header(p, &kv, n_kv, err);
     tfm_buf_free(&kv);
     return st;
@@ -291,7 +301,8 @@ static tfm_status write_plan(const plan *p, int fd, const char *name, tfm_error 
     return p->tail ? write_rows(fd, name, p->tail->data, p->tail->bytes, err) : TFM_OK;
 }
 
-tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name, tfm_error *err) {
+tfm_status tfm_gguf_write(tfm_model *m, const char *share_dir, int fd, const char *name,
+                          tfm_error *err) {
     const tfm_tensor *blob = tfm_model_tensor(m, "source.gguf");
     const tfm_vocab *v = NULL;
     plan p = {.alignment = TFM_GGUF_ALIGNMENT};
@@ -299,7 +310,7 @@ tfm_status tfm_gguf_write(tfm_model *m, int fd, const char *name, tfm_error *err
     if (!blob) TFM_TRY(tfm_model_vocab(m, &v, err));
     TFM_TRY(tfm_alloc(&list, tfm_model_n_tensors(m) + 1, sizeof *p.tensor, err));
     p.tensor = list;
-    tfm_status st = blob ? plan_kept(&p, m, blob, err) : plan_new(&p, m, v, err);
+    tfm_status st = blob ? plan_kept(&p, m, blob, err) : plan_new(&p, m, v, share_dir, err);
     if (st != TFM_OK)
         st = tfm_error_prefix(err, st, "%s", tfm_model_path(m));
     else

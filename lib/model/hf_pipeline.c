@@ -4,8 +4,8 @@
  * Each stage is taken only if tfm's tokenizer does exactly the same with the settings that come out
  * (tfm_vocab_source); everything else is refused by its name. The two families that are taken:
  *
- *     byte level   [NFC...]  Split*, Digits*  ByteLevel            (GPT-2, Llama 3, Qwen)
- *     characters   [NFC...]  Prepend, Replace(" " by U+2581), or Metaspace   (Llama 2, Mistral)
+ *     byte level   [NFC...]  Split*, Digits*  ByteLevel
+ *     characters   [NFC...]  Prepend, Replace(" " by U+2581), or Metaspace
  *
  * Other normalizers and decoders become lists of steps (hf_steps.c), and so do all of a unigram
  * model. The first two stay as they are where they can, since a vocabulary's id comes from its
@@ -15,10 +15,11 @@
 #include "model/json_internal.h"
 
 #define META_SPACE "\xe2\x96\x81" /* U+2581 */
-/* ByteLevel's own pattern when use_regex is set (GPT-2's). Its last alternative, "|\s+", is left
- * out: what no alternative matches is a part of its own, which gives the same parts, and without it
- * the vocabulary has the same id as the one that a GGUF calls gpt-2. */
-#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+/* ByteLevel's own pattern when use_regex is set. Its last alternative, "|\s+", is left out: what no
+ * alternative matches is a part of its own, which gives the same parts, and without it the
+ * vocabulary has the same id as a GGUF's whose pre-tokenizer has a name for this pattern. */
+#define BYTE_LEVEL_PATTERN                                                                         \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
 
 static const char *type_of(const json_t *j) {
     const char *type = tfm_json_text(j, "type", NULL);
@@ -119,7 +120,7 @@ static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     if (d->src.add_prefix_space && d->src.n_patterns > 0)
         return tfm_hf_refuse(err, "pre_tokenizer", j);
     if (tfm_json_bool(j, "use_regex", true))
-        return tfm_draft_pattern(d, GPT2_PATTERN, strlen(GPT2_PATTERN), err);
+        return tfm_draft_pattern(d, BYTE_LEVEL_PATTERN, strlen(BYTE_LEVEL_PATTERN), err);
     return TFM_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/hf_scan_internal.h"
+#include "model/tokenizer_names_internal.h"
 
 static tfm_status check_model(const json_t *model, tfm_error *err) {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -157,14 +158,6 @@ tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
 
 /* ---- vocab.json and merges.txt ---- */
 
-static bool names_qwen2(const char *kind) {
-    return kind && (strncmp(kind, "Qwen2", 5) == 0 || strncmp(kind, "qwen2", 5) == 0);
-}
-
-static bool names_gpt2(const char *kind) {
-    return !kind || strncmp(kind, "GPT2", 4) == 0 || strcmp(kind, "gpt2") == 0;
-}
-
 /* Lines "left right"; "#version" lines and empty ones are no merges. */
 static tfm_status take_merge_lines(tfm_draft *d, const char *s, size_t n, tfm_error *err) {
     uint64_t lines = 0;
@@ -183,22 +176,24 @@ static tfm_status take_merge_lines(tfm_draft *d, const char *s, size_t n, tfm_er
     return TFM_OK;
 }
 
-tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
+tfm_status tfm_bpe_files(tfm_source *s, tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
                          const json_t *added, const char *kind, tfm_error *err) {
     static const char end[] = "<|endoftext|>";
+    const tfm_tokenizer_names *names;
     json_t *j;
-    if (!names_gpt2(kind) && !names_qwen2(kind))
+    TFM_TRY(tfm_source_tokenizers(s, &names, err));
+    const tfm_split *split = tfm_names_merges_split(names, kind);
+    if (!split)
         return tfm_fail(err, TFM_UNSUPPORTED,
-                        "vocab.json of %s (GPT-2's and Qwen2's are taken); "
-                        "save a tokenizer.json",
-                        kind);
+                        "vocab.json of %s: how it splits text is not known; save a tokenizer.json",
+                        kind ? kind : "a tokenizer without a class");
     TFM_TRY(tfm_json_parse(&j, vocab->data, vocab->size, "vocab.json", err));
     d->json = j;
     TFM_TRY(tfm_hf_take_vocab(d, j, added, err));
     TFM_TRY(take_merge_lines(d, (const char *)merges->data, merges->size, err));
     d->src.type = TFM_VOCAB_BPE;
     d->src.byte_level = true;
-    TFM_TRY(tfm_pretokenizer_named(&d->src, names_qwen2(kind) ? "qwen2" : "gpt-2", err));
+    tfm_split_apply(split, &d->src);
     d->src.eos = d->src.bos = tfm_draft_find(d, end, sizeof end - 1);
     tfm_draft_flag(d, d->src.eos, TFM_TOKEN_CONTROL);
     return tfm_hf_take_added(d, added, err);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/json_internal.h"
+#include "model/tokenizer_names_internal.h"
 
 enum { MAX_WORD = 100 }; /* BERT's own limit, where the file does not say */
 
@@ -122,20 +123,6 @@ tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) {
 
 /* ---- vocab.txt ---- */
 
-/* The classes of transformers that read a vocab.txt just so. */
-static bool reads_vocab_txt(const char *kind) {
-    static const char *const known[] = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
-                                        "MobileBertTokenizer"};
-    static const char *const models[] = {"bert", "distilbert", "electra", "mobilebert"};
-    size_t n = strlen(kind);
-    if (n > 4 && strcmp(kind + n - 4, "Fast") == 0) n -= 4;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if ((strlen(known[i]) == n && memcmp(kind, known[i], n) == 0) ||
-            strcmp(kind, models[i]) == 0)
-            return true;
-    return false;
-}
-
 static tfm_status take_settings(tfm_draft *d, const json_t *config, tfm_error *err) {
     const json_t *never = json_object_get(config, "never_split");
     tfm_vocab_source *v = &d->src;
@@ -160,12 +147,15 @@ static int32_t control_token(tfm_draft *d, const json_t *config, const char *key
     return id;
 }
 
-tfm_status tfm_wordpiece_list(tfm_draft *d, const json_t *config, const json_t *added,
-                              const char *kind, tfm_error *err) {
+tfm_status tfm_wordpiece_list(tfm_source *s, tfm_draft *d, const json_t *config,
+                              const json_t *added, const char *kind, tfm_error *err) {
+    const tfm_tokenizer_names *names;
     tfm_vocab_source *v = &d->src;
-    if (kind && !reads_vocab_txt(kind))
+    TFM_TRY(tfm_source_tokenizers(s, &names, err));
+    if (!tfm_names_is_wordpiece(names, kind))
         return tfm_fail(err, TFM_UNSUPPORTED,
-                        "vocab.txt of %s (BertTokenizer's is taken); save a tokenizer.json", kind);
+                        "vocab.txt of %s, which is not known to be WordPiece; save a tokenizer.json",
+                        kind ? kind : "a tokenizer without a class");
     TFM_TRY(take_settings(d, config, err));
     TFM_TRY(tfm_hf_take_added(d, added, err));
     v->pad = control_token(d, config, "pad_token", "[PAD]");

@@ -88,8 +88,8 @@ tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vo
 bool tfm_hf_is_wordpiece(const json_t *model);
 tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) TFM_MUST_CHECK;
 /* The pieces, already in d, are those of a vocab.txt: the rest. kind as in tfm_bpe_files. */
-tfm_status tfm_wordpiece_list(tfm_draft *d, const json_t *config, const json_t *added,
-                              const char *kind, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_wordpiece_list(tfm_source *s, tfm_draft *d, const json_t *config,
+                              const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;
 
 /* tokenizer.json. */
 tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) TFM_MUST_CHECK;
@@ -99,13 +99,13 @@ tfm_status tfm_spm_pair_beside(tfm_source *s, const char *path, bool *found,
 tfm_status tfm_spm_pair(tfm_source *s, const char *path, const tfm_map *file, const json_t *config,
                         tfm_draft *d, tfm_error *err) TFM_MUST_CHECK;
 /* A list of tokens, one a line; config and added: see below, or NULL. */
-tfm_status tfm_line_vocab(tfm_draft *d, const tfm_map *file, const json_t *config,
+tfm_status tfm_line_vocab(tfm_source *s, tfm_draft *d, const tfm_map *file, const json_t *config,
                           const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;
 /* The pieces, already in d, are characters and names in brackets: the rest. */
 tfm_status tfm_character_list(tfm_draft *d, const json_t *config, tfm_error *err) TFM_MUST_CHECK;
-/* vocab.json (encoder.json) with merges.txt (vocab.bpe). kind: the tokenizer class or model type
- * that tells GPT-2's way of splitting from Qwen2's; NULL: GPT-2's. added: see tfm_hf_added_list. */
-tfm_status tfm_bpe_files(tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
+/* vocab.json (encoder.json) with merges.txt (vocab.bpe). kind: the tokenizer's class or the model's
+ * type, which tokenizers.yaml has; NULL: not known. added: see tfm_hf_added_list. */
+tfm_status tfm_bpe_files(tfm_source *s, tfm_draft *d, const tfm_map *vocab, const tfm_map *merges,
                          const json_t *added, const char *kind, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

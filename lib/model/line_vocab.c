@@ -130,13 +130,13 @@ static tfm_status take_lines(tfm_draft *d, const char *s, size_t n, tfm_error *e
     return check_twins(d, err);
 }
 
-tfm_status tfm_line_vocab(tfm_draft *d, const tfm_map *file, const json_t *config,
+tfm_status tfm_line_vocab(tfm_source *s, tfm_draft *d, const tfm_map *file, const json_t *config,
                           const json_t *added, const char *kind, tfm_error *err) {
     if (file->size > UINT32_MAX)
         return tfm_fail(err, TFM_LIMIT, "a list of %llu bytes", (unsigned long long)file->size);
     TFM_TRY(take_lines(d, (const char *)file->data, (size_t)file->size, err));
     if (json_object_get(config, "do_lower_case") || tfm_draft_find(d, "[UNK]", 5) >= 0 ||
         json_array_size(added) > 0)
-        return tfm_wordpiece_list(d, config, added, kind, err);
+        return tfm_wordpiece_list(s, d, config, added, kind, err);
     return tfm_character_list(d, config, err);
 }

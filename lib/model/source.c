@@ -9,10 +9,12 @@
 
 #include "model/gguf_internal.h"
 #include "model/source_internal.h"
+#include "model/tokenizer_names_internal.h"
 
 void tfm_source_free(tfm_source *s) {
     if (!s) return;
     tfm_vocab_tables_free(s->vocab);
+    tfm_tokenizer_names_free(s->tokenizers);
     tfm_names_free(&s->tensor_names);
     tfm_names_free(&s->meta_names);
     tfm_free(s->tensor);
@@ -21,6 +23,12 @@ void tfm_source_free(tfm_source *s) {
     tfm_free(s->file);
     tfm_arena_free(s->arena);
     tfm_free(s);
+}
+
+tfm_status tfm_source_tokenizers(tfm_source *s, const tfm_tokenizer_names **out, tfm_error *err) {
+    if (!s->tokenizers) TFM_TRY(tfm_tokenizer_names_open(&s->tokenizers, s->share_dir, err));
+    *out = s->tokenizers;
+    return TFM_OK;
 }
 
 /* ---- what the readers add ---- */
@@ -189,17 +197,20 @@ static tfm_status open_path(tfm_source *s, tfm_error *err) {
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", s->path);
 }
 
-tfm_status tfm_source_open(tfm_source **out, const char *path, const char *tokenizer_path,
+static tfm_status copy_path(tfm_source *s, const char *path, const char **out, tfm_error *err) {
+    return path ? tfm_arena_strndup(s->arena, out, path, strlen(path), err) : TFM_OK;
+}
+
+tfm_status tfm_source_open(tfm_source **out, const char *path, const tfm_source_options *o,
                            tfm_error *err) {
     void *p;
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_source), err));
     tfm_source *s = p;
     tfm_status st = tfm_arena_new(&s->arena, err);
-    if (st == TFM_OK) st = tfm_arena_strndup(s->arena, &s->path, path, strlen(path), err);
-    if (st == TFM_OK && tokenizer_path)
-        st = tfm_arena_strndup(s->arena, &s->tokenizer_path, tokenizer_path, strlen(tokenizer_path),
-                               err);
+    if (st == TFM_OK) st = copy_path(s, path, &s->path, err);
+    if (st == TFM_OK && o) st = copy_path(s, o->tokenizer_path, &s->tokenizer_path, err);
+    if (st == TFM_OK && o) st = copy_path(s, o->share_dir, &s->share_dir, err);
     if (st == TFM_OK) st = open_path(s, err);
     s->n_checkpoint_files = s->n_files;
     if (st == TFM_OK)

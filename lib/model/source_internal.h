@@ -30,7 +30,9 @@ typedef struct tfm_source_file {
 struct tfm_source {
     tfm_source_format format;
     const char *path;
-    const char *tokenizer_path; /* NULL: what lies beside the checkpoint */
+    const char *tokenizer_path;      /* NULL: what lies beside the checkpoint */
+    const char *share_dir;           /* or NULL */
+    tfm_tokenizer_names *tokenizers; /* or NULL: not read yet */
     tfm_arena *arena;
     tfm_source_file *file;
     size_t n_files, cap_files;
@@ -126,8 +128,7 @@ void tfm_draft_mark_eog(tfm_draft *d);
 int tfm_byte_piece(const char *s, size_t n);
 
 /* Each fills d, whose arena is set; the bytes stay mapped while d lives. */
-tfm_status tfm_gguf_vocab(const tfm_source *s, tfm_draft *d, bool *found,
-                          tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_gguf_vocab(tfm_source *s, tfm_draft *d, bool *found, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_llama2c_tokenizer(tfm_draft *d, const unsigned char *p, uint64_t n,
                                  tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_spm_model(tfm_draft *d, const unsigned char *p, uint64_t n,

@@ -3,76 +3,22 @@
  *
  * The file says neither how text is split nor which special tokens there are. FILE.json beside it
  * may, in the words of tiktoken.Encoding ("pat_str", "special_tokens", "explicit_n_vocab"); else
- * the name of the file must be that of an encoding that tiktoken or Whisper has. */
+ * the name of the file must be that of an encoding in share/tokenizers.yaml. */
 #include <string.h>
 
 #include "model/json_internal.h"
+#include "model/tokenizer_names_internal.h"
 #include "text/text_internal.h"
 
 enum {
-    PIECE_MAX = 512,       /* bytes; the longest in use have 128. Bounds the work per token */
-    SPECIAL_MAX = 2048,    /* the most in use are 1,609 */
-    TIMESTAMPS = 1501,     /* Whisper: <|0.00|> to <|30.00|> */
-    WHISPER_LANGUAGES = 99 /* and one more since large-v3 */
+    PIECE_MAX = 512,   /* bytes; the longest in use have 128. Bounds the work per token */
+    SPECIAL_MAX = 2048 /* the most in use are 1,609 */
 };
-
-/* OpenAI's pattern, but for "\s++$": $ is the end of the text there, of a line here. */
-#define CL100K                                                                                     \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+" \
-    "[\\r\\n]*|\\s++(?!\\S)|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 typedef struct special {
     const char *text;
     int32_t id;
 } special;
-
-typedef enum family { PLAIN, HARMONY, WHISPER } family;
-
-static const struct encoding {
-    const char *name;
-    const char *pre;     /* named pre-tokenizer with the same pattern, or NULL: */
-    const char *pattern; /* the pattern */
-    family family;
-    special token[16];
-} encodings[] = {
-    {"gpt2", "gpt-2", NULL, PLAIN, {{"<|endoftext|>", 50256}}},
-    {"r50k_base", "gpt-2", NULL, PLAIN, {{"<|endoftext|>", 50256}}},
-    {"p50k_base", "gpt-2", NULL, PLAIN, {{"<|endoftext|>", 50256}}},
-    {"p50k_edit",
-     "gpt-2",
-     NULL,
-     PLAIN,
-     {{"<|endoftext|>", 50256},
-      {"<|fim_prefix|>", 50281},
-      {"<|fim_middle|>", 50282},
-      {"<|fim_suffix|>", 50283}}},
-    {"cl100k_base",
-     NULL,
-     CL100K,
-     PLAIN,
-     {{"<|endoftext|>", 100257},
-      {"<|fim_prefix|>", 100258},
-      {"<|fim_middle|>", 100259},
-      {"<|fim_suffix|>", 100260},
-      {"<|endofprompt|>", 100276}}},
-    {"o200k_base", "gpt-4o", NULL, PLAIN, {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}},
-    {"o200k_harmony",
-     "gpt-4o",
-     NULL,
-     HARMONY,
-     {{"<|startoftext|>", 199998},
-      {"<|endoftext|>", 199999},
-      {"<|return|>", 200002},
-      {"<|constrain|>", 200003},
-      {"<|channel|>", 200005},
-      {"<|start|>", 200006},
-      {"<|end|>", 200007},
-      {"<|message|>", 200008},
-      {"<|call|>", 200012},
-      {"<|endofprompt|>", 200018}}},
-    {"multilingual", "gpt-2", NULL, WHISPER, {{NULL, 0}}},
-};
-enum { N_ENCODINGS = sizeof encodings / sizeof *encodings };
 
 /* ---- lines ---- */
 
@@ -83,8 +29,8 @@ static int base64_value(unsigned char c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Decodes s[0..n) into out; false if it is not base64. "=" alone, which Whisper's file has, is the
- * empty string. */
+/* Decodes s[0..n) into out; false if it is not base64. "=" alone, which stands in a file in use, is
+ * the empty string. */
 static bool base64(const unsigned char *s, size_t n, unsigned char *out, size_t *len) {
     uint32_t bits = 0;
     unsigned have = 0;
@@ -152,7 +98,7 @@ static tfm_status count(const unsigned char *p, uint64_t n, uint64_t *tokens, ui
     return TFM_OK;
 }
 
-/* The bytes in GPT-2's alphabet. */
+/* The bytes in the alphabet of byte-level BPE. */
 static tfm_status spell(tfm_draft *d, const entry *e, tfm_error *err) {
     void *p;
     size_t len = 0;
@@ -198,54 +144,118 @@ static tfm_status add(specials *s, const char *text, int64_t id, tfm_error *err)
     return TFM_OK;
 }
 
-static tfm_status add_printed(tfm_draft *d, specials *s, const char *text, size_t n, int64_t id,
-                              tfm_error *err) {
-    const char *copy;
-    TFM_TRY(tfm_arena_strndup(d->arena, &copy, text, n, err));
-    return add(s, copy, id, err);
+/* ---- special tokens of an encoding that has a name ---- */
+
+/* map[key] as a text, which must be there. */
+static tfm_status text_of(const tfm_yaml *map, const char *key, const tfm_yaml **out,
+                          tfm_error *err) {
+    *out = tfm_yaml_get(map, key);
+    if (*out && (*out)->kind == TFM_YAML_SCALAR) return TFM_OK;
+    return tfm_yaml_fail(map, err, TFM_FORMAT, "%s is missing, or no text", key);
 }
 
-/* What Whisper adds from the first free id on. */
-static tfm_status add_whisper(tfm_draft *d, specials *s, int64_t id, unsigned n_languages,
-                              tfm_error *err) {
-    static const char languages[] =
-        "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no "
-        "th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw "
-        "gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl "
-        "mg as tt haw ln ha ba jw su yue";
-    static const char *const tasks[] = {"<|translate|>",   "<|transcribe|>", "<|startoflm|>",
-                                        "<|startofprev|>", "<|nospeech|>",   "<|notimestamps|>"};
-    char text[32];
-    int n;
-    TFM_TRY(add(s, "<|endoftext|>", id++, err));
-    TFM_TRY(add(s, "<|startoftranscript|>", id++, err));
-    const char *at = languages;
-    for (unsigned i = 0; i < n_languages; i++) {
-        size_t len = strcspn(at, " ");
-        n = snprintf(text, sizeof text, "<|%.*s|>", (int)len, at);
-        TFM_TRY(add_printed(d, s, text, (size_t)n, id++, err));
-        at += len + 1;
-    }
-    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) TFM_TRY(add(s, tasks[i], id++, err));
-    for (int i = 0; i < TIMESTAMPS; i++) {
-        n = snprintf(text, sizeof text, "<|%d.%02d|>", i / 50, i % 50 * 2);
-        TFM_TRY(add_printed(d, s, text, (size_t)n, id++, err));
+/* The token that `text` is with `part` in place of {}. */
+static tfm_status add_filled(tfm_draft *d, specials *s, const tfm_yaml *text, const char *part,
+                             size_t n, int64_t id, tfm_error *err) {
+    const char *at = strstr(text->text, "{}"), *copy;
+    tfm_buf b = {0};
+    if (!at) return tfm_yaml_fail(text, err, TFM_FORMAT, "the text has no {} to fill");
+    tfm_status st = tfm_buf_add(&b, text->text, (size_t)(at - text->text), err);
+    if (st == TFM_OK) st = tfm_buf_add(&b, part, n, err);
+    if (st == TFM_OK) st = tfm_buf_str(&b, at + 2, err);
+    if (st == TFM_OK) st = tfm_arena_strndup(d->arena, &copy, b.data, b.len, err);
+    tfm_buf_free(&b);
+    return st == TFM_OK ? add(s, copy, id, err) : st;
+}
+
+static tfm_status take_range(const tfm_yaml *map, int64_t *from, int64_t *to, tfm_error *err) {
+    TFM_TRY(tfm_yaml_number(map, "from", 0, TFM_SOURCE_MAX_VOCAB, from, err));
+    return tfm_yaml_number(map, "to", 0, TFM_SOURCE_MAX_VOCAB, to, err);
+}
+
+/* {text: "<|{}|>", each: WORDS}: a token for each word, from *id on. */
+static tfm_status add_words(tfm_draft *d, specials *s, const tfm_tokenizer_names *names,
+                            const tfm_yaml *map, int64_t *id, tfm_error *err) {
+    const tfm_yaml *text, *each;
+    TFM_TRY(text_of(map, "text", &text, err));
+    TFM_TRY(text_of(map, "each", &each, err));
+    const char *at = tfm_names_words(names, each->text);
+    if (!at) return tfm_yaml_fail(each, err, TFM_FORMAT, "words has no '%.60s'", each->text);
+    for (at += strspn(at, " "); *at; at += strspn(at, " ")) {
+        const size_t n = strcspn(at, " ");
+        TFM_TRY(add_filled(d, s, text, at, n, (*id)++, err));
+        at += n;
     }
     return TFM_OK;
 }
 
-/* <|reserved_200000|> and so on where nothing else is. */
-static tfm_status add_reserved(tfm_draft *d, specials *s, tfm_error *err) {
-    char text[40];
+/* {text: "<|{}|>", from: 0, to: 3000, step: 2, decimals: 2}: 0.00, 0.02, ... 30.00. */
+static tfm_status add_numbers(tfm_draft *d, specials *s, const tfm_yaml *map, int64_t *id,
+                              tfm_error *err) {
+    const tfm_yaml *text;
+    int64_t from = 0, to = 0, step = 1, decimals = 0, unit = 1;
+    char number[64];
+    TFM_TRY(text_of(map, "text", &text, err));
+    TFM_TRY(take_range(map, &from, &to, err));
+    TFM_TRY(tfm_yaml_number(map, "step", 1, TFM_SOURCE_MAX_VOCAB, &step, err));
+    TFM_TRY(tfm_yaml_number(map, "decimals", 0, 6, &decimals, err));
+    for (int64_t i = 0; i < decimals; i++) unit *= 10;
+    for (int64_t v = from; v <= to; v += step) {
+        int n = snprintf(number, sizeof number, "%lld", (long long)(v / unit));
+        if (decimals > 0)
+            n += snprintf(number + n, sizeof number - (size_t)n, ".%0*lld", (int)decimals,
+                          (long long)(v % unit));
+        TFM_TRY(add_filled(d, s, text, number, (size_t)n, (*id)++, err));
+    }
+    return TFM_OK;
+}
+
+/* {text: "<|{}|>", from: A, to: B}: a token for each id of A to B that is nothing else's. */
+static tfm_status add_reserved(tfm_draft *d, specials *s, const tfm_yaml *map, tfm_error *err) {
+    static const char *const known[] = {"text", "from", "to", NULL};
+    const tfm_yaml *text;
     const size_t named = s->n;
-    for (int32_t id = 200000; id < 201088; id++) {
-        /* tiktoken's own list gives 200018 two names; here the reserved one is left out. */
+    int64_t from = 0, to = 0;
+    char number[32];
+    TFM_TRY(tfm_yaml_keys(map, known, err));
+    TFM_TRY(text_of(map, "text", &text, err));
+    TFM_TRY(take_range(map, &from, &to, err));
+    for (int64_t id = from; id <= to; id++) {
         bool taken = false;
         for (size_t i = 0; i < named; i++) taken = taken || s->token[i].id == id;
-        int n = snprintf(text, sizeof text, "<|reserved_%d|>", (int)id);
-        if (!taken) TFM_TRY(add_printed(d, s, text, (size_t)n, id, err));
+        int n = snprintf(number, sizeof number, "%lld", (long long)id);
+        if (!taken) TFM_TRY(add_filled(d, s, text, number, (size_t)n, id, err));
     }
     return TFM_OK;
+}
+
+/* The tokens that follow those of the file. */
+static tfm_status add_next(tfm_draft *d, specials *s, const tfm_tokenizer_names *names,
+                           const tfm_yaml *list, int64_t id, tfm_error *err) {
+    static const char *const known[] = {"text", "each", "from", "to", "step", "decimals", NULL};
+    for (size_t i = 0; list && i < list->n; i++) {
+        const tfm_yaml *y = list->entry[i].value;
+        if (y->kind == TFM_YAML_SCALAR) {
+            TFM_TRY(add(s, y->text, id++, err));
+            continue;
+        }
+        TFM_TRY(tfm_yaml_keys(y, known, err));
+        TFM_TRY(tfm_yaml_get(y, "each") ? add_words(d, s, names, y, &id, err)
+                                        : add_numbers(d, s, y, &id, err));
+    }
+    return TFM_OK;
+}
+
+static tfm_status add_named(tfm_draft *d, specials *s, const tfm_tokenizer_names *names,
+                            const tfm_encoding *e, int64_t free_id, tfm_error *err) {
+    int64_t id = 0;
+    for (size_t i = 0; e->tokens && i < e->tokens->n; i++) {
+        TFM_TRY(
+            tfm_yaml_number(e->tokens, e->tokens->entry[i].key, 0, TFM_SOURCE_MAX_VOCAB, &id, err));
+        TFM_TRY(add(s, e->tokens->entry[i].key, id, err));
+    }
+    if (e->reserved) TFM_TRY(add_reserved(d, s, e->reserved, err));
+    return add_next(d, s, names, e->next, free_id, err);
 }
 
 /* ---- FILE.json ---- */
@@ -309,35 +319,22 @@ static tfm_status read_settings(json_t *j, specials *s, tfm_error *err) {
 
 /* ---- all together ---- */
 
-static const struct encoding *encoding_of(const char *path, tfm_error *err) {
+/* What tokenizers.yaml has under the name of the file. */
+static tfm_status find_encoding(const tfm_tokenizer_names *names, const char *path,
+                                int64_t vocab_size, const tfm_encoding **out, tfm_error *err) {
     static const char suffix[] = ".tiktoken";
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char known[300];
     size_t n = strlen(base);
     if (n > sizeof suffix - 1 && strcmp(base + n - (sizeof suffix - 1), suffix) == 0)
         n -= sizeof suffix - 1;
-    for (size_t i = 0; i < N_ENCODINGS; i++)
-        if (strlen(encodings[i].name) == n && memcmp(encodings[i].name, base, n) == 0)
-            return &encodings[i];
-    (void)!tfm_fail(err, TFM_UNSUPPORTED,
-                    "a tiktoken file does not say how text is split: name it gpt2, r50k_base, "
-                    "p50k_base, p50k_edit, cl100k_base, o200k_base, o200k_harmony or multilingual "
-                    "(.tiktoken), or put pat_str and special_tokens into %.*s.json",
-                    (int)strlen(base), base);
-    return NULL;
-}
-
-static tfm_status named_specials(tfm_draft *d, const struct encoding *e, uint64_t n_tokens,
-                                 uint64_t top, int64_t n_vocab, specials *s, tfm_error *err) {
-    int64_t free_id = (int64_t)top + 1;
-    const int64_t added = free_id + 2 + WHISPER_LANGUAGES + 6 + TIMESTAMPS;
-    bool is_english = strcmp(e->name, "gpt2") == 0 && n_vocab == added;
-    for (size_t i = 0; i < 16 && e->token[i].text && !is_english; i++)
-        TFM_TRY(add(s, e->token[i].text, e->token[i].id, err));
-    if (e->family == HARMONY) TFM_TRY(add_reserved(d, s, err));
-    if (e->family == WHISPER || is_english)
-        TFM_TRY(add_whisper(d, s, free_id, WHISPER_LANGUAGES + (n_vocab == added + 1), err));
-    if (n_tokens < 256) return tfm_fail(err, TFM_FORMAT, "%s has more tokens", e->name);
-    return TFM_OK;
+    *out = tfm_names_encoding(names, base, n, vocab_size);
+    if (*out) return TFM_OK;
+    tfm_names_list_encodings(names, known, sizeof known);
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "a tiktoken file does not say how text is split: name it as its encoding (%s), "
+                    "or put pat_str and special_tokens into %s.json",
+                    known, base);
 }
 
 static tfm_status put_specials(tfm_draft *d, const specials *s, tfm_error *err) {
@@ -355,22 +352,31 @@ static tfm_status put_specials(tfm_draft *d, const specials *s, tfm_error *err) 
     return TFM_OK;
 }
 
-static tfm_status fill(tfm_draft *d, const char *path, const tfm_map *file, json_t *settings,
-                       int64_t n_vocab, specials *s, tfm_error *err) {
+/* What the file does not say, from FILE.json or by the file's name. */
+static tfm_status find_specials(tfm_source *src, tfm_draft *d, const char *path, json_t *settings,
+                                specials *s, const tfm_encoding **e, tfm_error *err) {
+    const tfm_tokenizer_names *names;
+    *e = NULL;
+    if (settings) return read_settings(settings, s, err);
+    TFM_TRY(tfm_source_tokenizers(src, &names, err));
+    TFM_TRY(find_encoding(names, path, tfm_source_int(src, "vocab_size", 0), e, err));
+    return add_named(d, s, names, *e, s->top + 1, err);
+}
+
+static tfm_status fill(tfm_source *src, tfm_draft *d, const char *path, const tfm_map *file,
+                       json_t *settings, specials *s, tfm_error *err) {
     static const char end[] = "<|endoftext|>";
-    const struct encoding *e = settings ? NULL : encoding_of(path, err);
+    const tfm_encoding *e;
     uint64_t tokens, top;
     size_t n;
-    if (!settings && !e) return TFM_UNSUPPORTED;
     TFM_TRY(count(file->data, file->size, &tokens, &top, err));
     if (top >= 2 * tokens)
         return tfm_fail(err, TFM_LIMIT, "%llu tokens with ranks up to %llu",
                         (unsigned long long)tokens, (unsigned long long)top);
     s->top = (int64_t)top;
-    if (settings)
-        TFM_TRY(read_settings(settings, s, err));
-    else
-        TFM_TRY(named_specials(d, e, tokens, top, n_vocab, s, err));
+    TFM_TRY(find_specials(src, d, path, settings, s, &e, err));
+    if (e && tokens < 256)
+        return tfm_fail(err, TFM_FORMAT, "the encoding of this name has more tokens");
     if ((uint64_t)s->top >= 2 * (tokens + s->n))
         return tfm_fail(err, TFM_LIMIT, "%llu tokens with ids up to %lld",
                         (unsigned long long)tokens, (long long)s->top);
@@ -378,16 +384,13 @@ static tfm_status fill(tfm_draft *d, const char *path, const tfm_map *file, json
     TFM_TRY(take_lines(d, file->data, file->size, err));
     TFM_TRY(put_specials(d, s, err));
     d->src.type = TFM_VOCAB_BPE;
-    d->src.byte_level = true;
-    if (settings) {
+    if (e) {
+        tfm_split_apply(e->split, &d->src);
+    } else {
         const char *pattern = tfm_json_text(settings, "pat_str", &n);
         TFM_TRY(take_pattern(d, pattern, n, err));
-    } else if (e->pre) {
-        TFM_TRY(tfm_pretokenizer_named(&d->src, e->pre, err));
-    } else {
-        TFM_TRY(tfm_draft_pattern(d, e->pattern, strlen(e->pattern), err));
     }
-    d->src.merge_all = d->src.ignore_merges = true;
+    d->src.byte_level = d->src.merge_all = d->src.ignore_merges = true;
     d->src.bos = d->src.eos = tfm_draft_find(d, end, sizeof end - 1);
     return TFM_OK;
 }
@@ -416,7 +419,7 @@ tfm_status tfm_tiktoken(tfm_source *s, const char *path, const tfm_map *file, tf
     TFM_TRY(st);
     TFM_TRY(tfm_alloc(&p, 1, sizeof(specials), err));
     ((specials *)p)->top = -1;
-    st = fill(d, path, file, settings, tfm_source_int(s, "vocab_size", 0), p, err);
+    st = fill(s, d, path, file, settings, p, err);
     tfm_free(p);
     return st == TFM_OK || !settings ? st : tfm_error_prefix(err, st, "with %s", name);
 }

@@ -73,7 +73,7 @@ static tfm_status read_list(tfm_source *s, const char *path, const tfm_map *file
     tfm_status st = tfm_hf_added_list(config, &added, err);
     d->added = added; /* freed with the draft */
     if (st != TFM_OK) return st;
-    if (tfm_is_line_vocab(path)) return tfm_line_vocab(d, file, config, added, kind, err);
+    if (tfm_is_line_vocab(path)) return tfm_line_vocab(s, d, file, config, added, kind, err);
     if (!merges_of(path)) {
         TFM_TRY(tfm_spm_model(d, file->data, file->size, err));
         TFM_TRY(tfm_hf_take_added(d, added, err));
@@ -81,7 +81,7 @@ static tfm_status read_list(tfm_source *s, const char *path, const tfm_map *file
         TFM_TRY(tfm_source_beside(s, path, false, merges_of(path), &name, err));
         if (!tfm_path_is_file(name)) return read_characters(d, path, file, config, err);
         TFM_TRY(tfm_source_map(s, name, &f, err));
-        TFM_TRY(tfm_bpe_files(d, file, &f->map, added, kind, err));
+        TFM_TRY(tfm_bpe_files(s, d, file, &f->map, added, kind, err));
     }
     tfm_hf_config_tokens(d, config, true);
     return TFM_OK;

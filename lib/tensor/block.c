@@ -1,7 +1,7 @@
 /* block.c - the anatomy of the block-quantised types: one table, four short functions.
  *
- * Owns where the quants of each type are (facts of the GGUF format, documented in ggml-common.h of
- * llama.cpp). Does not own the packed scales of the k-quants (kquants.c) nor whole rows (quant.c).
+ * Owns where the quants of each type are (facts of the GGUF format, documented in ggml-common.h).
+ * Does not own the packed scales of the k-quants (kquants.c) nor whole rows (quant.c).
  * All formats differ only in where bit fields lie, so they are data; a new type is a new line. */
 #include <string.h>
 

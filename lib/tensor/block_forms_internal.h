@@ -1,8 +1,8 @@
 /* block_forms_internal.h - where the quants of each block-quantised type are, as constants.
  *
- * Facts of the GGUF format (ggml-common.h of llama.cpp documents them). All formats differ only in
- * where bit fields lie, so they are data; a new type is a new line. Included where a compiler that
- * sees the numbers makes faster code; others call tfm_block_form_of. */
+ * Facts of the GGUF format (ggml-common.h documents them). All formats differ only in where bit
+ * fields lie, so they are data; a new type is a new line. Included where a compiler that sees the
+ * numbers makes faster code; others call tfm_block_form_of. */
 #ifndef TFM_BLOCK_FORMS_INTERNAL_H
 #define TFM_BLOCK_FORMS_INTERNAL_H
 

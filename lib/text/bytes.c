@@ -1,4 +1,4 @@
-/* bytes.c - GPT-2's byte alphabet: a printable character for each of the 256 bytes, so that byte
+/* bytes.c - the byte alphabet: a printable character for each of the 256 bytes, so that byte
  * strings can be written as text. The bytes that Latin-1 prints stand for themselves; the others
  * are numbered from U+0100 in order. (Radford et al., 2019, encoder.py, bytes_to_unicode.) */
 #include "text/text_internal.h"

@@ -46,7 +46,7 @@ int tfm_byte_of(const unsigned char *p, size_t n) {
     return value;
 }
 
-/* GPT-2's alphabet undone; other characters stay. */
+/* The byte alphabet undone; other characters stay. */
 static tfm_status add_byte_level(tfm_detok *d, const unsigned char *p, size_t n, tfm_error *err) {
     for (size_t i = 0; i < n;) {
         uint32_t cp;

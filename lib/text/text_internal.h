@@ -298,7 +298,7 @@ bool tfm_charsmap_open(tfm_charsmap *m, const unsigned char *p, uint64_t n);
 size_t tfm_charsmap_find(const tfm_charsmap *m, const unsigned char *s, size_t n, bool shortest,
                          const unsigned char **text, size_t *len);
 
-/* GPT-2's byte alphabet: a printable character for each byte. */
+/* The byte alphabet of byte-level BPE: a printable character for each byte. */
 uint32_t tfm_byte_to_char(unsigned byte);
 /* The byte of a character of that alphabet, -1 if it is none. */
 int tfm_char_to_byte(uint32_t cp);

@@ -193,7 +193,8 @@ static tfm_status use_source(const char *path, const char *tokenizer_path, tfm_e
     tfm_source *s = NULL;
     tfm_vocab *v = NULL;
     char digest[65];
-    tfm_status st = tfm_source_open(&s, path, tokenizer_path, err);
+    const tfm_source_options o = {.tokenizer_path = tokenizer_path, .share_dir = "share"};
+    tfm_status st = tfm_source_open(&s, path, &o, err);
     if (st == TFM_OK) st = tfm_source_digest(s, true, digest, err);
     if (st == TFM_OK) st = tfm_source_vocab(s, &tables, err);
     if (st == TFM_OK && tables != NULL)
@@ -405,7 +406,7 @@ static tfm_status to_gguf_scenario(tfm_error *err) {
     const int fd = memfd_create("gguf", MFD_CLOEXEC);
     tfm_model *m = NULL;
     tfm_status st = tfm_model_open(&m, SEEDS "model/seed-p16.tfms", err);
-    if (st == TFM_OK) st = tfm_gguf_write(m, fd, "memory", err);
+    if (st == TFM_OK) st = tfm_gguf_write(m, "share", fd, "memory", err);
     tfm_model_free(m);
     close(fd);
     return st;

@@ -15,9 +15,10 @@ static tfm_source *source[N_SEEDS];
 
 static void make_vocabularies(void) {
     fuzz_must(tfm_vocab_raw_bytes(&vocab[N_SEEDS], NULL) == TFM_OK, "raw bytes");
+    const tfm_source_options o = {.share_dir = "share"};
     for (int i = 0; i < N_SEEDS; i++) {
         const tfm_vocab_tables *tables = NULL;
-        fuzz_must(tfm_source_open(&source[i], seeds[i], NULL, NULL) == TFM_OK, seeds[i]);
+        fuzz_must(tfm_source_open(&source[i], seeds[i], &o, NULL) == TFM_OK, seeds[i]);
         fuzz_must(tfm_source_vocab(source[i], &tables, NULL) == TFM_OK && tables != NULL, seeds[i]);
         fuzz_must(tfm_vocab_open(&vocab[i], tables->settings, tables->settings_len, fuzz_lookup,
                                  (void *)(uintptr_t)tables, NULL) == TFM_OK,

@@ -136,12 +136,12 @@ static inline bool fuzz_lookup(void *ctx, const char *name, tfm_tensor *out) {
     return false;
 }
 
-static inline void fuzz_use_source(const char *path, const char *tokenizer_path) {
+static inline void fuzz_use_source_with(const char *path, const tfm_source_options *o) {
     tfm_source *s;
     const tfm_vocab_tables *tables;
     tfm_vocab *v;
     char digest[65];
-    if (tfm_source_open(&s, path, tokenizer_path, NULL) != TFM_OK) return;
+    if (tfm_source_open(&s, path, o, NULL) != TFM_OK) return;
     for (size_t i = 0; i < tfm_source_n_meta(s); i++) fuzz_use_meta(tfm_source_meta_at(s, i));
     for (size_t i = 0; i < tfm_source_n_tensors(s); i++)
         fuzz_use_tensor(tfm_source_tensor_at(s, i));
@@ -158,6 +158,11 @@ static inline void fuzz_use_source(const char *path, const char *tokenizer_path)
     tfm_source_free(s);
 }
 
+static inline void fuzz_use_source(const char *path, const char *tokenizer_path) {
+    const tfm_source_options o = {.tokenizer_path = tokenizer_path, .share_dir = "share"};
+    fuzz_use_source_with(path, &o);
+}
+
 /* ---- conversion: what is accepted must give a file that opens ---- */
 
 static inline int fuzz_create(const char *path) {
@@ -170,7 +175,7 @@ static inline void fuzz_to_gguf(tfm_model *m) {
     const char *path = fuzz_put("out.gguf", NULL, 0);
     const int fd = fuzz_create(path);
     tfm_source *s = NULL;
-    const tfm_status st = tfm_gguf_write(m, fd, "out.gguf", NULL);
+    const tfm_status st = tfm_gguf_write(m, "share", fd, "out.gguf", NULL);
     close(fd);
     if (st != TFM_OK) return;
     fuzz_must(tfm_source_open(&s, path, NULL, NULL) == TFM_OK, "a written GGUF does not open");

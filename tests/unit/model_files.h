@@ -42,11 +42,13 @@ static inline void remove_file(const char *name) {
     unlink(in_dir(name));
 }
 
+static const tfm_source_options from_share = {.share_dir = "share"};
+
 /* The status of opening DIR/name as a source, its vocabulary included. */
 static inline tfm_status try_source(const char *name, tfm_error *err) {
     tfm_source *s;
     const tfm_vocab_tables *v;
-    tfm_status st = tfm_source_open(&s, in_dir(name), NULL, err);
+    tfm_status st = tfm_source_open(&s, in_dir(name), &from_share, err);
     if (st == TFM_OK) st = tfm_source_vocab(s, &v, err);
     tfm_source_free(s);
     return st;
@@ -85,7 +87,7 @@ static inline tfm_status model_of(tfm_model **out, tfm_source *s, const char *se
 
 static inline tfm_status write_gguf(tfm_model *m, const char *name, tfm_error *err) {
     int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    tfm_status st = tfm_gguf_write(m, fd, name, err);
+    tfm_status st = tfm_gguf_write(m, "share", fd, name, err);
     close(fd);
     return st;
 }

@@ -247,7 +247,7 @@ static void check_gguf(const family *c, tfm_model *m) {
     snprintf(path, sizeof path, "%s/model.gguf", c->folder);
     FILE *f = fopen(path, "wb");
     if (!CHECK(f != NULL)) return;
-    tfm_status st = tfm_gguf_write(m, fileno(f), path, &err);
+    tfm_status st = tfm_gguf_write(m, "share", fileno(f), path, &err);
     fclose(f);
     if (c->gguf == 0) {
         if (!CHECK_INT(st, TFM_UNSUPPORTED)) printf("  in: %s: GGUF cannot say this\n", c->name);

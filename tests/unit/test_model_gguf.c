@@ -48,7 +48,7 @@ static void reads_values(void) {
     char full[65], part[65];
     small_file(3);
     put_file("s.gguf", b.data, b.len);
-    if (!CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), &from_share, &err), TFM_OK)) return;
     CHECK_STR(tfm_source_format_name(tfm_source_get_format(s)), "gguf");
     CHECK_INT(tfm_source_n_meta(s), 9);
     CHECK_INT(tfm_source_meta(s, "a.u8")->i, 255);
@@ -93,7 +93,7 @@ static void digest_without_weights(void) {
         small_file(3);
         b.data[b.len - 1] = (char)i;
         put_file("s.gguf", b.data, b.len);
-        CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), NULL, &err), TFM_OK);
+        CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), &from_share, &err), TFM_OK);
         CHECK_INT(tfm_source_digest(s, false, d[2 * i], &err), TFM_OK);
         CHECK_INT(tfm_source_digest(s, true, d[2 * i + 1], &err), TFM_OK);
         tfm_source_free(s);
@@ -194,7 +194,7 @@ static void exact(const char *path) {
     tfm_error err = {0};
     tfm_source *s;
     tfm_model *m = NULL;
-    if (!CHECK_INT(tfm_source_open(&s, path, NULL, &err), TFM_OK)) {
+    if (!CHECK_INT(tfm_source_open(&s, path, &from_share, &err), TFM_OK)) {
         printf("%s: %s\n", path, err.message);
         return;
     }
@@ -240,7 +240,7 @@ static void changed_type(void) {
     tfm_model *m;
     small_file(3);
     put_file("s.gguf", b.data, b.len);
-    CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), NULL, &err), TFM_OK);
+    CHECK_INT(tfm_source_open(&s, in_dir("s.gguf"), &from_share, &err), TFM_OK);
     tfm_tensor t[3] = {*tfm_source_tensor(s, "m"), *tfm_source_tensor(s, "v"),
                        *tfm_source_blob_at(s, 0)};
     t[0].dtype = TFM_F16;
@@ -256,7 +256,7 @@ static void changed_type(void) {
     CHECK_INT(write_gguf(m, "back.gguf", &err), TFM_OK);
     tfm_model_free(m);
     tfm_source_free(s);
-    if (!CHECK_INT(tfm_source_open(&s, in_dir("back.gguf"), NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, in_dir("back.gguf"), &from_share, &err), TFM_OK)) return;
     CHECK_INT(tfm_source_n_meta(s), 10);
     CHECK_INT(tfm_source_meta(s, "general.file_type")->i, 1);
     CHECK_INT(tfm_source_tensor(s, "m")->dtype, TFM_F16);
@@ -279,14 +279,14 @@ static void made_up(const char *path) {
     tfm_meta item;
     const tfm_vocab_tables *v;
     char id[17];
-    if (!CHECK_INT(tfm_source_open(&s, path, NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, path, &from_share, &err), TFM_OK)) return;
     CHECK_INT(model_of(&m, s, section, &err), TFM_OK);
     if (m && !CHECK_INT(write_gguf(m, "made.gguf", &err), TFM_OK)) puts(err.message);
     CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);
     memcpy(id, v->id, sizeof id);
     tfm_model_free(m);
     tfm_source_free(s);
-    if (!CHECK_INT(tfm_source_open(&s, in_dir("made.gguf"), NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, in_dir("made.gguf"), &from_share, &err), TFM_OK)) return;
     CHECK_STR(tfm_source_meta(s, "general.architecture")->s, "llama");
     CHECK_INT(tfm_source_meta(s, "llama.block_count")->i, 5);
     CHECK(tfm_source_meta(s, "llama.rope.freq_base")->f == 10000);
@@ -333,7 +333,7 @@ static void wrong_sections(void) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tfm_source *s;
         tfm_model *m = NULL;
-        CHECK_INT(tfm_source_open(&s, "tests/golden/hf/gpt2", NULL, &err), TFM_OK);
+        CHECK_INT(tfm_source_open(&s, "tests/golden/hf/gpt2", &from_share, &err), TFM_OK);
         CHECK_INT(model_of(&m, s, bad[i], &err), TFM_OK);
         if (m && !CHECK(write_gguf(m, "made.gguf", &err) != TFM_OK)) puts(bad[i]);
         tfm_model_free(m);

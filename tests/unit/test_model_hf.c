@@ -30,7 +30,7 @@ static void reads_safetensors(void) {
     tfm_error err = {0};
     tfm_source *s;
     CHECK_INT(try_header(header, 36, &err), TFM_OK);
-    if (!CHECK_INT(tfm_source_open(&s, in_dir(""), NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, in_dir(""), &from_share, &err), TFM_OK)) return;
     CHECK_STR(tfm_source_format_name(tfm_source_get_format(s)), "hf");
     CHECK_INT(tfm_source_n_tensors(s), 3);
     CHECK_STR(tfm_source_tensor_at(s, 0)->name, "a"); /* by place in the file */
@@ -39,7 +39,7 @@ static void reads_safetensors(void) {
     CHECK_INT(tfm_source_tensor(s, "s")->rank, 0);
     tfm_source_free(s);
     /* the file itself, with config.json beside it */
-    CHECK_INT(tfm_source_open(&s, in_dir("model.safetensors"), NULL, &err), TFM_OK);
+    CHECK_INT(tfm_source_open(&s, in_dir("model.safetensors"), &from_share, &err), TFM_OK);
     CHECK_INT(tfm_source_n_tensors(s), 3);
     CHECK_STR(tfm_source_meta(s, "model_type")->s, "x");
     tfm_source_free(s);
@@ -117,7 +117,7 @@ static void flattens_configurations(void) {
     put_text("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656,"
                                       "\"n\": 3, \"bos_token\": {\"content\": \"<s>\"},"
                                       "\"added_tokens_decoder\": {\"1\": {\"content\": \"x\"}}}");
-    if (!CHECK_INT(tfm_source_open(&s, in_dir(""), NULL, &err), TFM_OK)) return;
+    if (!CHECK_INT(tfm_source_open(&s, in_dir(""), &from_share, &err), TFM_OK)) return;
     CHECK_INT(tfm_source_meta(s, "n")->i, 12);
     CHECK(tfm_source_meta(s, "n")->f == 12);
     CHECK(tfm_source_meta(s, "x")->f == 1e-5);
@@ -324,7 +324,7 @@ static void refuses_tokenizers(void) {
 static const char *settings_of(tfm_source **s, const char *name) {
     tfm_error err = {0};
     const tfm_vocab_tables *v = NULL;
-    if (!CHECK_INT(tfm_source_open(s, in_dir(name), NULL, &err), TFM_OK) ||
+    if (!CHECK_INT(tfm_source_open(s, in_dir(name), &from_share, &err), TFM_OK) ||
         !CHECK_INT(tfm_source_vocab(*s, &v, &err), TFM_OK) || v == NULL) {
         puts(err.message);
         return "";
@@ -385,7 +385,7 @@ static void metaspace_prefix(void) {
              "\"Metaspace\"}, \"added_tokens\": [{\"id\": 3, \"content\": \"<c>\", \"special\":"
              "true}], \"model\": {\"type\": \"BPE\", \"fuse_unk\": true, \"unk_token\": \"u\","
              "\"vocab\": {\"u\": 0, \"\\u2581\": 1, \"a\": 2}, \"merges\": []}}");
-    CHECK_INT(tfm_source_open(&s, in_dir("tokenizer.json"), NULL, &err), TFM_OK);
+    CHECK_INT(tfm_source_open(&s, in_dir("tokenizer.json"), &from_share, &err), TFM_OK);
     if (CHECK_INT(model_of(&m, s, "", &err), TFM_OK) &&
         CHECK_INT(tfm_model_vocab(m, &v, &err), TFM_OK) &&
         CHECK_INT(tfm_tokenizer_new(&t, v, &err), TFM_OK)) {
@@ -500,7 +500,7 @@ static void same_ids(void) {
             const tfm_vocab_tables *v;
             const char *path = unit_asset(pairs[i][k]);
             if (!path) continue;
-            CHECK_INT(tfm_source_open(&s, path, NULL, &err), TFM_OK);
+            CHECK_INT(tfm_source_open(&s, path, &from_share, &err), TFM_OK);
             CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);
             if (v) memcpy(id[k], v->id, 17);
             tfm_source_free(s);
@@ -522,7 +522,7 @@ static void golden_folders(void) {
         const tfm_vocab_tables *v;
         char path[128];
         snprintf(path, sizeof path, "tests/golden/hf/%s", names[i]);
-        CHECK_INT(tfm_source_open(&s, path, NULL, &err), TFM_OK);
+        CHECK_INT(tfm_source_open(&s, path, &from_share, &err), TFM_OK);
         if (!s) continue;
         CHECK(tfm_source_n_tensors(s) >= 20);
         CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);

@@ -180,7 +180,8 @@ static void finds_the_tokenizer(void) {
     CHECK_INT(try_source("m.bin", &err), TFM_NOTFOUND); /* which one? */
     put_tokenizer("tokenizer.bin", 6);
     CHECK_INT(try_source("m.bin", &err), TFM_MISMATCH); /* six pieces, a vocabulary of five */
-    CHECK_INT(tfm_source_open(&s, in_dir("m.bin"), in_dir("tok6.bin"), &err), TFM_OK);
+    const tfm_source_options o = {.tokenizer_path = in_dir("tok6.bin")};
+    CHECK_INT(tfm_source_open(&s, in_dir("m.bin"), &o, &err), TFM_OK);
     CHECK_INT(tfm_source_vocab(s, &v, &err), TFM_OK);
     tfm_source_free(s);
     CHECK_INT(try_source("tok5.bin", &err), TFM_OK); /* a vocabulary alone */

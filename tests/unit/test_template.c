@@ -8,6 +8,8 @@
 #include "tfm/template.h"
 #include "unit.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 #define FOLDER "tests/golden/templates/"
 
 static const tfm_template_time now = {2024, 7, 9, 15, 4, 5};
@@ -141,7 +143,7 @@ typedef struct opened {
 static bool open_model(opened *o, const char *path) {
     tfm_error err = {0};
     memset(o, 0, sizeof *o);
-    tfm_status st = tfm_load_vocab(path, NULL, &o->m, &err);
+    tfm_status st = tfm_load_vocab(path, &load_from_share, &o->m, &err);
     if (st == TFM_OK) st = tfm_model_vocab(o->m, &o->v, &err);
     if (st == TFM_OK) st = tfm_chat_open(&o->chat, o->m, &err);
     if (st == TFM_OK) st = tfm_tokenizer_new(&o->t, o->v, &err);

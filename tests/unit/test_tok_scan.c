@@ -210,7 +210,7 @@ static void scans_split_as_pcre2_does(void) {
         "chameleon",  "gemma4",      "viking",  "deepseek-coder"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tfm_vocab_source src = {0};
-        if (!CHECK(tfm_pretokenizer_named(&src, names[i], NULL) == TFM_OK)) continue;
+        if (!CHECK(split_as(&src, names[i], NULL) == TFM_OK)) continue;
         bool all = strcmp(names[i], "gpt-2") == 0 || strcmp(names[i], "gpt-4o") == 0;
         check_patterns(names[i], src.pattern, src.n_patterns, all);
     }
@@ -430,7 +430,7 @@ static void a_full_cache_is_right(void) {
         small_piece(p, "abab", 0, 0);
         small_merge(p, "a", "b");
         small_merge(p, "ab", "ab");
-        CHECK(tfm_pretokenizer_named(&p->src, "gpt-2", NULL) == TFM_OK);
+        CHECK(split_as(&p->src, "gpt-2", NULL) == TFM_OK);
         if (!small_open(p)) return;
     }
     for (int k = 0; k < 20; k++) {

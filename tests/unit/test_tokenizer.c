@@ -448,7 +448,7 @@ static void random_bytes_survive(void) {
         else
             spm_small(&s, true);
         if (kind == 0) {
-            CHECK(tfm_pretokenizer_named(&s.src, "llama-bpe", NULL) == TFM_OK);
+            CHECK(split_as(&s.src, "llama-bpe", NULL) == TFM_OK);
             s.src.add_bos = false;
         }
         if (kind == 2) s.src.add_space_prefix = false;

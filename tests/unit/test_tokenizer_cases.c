@@ -5,6 +5,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 static char *read_all(const char *path, size_t *n) {
     FILE *f = fopen(path, "rb");
     char *data = NULL;
@@ -31,7 +33,7 @@ static bool open_path(opened *o, const char *path) {
     const tfm_vocab *v = NULL;
     o->m = NULL;
     o->t = NULL;
-    tfm_status st = tfm_load_vocab(path, NULL, &o->m, &err);
+    tfm_status st = tfm_load_vocab(path, &load_from_share, &o->m, &err);
     if (st == TFM_OK) st = tfm_model_vocab(o->m, &v, &err);
     if (st == TFM_OK && v) st = tfm_tokenizer_new(&o->t, v, &err);
     if (st != TFM_OK) printf("%s\n", err.message);

@@ -6,6 +6,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 #define DIR "tests/golden/tokenizers/"
 enum { LINE_MAX_BYTES = 1 << 16 };
 
@@ -30,7 +32,7 @@ static bool open_it(opened *o, const char *name) {
     close_it(o);
     snprintf(o->name, sizeof o->name, "%s", name);
     snprintf(path, sizeof path, DIR "%s", name);
-    tfm_status st = tfm_load_vocab(path, NULL, &o->m, &err);
+    tfm_status st = tfm_load_vocab(path, &load_from_share, &o->m, &err);
     if (st == TFM_OK) st = tfm_model_vocab(o->m, &v, &err);
     if (st == TFM_OK && v) st = tfm_tokenizer_new(&o->t, v, &err);
     if (st != TFM_OK) printf("%s\n", err.message);

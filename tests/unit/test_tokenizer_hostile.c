@@ -239,49 +239,11 @@ static void the_builder_refuses(void) {
     check_refused(&s, TFM_LIMIT, "1999 bytes");
 }
 
-static void named_pre_tokenizers(void) {
-    static const char *const names[] = {
-        "default",  "gpt-2",      "phi-2",      "mpt",          "olmo",           "llama-bpe",
-        "dbrx",     "qwen2",      "stablelm2",  "qwen35",       "falcon",         "starcoder",
-        "refact",   "command-r",  "smollm",     "deepseek-llm", "deepseek-coder", "deepseek-v3",
-        "bloom",    "viking",     "tekken",     "gpt-4o",       "tiny_aya",       "kimi-k2",
-        "superbpe", "bailingmoe", "seed-coder", "jais-2",       "exaone-moe",     "youtu",
-        "spark2_5", "laguna",     "minicpm5",   "chameleon",    "ufakzeka",       "gemma4",
-        "llama4",   "poro-chat"};
-    static const char text[] =
-        "I'm 12345 years OLD,  isn't it?\n\n \xe4\xbd\xa0\xe5\xa5\xbd \xd0\x9f";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        small s;
-        tfm_error err = {0};
-        small_init(&s, TFM_VOCAB_BPE);
-        bool chars = strcmp(names[i], "gemma4") == 0; /* its byte pieces are SentencePiece's */
-        if (chars) s.src.type = TFM_VOCAB_SPM;
-        small_byte_pieces(&s);
-        s.src.type = TFM_VOCAB_BPE;
-        if (chars) small_piece(&s, "\xe2\x96\x81", 0, 0);
-        CHECK(tfm_pretokenizer_named(&s.src, names[i], &err) == TFM_OK);
-        s.src.add_bos = false;
-        if (!small_open(&s))
-            printf("%s\n", names[i]);
-        else
-            CHECK(survives(s.t, text, sizeof text - 1));
-        small_close(&s);
-    }
-    small s;
-    tfm_error err = {0};
-    small_init(&s, TFM_VOCAB_BPE);
-    CHECK(tfm_pretokenizer_named(&s.src, "llama", &err) == TFM_UNSUPPORTED);
-    CHECK(strstr(err.message, "gpt-2") != NULL);
-    CHECK(tfm_pretokenizer_named(&s.src, "", NULL) == TFM_UNSUPPORTED);
-    CHECK(tfm_pretokenizer_named(&s.src, "gpt-2 phi-2", NULL) == TFM_UNSUPPORTED);
-}
-
 int main(void) {
     UNIT_RUN(spoiled_tables_do_no_harm);
     UNIT_RUN(spoiled_settings_do_no_harm);
     UNIT_RUN(full_tables_end_the_search);
     UNIT_RUN(settings_come_back);
     UNIT_RUN(the_builder_refuses);
-    UNIT_RUN(named_pre_tokenizers);
     return unit_done();
 }

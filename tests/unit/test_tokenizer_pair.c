@@ -5,6 +5,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 #define M "\xe2\x96\x81" /* U+2581 */
 
 enum { EOS, UNK, A, B, NI, XY };
@@ -100,7 +102,7 @@ static const char *by_file(const char *path, const char *text, bool decode) {
     const tfm_vocab *v = NULL;
     tfm_ids ids = {0};
     size_t n;
-    tfm_status st = tfm_load_vocab(path, NULL, &m, &err);
+    tfm_status st = tfm_load_vocab(path, &load_from_share, &m, &err);
     if (st == TFM_OK) st = tfm_model_vocab(m, &v, &err);
     if (st == TFM_OK) st = tfm_tokenizer_new(&t, v, &err);
     if (st != TFM_OK)

@@ -4,6 +4,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static tfm_load_options load_from_share = {.share_dir = "share"};
+
 /* The ids of a text by the file, or the message from the file's name on. */
 static const char *by_path(const char *path, const char *name, const char *text, unsigned flags) {
     static char out[1024];
@@ -11,7 +13,7 @@ static const char *by_path(const char *path, const char *name, const char *text,
     tfm_model *m = NULL;
     tfm_tokenizer *t = NULL;
     const tfm_vocab *v = NULL;
-    tfm_status st = tfm_load_vocab(path, NULL, &m, &err);
+    tfm_status st = tfm_load_vocab(path, &load_from_share, &m, &err);
     if (st == TFM_OK) st = tfm_model_vocab(m, &v, &err);
     if (st == TFM_OK) st = tfm_tokenizer_new(&t, v, &err);
     const char *at = strstr(err.message, name);
@@ -81,9 +83,9 @@ static void refuses(const char *lines, const char *settings, const char *message
 static void refuses_what_is_wrong(void) {
     CHECK_STR(
         by_file("a", 0),
-        "!my.tiktoken: a tiktoken file does not say how text is split: name it gpt2, r50k_base, "
-        "p50k_base, p50k_edit, cl100k_base, o200k_base, o200k_harmony or multilingual "
-        "(.tiktoken), or put pat_str and special_tokens into my.tiktoken.json");
+        "!my.tiktoken: a tiktoken file does not say how text is split: name it as its encoding "
+        "(gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base, o200k_base, o200k_harmony, "
+        "multilingual), or put pat_str and special_tokens into my.tiktoken.json");
     refuses("YWE= 256\nYWE 257\n", SETTINGS, "line 258 is not a token in base64");
     refuses("YWE= 256\nYW!= 257\n", SETTINGS, "line 258 is not a token in base64");
     refuses("YWF= 256\n", SETTINGS, "line 257 is not a token in base64"); /* bits left over */
@@ -100,6 +102,66 @@ static void refuses_what_is_wrong(void) {
             "special_tokens: 'x' has no id");
     refuses("", "{\"pat_str\": \"a\", \"other\": 1}", "other is not known");
     refuses("", "{\"pat_str\": \"(\"}", "pre-tokenizer: pattern 1");
+    remove_file("my.tiktoken");
+}
+
+/* ---- encodings of another tokenizers.yaml ---- */
+
+/* ids of the control tokens that a file called my.tiktoken has by this description of it. */
+static const char *by_names(const char *yaml, const char *text) {
+    const tfm_load_options shipped = load_from_share;
+    char names[1024];
+    snprintf(names, sizeof names, "words: {w: x  yy z}\ntiktoken:\n%s\n", yaml);
+    put_text("tokenizers.yaml", names);
+    load_from_share.share_dir = dir;
+    const char *got = by_file(text, TFM_TOK_PARSE_SPECIAL);
+    load_from_share = shipped;
+    remove_file("tokenizers.yaml");
+    return got;
+}
+
+#define MINE "- {names: [your, my], split: ['[a-z]+|.'], "
+
+static void encodings_by_name(void) {
+    put_vocab("YWE= 256\n");
+    CHECK_STR(by_names(MINE "tokens: {<a>: 260, <b>: 258}}", "aa<b><a>"), "256 258 260");
+    CHECK_STR(by_names(MINE "next: [<a>, {text: '<{}>', each: w}, <b>]}", "<a><x><yy><z><b>"),
+              "257 258 259 260 261");
+    CHECK_STR(by_names(MINE "next: [{text: '<{}>', from: 98, to: 102, step: 2, decimals: 2}]}",
+                       "<0.98><1.00><1.02>"),
+              "257 258 259");
+    CHECK_STR(by_names(MINE "next: [{text: '{}', from: 7, to: 8}, <b>]}", "7<b>"), "257 259");
+    CHECK_STR(by_names(MINE "tokens: {<a>: 258}, reserved: {text: '<{}>', from: 257, to: 259}}",
+                       "<257><a><259>"),
+              "257 258 259");
+    /* of two with one name, that of the checkpoint's size, which a file alone has not */
+    CHECK_STR(by_names(MINE "vocab_size: 300, tokens: {<a>: 258}}\n" MINE "tokens: {<a>: 257}}",
+                       "<a>"),
+              "257");
+}
+
+static void mistakes_in_encodings(void) {
+    static const char *const bad[][2] = {
+        {"tokens: {<a>: b}", "tokenizers.yaml:3: <a> is no number from 0 to 4194304"},
+        {"tokens: {<a>: 256}", "special token '<a>' has the id 256, which is another token's"},
+        {"tokens: {<a>: 4194304}", "more than 2048 special tokens, or an id out of range"},
+        {"next: [{text: '{}', each: v}]", "tokenizers.yaml:3: words has no 'v'"},
+        {"next: [{text: '<>', each: w}]", "tokenizers.yaml:3: the text has no {} to fill"},
+        {"next: [{each: w}]", "tokenizers.yaml:3: text is missing, or no text"},
+        {"next: [{text: '{}', every: w}]", "tokenizers.yaml:3: unknown key 'every'"},
+        {"next: [{text: '{}', from: 1, to: 9, step: 0}]",
+         "tokenizers.yaml:3: step is no number from 1 to 4194304"},
+        {"next: [{text: '{}', to: 4000}]", "more than 2048 special tokens"},
+        {"next: [{text: '{}', decimals: 7}]",
+         "tokenizers.yaml:3: decimals is no number from 0 to 6"},
+        {"reserved: {text: '{}', to: 4194304, from: 257}", "more than 2048 special tokens"},
+        {"reserved: {text: '{}', step: 2}", "tokenizers.yaml:3: unknown key 'step'"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char yaml[300];
+        snprintf(yaml, sizeof yaml, MINE "%s}", bad[i][0]);
+        const char *got = by_names(yaml, "a");
+        if (!CHECK(strstr(got, bad[i][1]) != NULL)) printf("%s, not %s\n", got, bad[i][1]);
+    }
     remove_file("my.tiktoken");
 }
 
@@ -138,6 +200,8 @@ int main(void) {
     UNIT_RUN(merges_whatever_is_a_token);
     UNIT_RUN(one_rank_for_several_pairs);
     UNIT_RUN(refuses_what_is_wrong);
+    UNIT_RUN(encodings_by_name);
+    UNIT_RUN(mistakes_in_encodings);
     UNIT_RUN(real_files);
     rmdir(dir);
     return unit_done();

@@ -4,6 +4,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 #define META "\xe2\x96\x81"
 
 static unsigned char map[4 + 0x400 * 4 + 5];
@@ -190,7 +192,7 @@ static void as_sentencepiece_does(void) {
         FILE *f = fopen(path, "rb");
         if (f == NULL) continue;
         fclose(f);
-        if (CHECK(tfm_load_vocab(path, NULL, &m, NULL) == TFM_OK) &&
+        if (CHECK(tfm_load_vocab(path, &load_from_share, &m, NULL) == TFM_OK) &&
             CHECK(tfm_model_vocab(m, &v, NULL) == TFM_OK && v) &&
             CHECK(tfm_tokenizer_new(&t, v, NULL) == TFM_OK))
             for (size_t i = 0; i < sizeof list / sizeof *list; i++) {

@@ -5,6 +5,8 @@
 #include "tfm/load.h"
 #include "tokenizer_util.h"
 
+static const tfm_load_options load_from_share = {.share_dir = "share"};
+
 enum { PAD, UNK, CLS, SEP };
 
 static void add_pieces(small *s, const char *const *piece) {
@@ -188,7 +190,7 @@ static tfm_tokenizer *tokenizer;
 
 static tfm_status open_vocab(const char *name, tfm_error *err) {
     const tfm_vocab *v = NULL;
-    tfm_status st = tfm_load_vocab(in_dir(name), NULL, &opened, err);
+    tfm_status st = tfm_load_vocab(in_dir(name), &load_from_share, &opened, err);
     if (st == TFM_OK) st = tfm_model_vocab(opened, &v, err);
     if (st == TFM_OK) st = tfm_tokenizer_new(&tokenizer, v, err);
     return st;
@@ -270,7 +272,7 @@ static void reads_lists(void) {
     CHECK_STR(by_file("vocab.txt", "Ab \xc3\xa9", 0), "8 6 7");
     put_text("tokenizer_config.json", "{\"tokenizer_class\": \"OtherTokenizer\"}");
     CHECK_STR(by_file("vocab.txt", "a", 0),
-              "!vocab.txt: vocab.txt of OtherTokenizer (BertTokenizer's is taken); save a "
+              "!vocab.txt: vocab.txt of OtherTokenizer, which is not known to be WordPiece; save a "
               "tokenizer.json");
     put_text("tokenizer_config.json", "{\"do_basic_tokenize\": false}");
     CHECK_STR(by_file("vocab.txt", "a", 0),

@@ -13,8 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tfm/tokenizer.h"
+#include "tfm/model.h"
 #include "unit.h"
+
+/* src splits as share/tokenizers.yaml says for the name. */
+static inline tfm_status split_as(tfm_vocab_source *src, const char *name, tfm_error *err) {
+    static tfm_tokenizer_names *names;
+    if (names == NULL) TFM_TRY(tfm_tokenizer_names_open(&names, "share", err));
+    return tfm_tokenizer_names_split(names, name, src, err);
+}
 
 enum { SMALL_PIECES = 700, SMALL_MERGES = 700 };
 

@@ -115,7 +115,7 @@ static tfm_status to_gguf(const options *o, int fd, const char *name, tfm_error 
         TFM_TRY(tfm_load(&m, o->in, &o->convert.load, err));
     else
         TFM_TRY(tfm_convert_load(&m, o->in, &o->convert, err));
-    st = tfm_gguf_write(m, fd, name, err);
+    st = tfm_gguf_write(m, o->convert.load.share_dir, fd, name, err);
     tfm_model_free(m);
     return st;
 }

@@ -23,8 +23,9 @@ void vocab_close(vocab *v) {
 
 /* *found is NULL if the model has none. */
 static tfm_status load(vocab *v, const char *path, const tfm_vocab **found, tfm_error *err) {
+    const tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
     *found = NULL;
-    TFM_TRY(tfm_load_vocab(path, NULL, &v->model, err));
+    TFM_TRY(tfm_load_vocab(path, &lo, &v->model, err));
     return tfm_model_vocab(v->model, found, err);
 }
 

@@ -264,8 +264,9 @@ static tfm_status open_output(tfm_cli *c, output *o, tfm_error *err) {
 
 static tfm_status open_model(tfm_cli *c, tfm_model **model, tfm_chat **chat, const tfm_vocab **v,
                              tfm_tokenizer **tok, tfm_error *err) {
+    const tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
     if (c->model == NULL) return TFM_OK;
-    TFM_TRY(tfm_load_vocab(c->model, NULL, model, err));
+    TFM_TRY(tfm_load_vocab(c->model, &lo, model, err));
     TFM_TRY(tfm_model_vocab(*model, v, err));
     if (*v == NULL) return tfm_fail(err, TFM_NOTFOUND, "%s: has no vocabulary", c->model);
     TFM_TRY(tfm_chat_open(chat, *model, err));

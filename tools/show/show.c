@@ -66,7 +66,8 @@ static void forget_vocab(show *s) {
 }
 
 static tfm_status open_vocab(show *s, const char *path, const char *wanted, tfm_error *err) {
-    TFM_TRY(tfm_load_vocab(path, NULL, &s->model, err));
+    const tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
+    TFM_TRY(tfm_load_vocab(path, &lo, &s->model, err));
     TFM_TRY(tfm_model_vocab(s->model, &s->vocab, err));
     if (!s->vocab) return tfm_fail(err, TFM_NOTFOUND, "%s: has no vocabulary", path);
     if (wanted && strcmp(wanted, tfm_vocab_id(s->vocab)) != 0)

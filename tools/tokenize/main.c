@@ -66,12 +66,13 @@ static void parse(tfm_cli *c, options *o) {
 /* The vocabulary of -m, or raw bytes. *model or *own is what must be freed. */
 static tfm_status open_vocab(const tfm_cli *c, tfm_model **model, tfm_vocab **own,
                              const tfm_vocab **v, tfm_error *err) {
+    const tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
     if (c->model == NULL) {
         TFM_TRY(tfm_vocab_raw_bytes(own, err));
         *v = *own;
         return TFM_OK;
     }
-    TFM_TRY(tfm_load_vocab(c->model, NULL, model, err));
+    TFM_TRY(tfm_load_vocab(c->model, &lo, model, err));
     TFM_TRY(tfm_model_vocab(*model, v, err));
     if (*v == NULL) return tfm_fail(err, TFM_NOTFOUND, "%s: has no vocabulary", c->model);
     return TFM_OK;

@@ -7,8 +7,8 @@
  * Owns no meaning: a scalar is its text. Documents come from outside, so anchors, aliases, tags,
  * repeated keys, NUL bytes and a second document are refused, and depth and count are limited.
  */
-#ifndef TFM_ARCH_YAML_INTERNAL_H
-#define TFM_ARCH_YAML_INTERNAL_H
+#ifndef TFM_YAML_INTERNAL_H
+#define TFM_YAML_INTERNAL_H
 
 #include "base/base_internal.h"
 
@@ -38,10 +38,21 @@ struct tfm_yaml {
 /* Parses one document. Everything lives in the arena. An empty text is an empty mapping. */
 tfm_status tfm_yaml_parse(const tfm_yaml **out, tfm_arena *a, const char *file, const char *text,
                           size_t len, tfm_error *err) TFM_MUST_CHECK;
+/* Reads and parses the file at `path`; messages have its name without the folder. */
+tfm_status tfm_yaml_file(const tfm_yaml **out, tfm_arena *a, const char *path,
+                         tfm_error *err) TFM_MUST_CHECK;
 /* The value of a key, or NULL (also when `map` is NULL or no mapping). */
 const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key);
 /* Is it the plain scalar `null`, `~` or nothing? */
 bool tfm_yaml_is_null(const tfm_yaml *y);
+/* Fails if map is no mapping or has a key that is not in the NULL-terminated list. */
+tfm_status tfm_yaml_keys(const tfm_yaml *map, const char *const *known,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* map[key] as true or false, or a whole number from lo to hi; *out is left where it is absent. */
+tfm_status tfm_yaml_bool(const tfm_yaml *map, const char *key, bool *out,
+                         tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_yaml_number(const tfm_yaml *map, const char *key, int64_t lo, int64_t hi,
+                           int64_t *out, tfm_error *err) TFM_MUST_CHECK;
 /* "FILE:LINE: ..." */
 tfm_status tfm_yaml_fail(const tfm_yaml *y, tfm_error *err, tfm_status status, const char *fmt, ...)
     TFM_PRINTF(4, 5);

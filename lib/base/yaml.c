@@ -3,7 +3,7 @@
  * Owns: driving libyaml's event parser and the limits. The event parser rather than the document
  * loader, because limits must hold while the tree grows, not after.
  */
-#include "arch/yaml_internal.h"
+#include "base/yaml_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -234,6 +234,17 @@ tfm_status tfm_yaml_parse(const tfm_yaml **out, tfm_arena *a, const char *file, 
     return TFM_OK;
 }
 
+tfm_status tfm_yaml_file(const tfm_yaml **out, tfm_arena *a, const char *path, tfm_error *err) {
+    tfm_buf text = {0};
+    const char *base = strrchr(path, '/');
+    tfm_status st = tfm_file_read(&text, path, TFM_YAML_MAX_BYTES, err);
+    if (st == TFM_OK)
+        st = tfm_yaml_parse(out, a, base ? base + 1 : path, text.data ? text.data : "", text.len,
+                            err);
+    tfm_buf_free(&text);
+    return st;
+}
+
 const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key) {
     if (map == NULL || map->kind != TFM_YAML_MAP) return NULL;
     for (size_t i = 0; i < map->n; i++)
@@ -244,4 +255,33 @@ const tfm_yaml *tfm_yaml_get(const tfm_yaml *map, const char *key) {
 bool tfm_yaml_is_null(const tfm_yaml *y) {
     return y->kind == TFM_YAML_SCALAR && !y->quoted &&
            (y->len == 0 || strcmp(y->text, "~") == 0 || strcmp(y->text, "null") == 0);
+}
+
+tfm_status tfm_yaml_keys(const tfm_yaml *map, const char *const *known, tfm_error *err) {
+    if (map->kind != TFM_YAML_MAP) return tfm_yaml_fail(map, err, TFM_FORMAT, "expected a mapping");
+    for (size_t i = 0; i < map->n; i++) {
+        size_t k = 0;
+        while (known[k] != NULL && strcmp(known[k], map->entry[i].key) != 0) k++;
+        if (known[k] == NULL)
+            return tfm_yaml_fail(map->entry[i].value, err, TFM_FORMAT, "unknown key '%.60s'",
+                                 map->entry[i].key);
+    }
+    return TFM_OK;
+}
+
+tfm_status tfm_yaml_bool(const tfm_yaml *map, const char *key, bool *out, tfm_error *err) {
+    const tfm_yaml *y = tfm_yaml_get(map, key);
+    if (y == NULL) return TFM_OK;
+    *out = y->kind == TFM_YAML_SCALAR && strcmp(y->text, "true") == 0;
+    if (*out || (y->kind == TFM_YAML_SCALAR && strcmp(y->text, "false") == 0)) return TFM_OK;
+    return tfm_yaml_fail(y, err, TFM_FORMAT, "%s is neither true nor false", key);
+}
+
+tfm_status tfm_yaml_number(const tfm_yaml *map, const char *key, int64_t lo, int64_t hi,
+                           int64_t *out, tfm_error *err) {
+    const tfm_yaml *y = tfm_yaml_get(map, key);
+    if (y == NULL || (y->kind == TFM_YAML_SCALAR && tfm_parse_i64(y->text, lo, hi, out)))
+        return TFM_OK;
+    return tfm_yaml_fail(y, err, TFM_FORMAT, "%.60s is no number from %lld to %lld", key,
+                         (long long)lo, (long long)hi);
 }
