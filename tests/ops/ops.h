@@ -88,7 +88,8 @@ static inline void ops_random_blocks(uint64_t *s, tfm_dtype t, uint8_t *p, size_
         const int at = t == TFM_Q2_K ? 80 : t == TFM_Q3_K ? 108 : t == TFM_Q6_K ? 208 : 0;
         const bool has_m =
             t == TFM_Q4_1 || t == TFM_Q5_1 || t == TFM_Q2_K || t == TFM_Q4_K || t == TFM_Q5_K;
-        if (t == TFM_MXFP4) p[0] = (uint8_t)(118 + ops_next(s) % 4);
+        const uint64_t e = t == TFM_MXFP4 ? ops_next(s) % 32 : 0; /* some subnormal scales */
+        if (t == TFM_MXFP4) p[0] = (uint8_t)(e < 3 ? e : 118 + e % 4);
         for (int i = 0; t != TFM_MXFP4 && i < (has_m ? 2 : 1); i++) {
             const uint16_t h = tfm_f32_to_f16(0.01f * ops_uniform(s));
             p[at + 2 * i] = (uint8_t)h;

@@ -21,7 +21,7 @@ static const struct {
     {TFM_Q4_1, 0, 0x618aa46e},  {TFM_Q5_0, 0, 0xbf0e0814}, {TFM_Q5_1, 0, 0x7a47d241},
     {TFM_Q2_K, 0, 0xd1df8966},  {TFM_Q3_K, 0, 0xb6ca9e10}, {TFM_Q4_K, 0, 0x2415d1e7},
     {TFM_Q5_K, 0, 0x6a4fbbfd},  {TFM_Q6_K, 0, 0x194572cf}, {TFM_IQ4_NL, 0, 0xb6fb011b},
-    {TFM_MXFP4, 0, 0x89ef4f6c},
+    {TFM_MXFP4, 0, 0xa664a797},
 };
 
 /* Logits of both sequences, `step` tokens of each at a time. */

@@ -158,15 +158,37 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
     }
 }
 
+INLINE vu bytes_u(const uint8_t *p) {
+    return __builtin_convertvector(*(const mem_vb *)p, vu);
+}
+
+/* Every byte of codes, 0 to 15, by values: a tree of choices, each by one bit of the code spread
+ * over its byte. There is no shuffle in generic vectors, and 64 look-ups take longer. */
+INLINE vu look_up(vu codes, const int8_t *values) {
+    vu v[16];
+    UNROLL for (int i = 0; i < 16; i++) v[i] = splat_u(0x01010101u * (uint8_t)values[i]);
+    UNROLL for (int bit = 0; bit < 4; bit++) {
+        const vu one = (codes >> bit) & 0x01010101u, mask = (one << 8) - one; /* one * 255 */
+        UNROLL for (int i = 0; i < 8 >> bit; i++) {
+            v[i] = v[2 * i] ^ (mask & (v[2 * i] ^ v[2 * i + 1]));
+        }
+    }
+    return v[0];
+}
+
+/* tfm_e8m0_half of LANES bytes: (e - 1) << 23, and the two subnormals 1 << 21 and 1 << 22. */
+INLINE vf from_e8m0(const uint8_t *p) {
+    const vu e = bytes_u(p), tiny = (vu)(e < 2);
+    return (vf)((tiny & ((vu){0} + (1u << 21)) << (e & 1)) | (~tiny & (e - 1) << 23));
+}
+
 /* Nibbles that number 16 values (tfm_block_form.values). */
 INLINE void decode_values(const uint8_t *part, const int8_t *values, quads *to) {
-    for (int j = 0; j < 8; j++) {
-        uint8_t four[4 * TFM_PANEL];
-        for (int i = 0; i < 4 * TFM_PANEL; i++) {
-            const uint8_t both = part[j / 2 * 4 * TFM_PANEL + i];
-            four[i] = (uint8_t)values[j % 2 == 0 ? both & 15 : both >> 4];
+    for (int v = 0; v < NV; v++) {
+        for (int j = 0; j < 8; j++) {
+            const vu both = load_u(part + (j / 2 * TFM_PANEL + v * LANES) * 4);
+            put_signed_quad(to, j, v, look_up((both >> (4 * (j % 2))) & 0x0f0f0f0fu, values));
         }
-        UNROLL for (int v = 0; v < NV; v++) put_signed_quad(to, j, v, load_u(four + v * LANES * 4));
     }
 }
 
@@ -178,7 +200,9 @@ INLINE void linear_values(const tfm_cpu_linear *a, const uint8_t *piece, const i
         decode_values(piece, values, &w);
         piece += 16 * TFM_PANEL;
         if (is_e8m0) {
-            for (int i = 0; i < TFM_PANEL; i++) gs.scale[0][i] = tfm_e8m0_half(piece[i]);
+            UNROLL for (int v = 0; v < NV; v++) {
+                store(&gs.scale[0][v * LANES], from_e8m0(piece + v * LANES));
+            }
         } else {
             UNROLL for (int v = 0; v < NV; v++) {
                 store(&gs.scale[0][v * LANES], from_f16(piece + v * LANES * 2));
@@ -190,10 +214,6 @@ INLINE void linear_values(const tfm_cpu_linear *a, const uint8_t *piece, const i
 }
 
 /* ---- k-quants: 256 columns ---- */
-
-INLINE vu bytes_u(const uint8_t *p) {
-    return __builtin_convertvector(*(const mem_vb *)p, vu);
-}
 
 /* The small integer scale and min of group j as in tfm_kquant_scales; s: [n_scales][16] bytes. */
 INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vf *scale, vf *min) {
