@@ -62,7 +62,7 @@ setup() { cd "$tmp"; }
 
 @test "rows to p16 to rows, and the id stays" {
     local file
-    for file in "$golden"/gguf/{llama-blocks32,llama-blocks256,qwen2-bf16,gpt2-q8_0}.gguf; do
+    for file in "$golden"/gguf/{llama-blocks32,llama-blocks256,llama-tables,qwen2-bf16,gpt2-q8_0}.gguf; do
         tfm-convert --no-prov --layout rows "$file" -o rows.tfms
         tfm-convert --no-prov --layout p16 rows.tfms -o p16.tfms
         tfm-convert --no-prov --layout p16 "$file" -o p16.direct

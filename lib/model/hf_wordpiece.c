@@ -153,9 +153,10 @@ tfm_status tfm_wordpiece_list(tfm_source *s, tfm_draft *d, const json_t *config,
     tfm_vocab_source *v = &d->src;
     TFM_TRY(tfm_source_tokenizers(s, &names, err));
     if (!tfm_names_is_wordpiece(names, kind))
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "vocab.txt of %s, which is not known to be WordPiece; save a tokenizer.json",
-                        kind ? kind : "a tokenizer without a class");
+        return tfm_fail(
+            err, TFM_UNSUPPORTED,
+            "vocab.txt of %s, which is not known to be WordPiece; save a tokenizer.json",
+            kind ? kind : "a tokenizer without a class");
     TFM_TRY(take_settings(d, config, err));
     TFM_TRY(tfm_hf_take_added(d, added, err));
     v->pad = control_token(d, config, "pad_token", "[PAD]");

@@ -299,7 +299,7 @@ def hf_cases():
 # Byte offsets of d and dmin in a block, and dmin / d such that weights average to zero.
 SUPER_BLOCKS = {
     Q.Q2_K: (80, 82, 1.5), Q.Q3_K: (108, None, 0), Q.Q4_K: (0, 2, 7.5), Q.Q5_K: (0, 2, 15.5),
-    Q.Q6_K: (208, None, 0),
+    Q.Q6_K: (208, None, 0), Q.IQ4_NL: (0, None, 0),
 }
 
 
@@ -307,8 +307,8 @@ def quantised(kind, shape, scale, rng):
     """(bytes as the file has them, the weights they mean), standard deviation about `scale`."""
     if kind in SUPER_BLOCKS:  # random bytes are valid blocks once d and dmin are finite
         at_d, at_min, ratio = SUPER_BLOCKS[kind]
-        size = gguf.GGML_QUANT_SIZES[kind][1]
-        raw = rng.integers(0, 256, (shape[0], shape[1] // 256, size), dtype=np.uint8)
+        count, size = gguf.GGML_QUANT_SIZES[kind]
+        raw = rng.integers(0, 256, (shape[0], shape[1] // count, size), dtype=np.uint8)
 
         def put(d):
             for at, value in ((at_d, d), (at_min, d * ratio)):
@@ -525,6 +525,9 @@ def gguf_cases():
     gguf_llama("llama-blocks32", LlamaConfig(**small, rope_theta=100.0, rope_scaling={
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 32}), [Q.Q8_0, Q.Q5_1] + legacy, 21)
+    # Those whose codes number a table of values.
+    gguf_llama("llama-tables", LlamaConfig(**small, rope_theta=1000.0),
+               [Q.MXFP4, Q.IQ4_NL, Q.IQ4_NL, Q.MXFP4], 40)
     # Every type of 256-element blocks; a SentencePiece vocabulary; linear scaling; tied.
     big = {**small, "vocab_size": 304, "hidden_size": 256, "intermediate_size": 256,
            "num_key_value_heads": 1, "num_hidden_layers": 1, "bos_token_id": 1, "eos_token_id": 2}

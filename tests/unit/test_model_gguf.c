@@ -207,8 +207,8 @@ static void exact(const char *path) {
 
 static void exact_files(void) {
     static const char *const golden[] = {"gpt2-f32",       "gpt2-q8_0",       "llama-f16",
-                                         "llama-blocks32", "llama-blocks256", "qwen2-bf16",
-                                         "qwen2-q4_0"};
+                                         "llama-blocks32", "llama-blocks256", "llama-tables",
+                                         "qwen2-bf16",     "qwen2-q4_0"};
     char path[256];
     for (uint32_t version = 2; version <= 3; version++) {
         small_file(version);

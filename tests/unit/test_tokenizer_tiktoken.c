@@ -135,9 +135,9 @@ static void encodings_by_name(void) {
                        "<257><a><259>"),
               "257 258 259");
     /* of two with one name, that of the checkpoint's size, which a file alone has not */
-    CHECK_STR(by_names(MINE "vocab_size: 300, tokens: {<a>: 258}}\n" MINE "tokens: {<a>: 257}}",
-                       "<a>"),
-              "257");
+    CHECK_STR(
+        by_names(MINE "vocab_size: 300, tokens: {<a>: 258}}\n" MINE "tokens: {<a>: 257}}", "<a>"),
+        "257");
 }
 
 static void mistakes_in_encodings(void) {
