@@ -275,3 +275,31 @@ END
     [ "$(grep -c 'error    *tfm-tokenize' "$out")" = 1 ]
     [ "$(grep -c 'tokens' "$out")" -ge 2 ]
 }
+
+@test "names: a GGUF needs those of share/tokenizers.yaml, beside the program; a model.bin none" {
+    cd "$tmp"
+    gguf=$top/tests/fuzz/corpus/gguf/seed-bpe-vocab.gguf
+    tfm-convert "$gguf" -o m.tfms
+    echo 'a plan, the canal' >p
+    mkdir bin
+    cp "$(command -v tfm-tokenize)" bin
+    pipe "bin/tfm-tokenize -m m.tfms p | tfm-show --ids"
+    status_is 0 0
+    cp "$out" ids
+    pipe "bin/tfm-tokenize -m '$gguf' p | tfm-show --ids"
+    status_is 5 3
+    err_has 'share/tfm/tokenizers.yaml'
+    mkdir -p share/tfm
+    cp "$top/share/tokenizers.yaml" share/tfm
+    pipe "bin/tfm-tokenize -m '$gguf' p | tfm-show --ids"
+    status_is 0 0
+    same "$out" ids
+    sed -i 's/^  gpt2: {type/  gpt3: {type/' share/tfm/tokenizers.yaml
+    pipe "bin/tfm-tokenize -m '$gguf' p | tfm-show --ids"
+    status_is 3 3
+    err_has "tokenizer model 'gpt2' is not supported (known: llama, gpt3, bert, t5)"
+    sed -i '2s/.*/no such: [line]/' share/tfm/tokenizers.yaml
+    pipe "bin/tfm-tokenize -m '$gguf' p | tfm-show --ids"
+    status_is 3 3
+    err_has "tokenizers.yaml:2: unknown key 'no such'"
+}

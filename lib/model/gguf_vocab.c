@@ -1,9 +1,9 @@
 /* gguf_vocab.c - the vocabulary in a GGUF's metadata (keys tokenizer.ggml.*).
  *
  * Four kinds are taken: SentencePiece BPE by scores with byte fallback, byte-level BPE by merges
- * whose pre-tokenizer has a name, WordPiece, and SentencePiece unigram. Which one a file has is said
- * by a name, too; the names stand in share/tokenizers.yaml. Where a key is absent the value is the
- * one that ggml's programs assume, since that is what their files rely on. */
+ * whose pre-tokenizer has a name, WordPiece, and SentencePiece unigram. Which one a file has is
+ * said by a name, too; the names stand in share/tokenizers.yaml. Where a key is absent the value is
+ * the one that ggml's programs assume, since that is what their files rely on. */
 #include <string.h>
 
 #include "model/gguf_internal.h"

@@ -1,9 +1,9 @@
 /* bpe.c - byte-level BPE: the text is cut by the pre-tokenizer, each piece is a string of bytes,
  * and every byte is a symbol to begin with.
  *
- * Pieces of the vocabulary are written in the byte alphabet (bytes.c), but merging goes by ids, so the
- * alphabet is needed only to look up a whole piece (ignore_merges). Bytes that are no UTF-8 are cut
- * out before the pre-tokenizer, which takes only text, and are merged by themselves. */
+ * Pieces of the vocabulary are written in the byte alphabet (bytes.c), but merging goes by ids, so
+ * the alphabet is needed only to look up a whole piece (ignore_merges). Bytes that are no UTF-8 are
+ * cut out before the pre-tokenizer, which takes only text, and are merged by themselves. */
 #include "text/text_internal.h"
 
 /* Is the whole piece in the vocabulary? */

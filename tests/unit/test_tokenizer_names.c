@@ -194,6 +194,34 @@ static void own_names(void) {
     remove_file("tokenizers.yaml");
 }
 
+/* The examples of the page are one file together. */
+static void the_page_is_right(void) {
+    FILE *f = fopen("man/tfm-tokenizers.5", "r");
+    tfm_tokenizer_names *names;
+    tfm_vocab_source src = {0};
+    tfm_error err = {0};
+    tfm_buf yaml = {0};
+    char line[200];
+    bool inside = false;
+    if (!CHECK(f != NULL)) return;
+    while (fgets(line, sizeof line, f)) {
+        const bool is_end = strncmp(line, ".Ed", 3) == 0;
+        for (const char *c = line; inside && !is_end && *c; c++) {
+            put_bytes(&yaml, c, 1);
+            if (strncmp(c, "\\e", 2) == 0) c++; /* a backslash */
+        }
+        inside = !is_end && (inside || strncmp(line, ".Bd -literal", 12) == 0);
+    }
+    fclose(f);
+    put_file("tokenizers.yaml", yaml.data, yaml.len);
+    tfm_buf_free(&yaml);
+    if (!CHECK_INT(tfm_tokenizer_names_open(&names, in_dir("."), &err), TFM_OK)) puts(err.message);
+    if (names) CHECK_INT(tfm_tokenizer_names_split(names, "novel-chat", &src, NULL), TFM_OK);
+    if (CHECK_INT(src.n_patterns, 2)) CHECK_STR(src.pattern[1], " ?\\p{L}+| ?[^\\s\\p{L}]+|\\s+");
+    tfm_tokenizer_names_free(names);
+    remove_file("tokenizers.yaml");
+}
+
 int main(void) {
     make_dir("names");
     UNIT_RUN(shipped_ways_of_splitting);
@@ -202,6 +230,7 @@ int main(void) {
     UNIT_RUN(mistakes_have_a_line);
     UNIT_RUN(the_folder_is_needed);
     UNIT_RUN(own_names);
+    UNIT_RUN(the_page_is_right);
     rmdir(dir);
     return unit_done();
 }
