@@ -72,10 +72,11 @@ TFM_API int32_t tfm_vocab_pad(const tfm_vocab *v);
 typedef enum tfm_vocab_type {
     TFM_VOCAB_BYTES,
     TFM_VOCAB_BPE,
-    TFM_VOCAB_SPM,       /* SentencePiece BPE */
-    TFM_VOCAB_UNIGRAM,   /* SentencePiece unigram */
-    TFM_VOCAB_WORDPIECE, /* BERT */
-    TFM_VOCAB_CHARACTERS /* each character is a token */
+    TFM_VOCAB_SPM,        /* SentencePiece BPE */
+    TFM_VOCAB_UNIGRAM,    /* SentencePiece unigram */
+    TFM_VOCAB_WORDPIECE,  /* BERT */
+    TFM_VOCAB_CHARACTERS, /* each character is a token */
+    TFM_VOCAB_WORDS       /* each word is a token */
 } tfm_vocab_type;
 TFM_API tfm_vocab_type tfm_vocab_kind(const tfm_vocab *v);
 
@@ -133,6 +134,15 @@ typedef struct tfm_vocab_source {
     const tfm_vocab_step
         *decoder; /* [n_decoder] how pieces become text; none: by the fields above */
     uint32_t n_decoder;
+    /* [n_splitter] how a text is split, as the pre-tokenizers of a tokenizer.json say; then of the
+     * fields above that say how text is normalised or split only normaliser and step count, and
+     * decoder must say how pieces become text. The four below are for BPE with it. */
+    const tfm_vocab_step *splitter;
+    uint32_t n_splitter;
+    const char *word_suffix; /* of what ends a word ("</w>"), */
+    const char *word_prefix; /* of what does not begin one, or NULL */
+    uint32_t merge_skip;     /* bytes at the start of the right piece of a merge that go */
+    bool fuse_unknown;       /* unknown characters in a row are one token, else one each */
     /* Unigram: the model that cuts text, where it is not over this vocabulary's own pieces (then
      * score is not looked at), and which id each of its pieces is: -1 none, TFM_PAIR_NO_TEXT never
      * text. */

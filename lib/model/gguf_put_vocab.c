@@ -215,7 +215,8 @@ static tfm_status put_templates(tfm_buf *b, tfm_model *m, uint64_t *n_kv, tfm_er
 
 static tfm_status check_kind(const tfm_vocab *v, tfm_error *err) {
     const tfm_vocab_settings *s = &v->set;
-    if (s->steps.n > 0 || s->decoder.n > 0 || s->before.n > 0 || s->after.n > 0 || s->split_spaces)
+    if (s->steps.n > 0 || s->decoder.n > 0 || s->before.n > 0 || s->after.n > 0 ||
+        s->splitter.n > 0 || s->split_spaces)
         return tfm_fail(err, TFM_UNSUPPORTED,
                         "GGUF has no words for the steps of this vocabulary's normaliser, decoder "
                         "or template");

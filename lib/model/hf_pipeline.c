@@ -8,8 +8,9 @@
  *     characters   [NFC...]  Prepend, Replace(" " by U+2581), or Metaspace
  *
  * Other normalizers and decoders become lists of steps (hf_steps.c), and so do all of a unigram
- * model. The first two stay as they are where they can, since a vocabulary's id comes from its
- * settings. */
+ * model. What is more than that is read again as lists of steps altogether, the pre-tokenizers too
+ * (hf_split.c). The fixed settings stay as they are where they can, since a vocabulary's id comes
+ * from them. */
 #include <string.h>
 
 #include "model/json_internal.h"
@@ -313,6 +314,31 @@ tfm_status tfm_hf_postprocessor(tfm_draft *d, const json_t *j, tfm_error *err) {
     d->src.add_bos = a.n_before == 1;
     d->src.add_eos = a.n_after == 1;
     return TFM_OK;
+}
+
+/* ---- by settings or by steps ---- */
+
+tfm_status tfm_hf_either(tfm_draft *d, const json_t *j, tfm_hf_reader fixed, tfm_hf_reader steps,
+                         tfm_error *err) {
+    const tfm_draft before = *d;
+    void *flags;
+    TFM_TRY(tfm_arena_alloc(d->arena, &flags, d->src.n, err));
+    memcpy(flags, d->flags, d->src.n);
+    tfm_status st = fixed(d, j, err);
+    if (st != TFM_UNSUPPORTED) return st;
+    *d = before;
+    memcpy(d->flags, flags, d->src.n);
+    d->exact = true;
+    return steps(d, j, err);
+}
+
+tfm_status tfm_hf_stages(tfm_draft *d, const json_t *j, tfm_error *err) {
+    const json_t *normalizer = json_object_get(j, "normalizer");
+    if (normalizer && !json_is_null(normalizer))
+        TFM_TRY(tfm_hf_normalizer_steps(d, normalizer, err));
+    TFM_TRY(tfm_hf_splitter_steps(d, json_object_get(j, "pre_tokenizer"), err));
+    TFM_TRY(tfm_hf_decoder_steps(d, json_object_get(j, "decoder"), err));
+    return tfm_hf_take_added(d, json_object_get(j, "added_tokens"), err);
 }
 
 /* ---- added tokens and tokenizer_config.json ---- */

@@ -77,6 +77,19 @@ static tfm_status replace(list *l, const json_t *j, tfm_error *err) {
     return add(l, text ? "replace" : "replace-regex", text ? text : regex, content, err);
 }
 
+/* "strip_accents": null means as lowercase says. */
+static tfm_status bert(list *l, const json_t *j, tfm_error *err) {
+    bool lowercase = tfm_json_bool(j, "lowercase", true);
+    const char *letters;
+    char text[8];
+    snprintf(text, sizeof text, "%s%s%s%s", tfm_json_bool(j, "clean_text", true) ? "c" : "",
+             tfm_json_bool(j, "handle_chinese_chars", true) ? "j" : "",
+             tfm_json_bool(j, "strip_accents", lowercase) ? "a" : "", lowercase ? "l" : "");
+    if (text[0] == '\0') return TFM_OK;
+    TFM_TRY(tfm_arena_strndup(l->d->arena, &letters, text, strlen(text), err));
+    return add(l, "bert", letters, NULL, err);
+}
+
 static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
     static const char *const plain[][2] = {{"NFC", "nfc"},
                                            {"NFD", "nfd"},
@@ -97,6 +110,8 @@ static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
         if (json_is_true(left)) TFM_TRY(add(l, "strip-left", NULL, NULL, err));
         return json_is_true(right) ? add(l, "strip-right", NULL, NULL, err) : TFM_OK;
     }
+    if (tfm_hf_is_type(j, "BertNormalizer")) return bert(l, j, err);
+    if (tfm_hf_is_type(j, "ByteLevel")) return add(l, "bytes", NULL, NULL, err);
     if (tfm_hf_is_type(j, "Prepend")) {
         const char *text = plain_text(j, "prepend");
         if (!text) return tfm_hf_refuse(err, "normalizer", j);
@@ -133,16 +148,42 @@ static bool has(const list *l, const char *kind) {
     return false;
 }
 
-static tfm_status strip(list *l, const json_t *j, tfm_error *err) {
-    const char *content = plain_text(j, "content"), *number;
-    json_int_t start = json_integer_value(json_object_get(j, "start"));
+static tfm_status add_number(list *l, const char *kind, const char *content, json_int_t n,
+                             tfm_error *err) {
+    const char *number;
     char text[24];
-    if (!content || !content[0] || start < 0 || start > 1000 ||
-        json_integer_value(json_object_get(j, "stop")) != 0)
-        return tfm_hf_refuse(err, "decoder", j);
-    snprintf(text, sizeof text, "%d", (int)start);
+    snprintf(text, sizeof text, "%d", (int)n);
     TFM_TRY(tfm_arena_strndup(l->d->arena, &number, text, strlen(text), err));
-    return add(l, "strip", content, number, err);
+    return add(l, kind, content, number, err);
+}
+
+static tfm_status strip(list *l, const json_t *j, tfm_error *err) {
+    const char *content = plain_text(j, "content");
+    json_int_t start = json_integer_value(json_object_get(j, "start")),
+               stop = json_integer_value(json_object_get(j, "stop"));
+    if (!content || !content[0] || start < 0 || start > 1000 || stop < 0 || stop > 1000)
+        return tfm_hf_refuse(err, "decoder", j);
+    if (start > 0 || stop == 0) TFM_TRY(add_number(l, "strip", content, start, err));
+    return stop > 0 ? add_number(l, "strip-end", content, stop, err) : TFM_OK;
+}
+
+static tfm_status word_pieces(list *l, const json_t *j, tfm_error *err) {
+    const char *prefix = plain_text(j, "prefix");
+    if (!prefix) return tfm_hf_refuse(err, "decoder", j);
+    if (prefix[0]) TFM_TRY(add(l, "words", prefix, NULL, err));
+    return tfm_json_bool(j, "cleanup", true) ? add(l, "clean-up-spaces", NULL, NULL, err) : TFM_OK;
+}
+
+static tfm_status ctc(list *l, const json_t *j, tfm_error *err) {
+    const char *pad = plain_text(j, "pad_token"), *space = plain_text(j, "word_delimiter_token");
+    if (!pad || !pad[0] || !space || !space[0]) return tfm_hf_refuse(err, "decoder", j);
+    TFM_TRY(add(l, "distinct", NULL, NULL, err));
+    TFM_TRY(add(l, "replace", pad, "", err));
+    if (tfm_json_bool(j, "cleanup", true)) {
+        TFM_TRY(add(l, "clean-up-spaces", NULL, NULL, err));
+        TFM_TRY(add(l, "replace", space, " ", err));
+    }
+    return add(l, "some", NULL, NULL, err);
 }
 
 /* Older files say add_prefix_space, newer ones prepend_scheme. */
@@ -174,14 +215,18 @@ static tfm_status suffix(list *l, const json_t *j, tfm_error *err) {
 static tfm_status decoder(list *l, const json_t *j, tfm_error *err) {
     const json_t *pattern = json_object_get(j, "pattern");
     /* The whole text, or bytes that were joined, are not seen piece by piece. */
-    bool late = has(l, "byte-fallback") || has(l, "fuse") || has(l, "suffix");
+    bool fused = has(l, "fuse") || has(l, "bytes");
+    bool late = fused || has(l, "byte-fallback") || has(l, "suffix");
     if (tfm_hf_is_type(j, "Fuse")) return add(l, "fuse", NULL, NULL, err);
-    if (tfm_hf_is_type(j, "Strip") && !has(l, "suffix") && (!late || has(l, "fuse")))
+    if (tfm_hf_is_type(j, "Strip") && !has(l, "suffix") && !has(l, "strip-end") && (!late || fused))
         return strip(l, j, err);
     if (late) return tfm_hf_refuse(err, "decoder", j);
     if (tfm_hf_is_type(j, "ByteFallback")) return add(l, "byte-fallback", NULL, NULL, err);
     if (tfm_hf_is_type(j, "Metaspace")) return metaspace(l, j, err);
     if (tfm_hf_is_type(j, "BPEDecoder") && l->n == 0) return suffix(l, j, err);
+    if (tfm_hf_is_type(j, "ByteLevel") && l->d->exact) return add(l, "bytes", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "WordPiece") && l->d->exact) return word_pieces(l, j, err);
+    if (tfm_hf_is_type(j, "CTC") && l->d->exact) return ctc(l, j, err);
     if (tfm_hf_is_type(j, "Replace") && plain_text(pattern, "String") && plain_text(j, "content") &&
         plain_text(pattern, "String")[0])
         return add(l, "replace", plain_text(pattern, "String"), plain_text(j, "content"), err);
@@ -199,10 +244,12 @@ static tfm_status decoders(list *l, const json_t *j, unsigned depth, tfm_error *
 
 tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
     list l;
-    if (!j || json_is_null(j))
+    bool is_none = !j || json_is_null(j);
+    if (is_none && !d->exact)
         return tfm_fail(err, TFM_UNSUPPORTED, "no decoder: tokens would be joined by spaces");
     TFM_TRY(list_new(&l, d, err));
-    TFM_TRY(decoders(&l, j, 4, err));
+    TFM_TRY(is_none ? add(&l, "spaces", NULL, NULL, err) : decoders(&l, j, 4, err));
+    if (l.n == 0 && d->exact) TFM_TRY(add(&l, "fuse", NULL, NULL, err));
     if (l.n == 0) return tfm_hf_refuse(err, "decoder", j);
     d->src.decoder = l.step;
     d->src.n_decoder = l.n;

@@ -8,18 +8,14 @@
 #include "model/tokenizer_names_internal.h"
 
 static tfm_status check_model(const json_t *model, tfm_error *err) {
-    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     const char *type = tfm_json_text(model, "type", NULL);
-    size_t n;
     if (!json_is_object(model))
         return tfm_fail(err, TFM_FORMAT, "no tokenizer.json: it has no model");
     /* Files older than the type key are told apart by what they hold. */
     if (type ? strcmp(type, "BPE") != 0 : !json_object_get(model, "merges"))
-        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model %s (BPE is taken)",
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "tokenizer model %s (BPE, Unigram, WordPiece and WordLevel are taken)",
                         type ? type : "without merges");
-    for (size_t i = 0; i < 2; i++)
-        if (tfm_json_text(model, affixes[i], &n) && n > 0)
-            return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with %s", affixes[i]);
     if (json_number_value(json_object_get(model, "dropout")) != 0)
         return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with dropout");
     return TFM_OK;
@@ -115,18 +111,63 @@ static tfm_status take_unknown(tfm_draft *d, const json_t *model, tfm_error *err
     return TFM_OK;
 }
 
-static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
-    const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
-    json_t *vocab = json_object_get(model, "vocab");
-    TFM_TRY(check_model(model, err));
-    TFM_TRY(tfm_hf_take_vocab(d, vocab, added, err));
-    d->src.type = TFM_VOCAB_BPE;
-    d->src.ignore_merges = tfm_json_bool(model, "ignore_merges", false);
+/* A member of the model that may be null or "", without NUL; NULL if it is. */
+static tfm_status affix(const json_t *model, const char *key, const char **out, tfm_error *err) {
+    size_t n;
+    const char *s = tfm_json_text(model, key, &n);
+    *out = s && n > 0 ? s : NULL;
+    if (*out && strlen(s) != n)
+        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model: %s has a NUL", key);
+    return TFM_OK;
+}
+
+static tfm_status by_settings(tfm_draft *d, const json_t *j, tfm_error *err) {
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    const json_t *model = json_object_get(j, "model");
+    const char *text;
+    for (size_t i = 0; i < 2; i++) {
+        TFM_TRY(affix(model, affixes[i], &text, err));
+        if (text) return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with %s", affixes[i]);
+    }
     TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
     TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
     TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
-    TFM_TRY(tfm_hf_take_added(d, added, err));
-    TFM_TRY(take_unknown(d, model, err));
+    TFM_TRY(tfm_hf_take_added(d, json_object_get(j, "added_tokens"), err));
+    return take_unknown(d, model, err);
+}
+
+/* Whatever is unknown, it is as the model says: char_bpe.c. */
+static tfm_status by_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
+    const json_t *model = json_object_get(j, "model");
+    const char *prefix;
+    size_t n;
+    TFM_TRY(tfm_hf_stages(d, j, err));
+    TFM_TRY(affix(model, "end_of_word_suffix", &d->src.word_suffix, err));
+    TFM_TRY(affix(model, "continuing_subword_prefix", &prefix, err));
+    d->src.word_prefix = prefix;
+    d->src.merge_skip = prefix ? (uint32_t)strlen(prefix) : 0;
+    for (size_t i = 0; i < d->src.merge_skip; i++) /* Hugging Face's program skips characters */
+        if ((unsigned char)prefix[i] >= 0x80)
+            return tfm_fail(err, TFM_UNSUPPORTED,
+                            "tokenizer model: continuing_subword_prefix is not ASCII");
+    const char *unk = tfm_json_text(model, "unk_token", &n);
+    if (unk && (d->src.unk = tfm_draft_find(d, unk, n)) >= 0)
+        tfm_draft_flag(d, d->src.unk, TFM_TOKEN_UNKNOWN);
+    d->src.fuse_unknown = tfm_json_bool(model, "fuse_unk", false);
+    for (uint32_t i = 0; i < d->src.n && tfm_json_bool(model, "byte_fallback", false); i++)
+        if (d->flags[i] == 0 && tfm_byte_piece(d->piece[i], d->piece_len[i]) >= 0)
+            d->flags[i] = TFM_TOKEN_BYTE;
+    return TFM_OK;
+}
+
+static tfm_status take_all(tfm_draft *d, json_t *j, tfm_error *err) {
+    const json_t *model = json_object_get(j, "model");
+    TFM_TRY(check_model(model, err));
+    TFM_TRY(tfm_hf_take_vocab(d, json_object_get(model, "vocab"),
+                              json_object_get(j, "added_tokens"), err));
+    d->src.type = TFM_VOCAB_BPE;
+    d->src.ignore_merges = tfm_json_bool(model, "ignore_merges", false);
+    TFM_TRY(tfm_hf_either(d, j, by_settings, by_steps, err));
     return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
 }
 
@@ -150,6 +191,7 @@ tfm_status tfm_hf_tokenizer(tfm_draft *d, const tfm_map *file, tfm_error *err) {
     TFM_TRY(parse_without(&j, file, from, to, err));
     d->json = j; /* freed with the draft */
     if (is_list) return tfm_hf_unigram(d, j, file->data + from, to - from, err);
+    if (tfm_hf_is_wordlevel(json_object_get(j, "model"))) return tfm_hf_wordlevel(d, j, err);
     if (tfm_hf_is_wordpiece(json_object_get(j, "model"))) return tfm_hf_wordpiece(d, j, err);
     TFM_TRY(take_all(d, j, err));
     if (!found) return tfm_fail(err, TFM_FORMAT, "the model has no array of merges");

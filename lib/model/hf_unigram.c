@@ -172,6 +172,13 @@ static tfm_status take_unknown(tfm_draft *d, const json_t *model, uint32_t count
                     bytes);
 }
 
+static tfm_status by_settings(tfm_draft *d, const json_t *j, tfm_error *err) {
+    TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
+    TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
+    TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
+    return tfm_hf_take_added(d, json_object_get(j, "added_tokens"), err);
+}
+
 tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vocab, uint64_t len,
                           tfm_error *err) {
     const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
@@ -188,10 +195,7 @@ tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vo
     d->src.type = TFM_VOCAB_UNIGRAM;
     d->src.wide_score = wide;
     TFM_TRY(take_unknown(d, model, (uint32_t)count, err));
-    TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
-    TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
-    TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
-    TFM_TRY(tfm_hf_take_added(d, added, err));
+    TFM_TRY(tfm_hf_either(d, j, by_settings, tfm_hf_stages, err));
     if (d->src.unk >= 0) tfm_draft_flag(d, d->src.unk, TFM_TOKEN_UNKNOWN);
     return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
 }

@@ -1,4 +1,4 @@
-/* hf_wordpiece.c - WordPiece as BERT and its relatives have it: in a tokenizer.json, or as a list
+/* hf_wordpiece.c - WordLevel (a token a word), and WordPiece as BERT and its relatives have it: in a tokenizer.json, or as a list
  * of pieces (vocab.txt) whose settings stand in tokenizer_config.json. */
 #include <string.h>
 
@@ -102,12 +102,9 @@ static tfm_status check_added(const tfm_draft *d, const json_t *added, tfm_error
     return TFM_OK;
 }
 
-tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) {
-    const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
-    const json_t *cutter = json_object_get(j, "pre_tokenizer");
-    size_t n;
-    TFM_TRY(tfm_hf_take_vocab(d, json_object_get(model, "vocab"), added, err));
-    TFM_TRY(take_model(d, model, err));
+static tfm_status by_settings(tfm_draft *d, const json_t *j, tfm_error *err) {
+    const json_t *cutter = json_object_get(j, "pre_tokenizer"),
+                 *added = json_object_get(j, "added_tokens");
     TFM_TRY(take_normalizer(d, json_object_get(j, "normalizer"), err));
     if (!is_type(cutter, "BertPreTokenizer"))
         return tfm_fail(err, TFM_UNSUPPORTED,
@@ -115,9 +112,37 @@ tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) {
                         type_of(cutter));
     TFM_TRY(take_decoder(d, json_object_get(j, "decoder"), err));
     TFM_TRY(check_added(d, added, err));
-    TFM_TRY(tfm_hf_take_added(d, added, err));
+    return tfm_hf_take_added(d, added, err);
+}
+
+tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) {
+    const json_t *model = json_object_get(j, "model"), *added = json_object_get(j, "added_tokens");
+    size_t n;
+    TFM_TRY(tfm_hf_take_vocab(d, json_object_get(model, "vocab"), added, err));
+    TFM_TRY(take_model(d, model, err));
+    TFM_TRY(tfm_hf_either(d, j, by_settings, tfm_hf_stages, err));
     const char *unk = tfm_json_text(model, "unk_token", &n);
     set_unknown(d, tfm_draft_find(d, unk ? unk : "[UNK]", unk ? n : 5));
+    return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
+}
+
+/* ---- WordLevel ---- */
+
+bool tfm_hf_is_wordlevel(const json_t *model) {
+    return is_type(model, "WordLevel");
+}
+
+tfm_status tfm_hf_wordlevel(tfm_draft *d, json_t *j, tfm_error *err) {
+    const json_t *model = json_object_get(j, "model");
+    size_t n;
+    TFM_TRY(tfm_hf_take_vocab(d, json_object_get(model, "vocab"),
+                              json_object_get(j, "added_tokens"), err));
+    d->src.type = TFM_VOCAB_WORDS;
+    d->exact = true;
+    TFM_TRY(tfm_hf_stages(d, j, err));
+    const char *unk = tfm_json_text(model, "unk_token", &n);
+    if (unk && (d->src.unk = tfm_draft_find(d, unk, n)) >= 0)
+        tfm_draft_flag(d, d->src.unk, TFM_TOKEN_UNKNOWN);
     return tfm_hf_postprocessor(d, json_object_get(j, "post_processor"), err);
 }
 

@@ -48,6 +48,16 @@ tfm_status tfm_hf_decoder(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUS
 /* The same as lists of steps, for what the fixed settings do not say (hf_steps.c). */
 tfm_status tfm_hf_normalizer_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* The pre_tokenizer as such a list, behind the normalizer (hf_split.c). */
+tfm_status tfm_hf_splitter_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
+/* All that tokenizer.json says but for its model's own tables and its post_processor: by the fixed
+ * settings if these have words for it, else by lists of steps. Each of the two reads it all from the
+ * whole file j; the first leaves what it does not know to the second (TFM_UNSUPPORTED). */
+typedef tfm_status (*tfm_hf_reader)(tfm_draft *d, const json_t *j, tfm_error *err);
+tfm_status tfm_hf_either(tfm_draft *d, const json_t *j, tfm_hf_reader fixed, tfm_hf_reader steps,
+                         tfm_error *err) TFM_MUST_CHECK;
+/* normalizer, pre_tokenizer, decoder and added tokens of j, as steps. */
+tfm_status tfm_hf_stages(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
 /* A stage "X" of the file is not supported as it stands in j. */
 tfm_status tfm_hf_refuse(tfm_error *err, const char *stage, const json_t *j) TFM_MUST_CHECK;
 /* The members of a Sequence, under `key`; NULL if it is none. */
@@ -84,8 +94,11 @@ tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vo
 
 /* ---- whole files ---- */
 
-/* tokenizer.json of the model WordPiece: the whole tree, which the pieces point into. */
+/* tokenizer.json of the models WordPiece and WordLevel: the whole tree, which the pieces point
+ * into. */
 bool tfm_hf_is_wordpiece(const json_t *model);
+bool tfm_hf_is_wordlevel(const json_t *model);
+tfm_status tfm_hf_wordlevel(tfm_draft *d, json_t *j, tfm_error *err) TFM_MUST_CHECK;
 tfm_status tfm_hf_wordpiece(tfm_draft *d, json_t *j, tfm_error *err) TFM_MUST_CHECK;
 /* The pieces, already in d, are those of a vocab.txt: the rest. kind as in tfm_bpe_files. */
 tfm_status tfm_wordpiece_list(tfm_source *s, tfm_draft *d, const json_t *config,

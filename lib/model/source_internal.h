@@ -99,7 +99,8 @@ typedef struct tfm_draft {
     uint8_t *flags;                 /* [src.n] */
     const char **left, **right;     /* [src.n_merges] */
     uint32_t *left_len, *right_len; /* [src.n_merges] */
-    bool prefix_always;   /* a space is put before every stretch of text, not only the first */
+    bool prefix_always; /* a space is put before every stretch of text, not only the first */
+    bool exact; /* normaliser, splitter and decoder are lists of steps, as the file has them */
     const char **pattern; /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
     void *json;           /* json_t that the pieces point into, or NULL */
     void *added;          /* another */

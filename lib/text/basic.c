@@ -6,7 +6,8 @@
  *     lowercase       character by character, without regard to what stands around
  *     always          words end at white space; each punctuation character is a word
  *
- * All in one pass over the characters, in this order, as Hugging Face's tokenizers do it. They know
+ * All in one pass over the characters, in this order, as Hugging Face's tokenizers do it. Without the
+ * last, it is a step of a normaliser (norm_steps.c). They know
  * the classes of characters as of Unicode 8, with which the models were trained: what is another
  * class since, or was no character then, stands in the table below. (Found by comparing all code
  * points with tokenizers 0.20.3 and utf8proc 2.8.0, which has Unicode 15.) */
@@ -15,6 +16,8 @@
 #include "text/text_internal.h"
 
 enum { MARKS_MAX = 2000 }; /* as in normalise.c: they are put in order by insertion */
+
+enum { CLEAN_TEXT = 1, SPLIT_CJK = 2, STRIP_ACCENTS = 4, LOWERCASE = 8 };
 
 typedef enum class { OTHER, SPACE, PUNCTUATION, MARK, CONTROL } class;
 
@@ -101,6 +104,7 @@ static tfm_status end_word(tfm_tok_run *r) {
 
 static tfm_status put(tfm_tok_run *r, uint32_t cp) {
     unsigned char utf8[4];
+    if (r->basic_out) return tfm_buf_add(r->basic_out, utf8, tfm_utf8_encode(cp, utf8), r->err);
     class is = class_of(cp);
     if (is == SPACE || is == PUNCTUATION) TFM_TRY(end_word(r));
     if (is == SPACE) return TFM_OK;
@@ -109,7 +113,7 @@ static tfm_status put(tfm_tok_run *r, uint32_t cp) {
 }
 
 static tfm_status put_lower(tfm_tok_run *r, uint32_t cp) {
-    if (!r->v->set.lowercase) return put(r, cp);
+    if (!(r->basic & LOWERCASE)) return put(r, cp);
     if (cp < 0x80) return put(r, cp >= 'A' && cp <= 'Z' ? cp + 32 : cp);
     if (cp == 0x130) { /* the one character that becomes two */
         TFM_TRY(put(r, 'i'));
@@ -176,19 +180,42 @@ static bool is_dropped(uint32_t cp) {
 }
 
 static tfm_status character(tfm_tok_run *r, uint32_t cp, size_t *n_waiting) {
-    const tfm_vocab_settings *set = &r->v->set;
-    if (set->clean_text && is_dropped(cp)) return TFM_OK;
-    bool alone = set->split_cjk && is_ideograph(cp);
+    if ((r->basic & CLEAN_TEXT) && is_dropped(cp)) return TFM_OK;
+    if ((r->basic & CLEAN_TEXT) && tfm_is_space(cp)) cp = ' ';
+    bool alone = (r->basic & SPLIT_CJK) && is_ideograph(cp);
     if (alone) {
         TFM_TRY(put_waiting(r, n_waiting));
-        TFM_TRY(end_word(r));
+        TFM_TRY(put(r, ' '));
     }
-    TFM_TRY(set->strip_accents ? put_stripped(r, cp, n_waiting) : put_lower(r, cp));
-    return alone ? end_word(r) : TFM_OK;
+    TFM_TRY(r->basic & STRIP_ACCENTS ? put_stripped(r, cp, n_waiting) : put_lower(r, cp));
+    return alone ? put(r, ' ') : TFM_OK;
+}
+
+bool tfm_basic_is_punctuation(uint32_t cp) {
+    return class_of(cp) == PUNCTUATION;
+}
+
+tfm_status tfm_basic_normalise(tfm_tok_run *r, const char *letters, const unsigned char *s,
+                               size_t n, tfm_buf *out) {
+    size_t n_waiting = 0;
+    r->basic = (strchr(letters, 'c') ? CLEAN_TEXT : 0u) | (strchr(letters, 'j') ? SPLIT_CJK : 0u) |
+               (strchr(letters, 'a') ? STRIP_ACCENTS : 0u) |
+               (strchr(letters, 'l') ? LOWERCASE : 0u);
+    r->basic_out = out;
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        i += tfm_utf8_decode(s + i, n - i, &cp, NULL);
+        TFM_TRY(character(r, cp, &n_waiting));
+    }
+    return put_waiting(r, &n_waiting);
 }
 
 tfm_status tfm_basic_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    const tfm_vocab_settings *set = &r->v->set;
     size_t n_waiting = 0;
+    r->basic = (set->clean_text ? CLEAN_TEXT : 0u) | (set->split_cjk ? SPLIT_CJK : 0u) |
+               (set->strip_accents ? STRIP_ACCENTS : 0u) | (set->lowercase ? LOWERCASE : 0u);
+    r->basic_out = NULL;
     tfm_buf_clear(&r->text);
     for (size_t i = 0, len; i < n; i += len) {
         uint32_t cp;

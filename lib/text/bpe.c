@@ -68,11 +68,9 @@ static tfm_status byte_piece(tfm_tok_run *r, const unsigned char *s, size_t n) {
 }
 
 tfm_status tfm_byte_fragment(tfm_tok_run *r, const unsigned char *text, size_t n, bool first) {
-    uint32_t cp;
     (void)first; /* ByteLevel(add_prefix_space) is for every stretch between special tokens */
     TFM_TRY(tfm_normalise(r, &text, &n));
-    if (n > 0 && r->v->set.add_prefix_space &&
-        (tfm_utf8_decode(text, n, &cp, NULL), !tfm_is_space(cp))) {
+    if (n > 0 && r->v->set.add_prefix_space && text[0] != ' ') {
         tfm_buf_clear(&r->text);
         TFM_TRY(tfm_buf_byte(&r->text, ' ', r->err));
         TFM_TRY(tfm_buf_add(&r->text, text, n, r->err));

@@ -1,19 +1,22 @@
 /* decode.c - pieces to text by a list of steps, as tokenizer.json's decoders have it. There each
  * step is a function from all pieces to as many texts; here one piece comes at a time. What allows
- * that: a step needs to know of the other pieces only whether there was one before, and whether one
- * follows (the space of a word's end is held back until then). */
+ * that: a step needs to know of the other pieces only the one before, if there was one, and whether
+ * one follows (the space of a word's end is held back until then). */
 #include "text/text_internal.h"
 
 void tfm_decode_start(tfm_decode *d, bool continues) {
-    d->started = continues;
+    for (unsigned i = 0; i < TFM_STEPS_MAX; i++) d->seen[i] = continues;
     d->stripped = 0;
     d->strip_over = continues;
+    d->held = 0;
     d->space = false;
+    tfm_buf_clear(&d->last);
 }
 
 void tfm_decode_free(tfm_decode *d) {
     tfm_buf_free(&d->in);
     tfm_buf_free(&d->out);
+    tfm_buf_free(&d->last);
 }
 
 static void swap(tfm_decode *d) {
@@ -62,42 +65,116 @@ static bool ends_with(const tfm_buf *b, const tfm_step *s) {
     return b->len >= s->a_len && memcmp(b->data + b->len - s->a_len, s->a, s->a_len) == 0;
 }
 
+/* Takes up to `most` of a off the end of d->in; returns how many. */
+static uint64_t strip_end(tfm_decode *d, const tfm_step *s, uint64_t most) {
+    uint64_t count = 0;
+    for (; count < most && ends_with(&d->in, s); count++) d->in.len -= s->a_len;
+    return count;
+}
+
+/* The same over the whole text, of which d->in is the next part: what may be its end is held. */
+static tfm_status strip_text_end(tfm_decode *d, const tfm_step *s, tfm_error *err) {
+    if (d->in.len == 0) return TFM_OK;
+    tfm_buf_clear(&d->out);
+    for (uint64_t i = 0; i < d->held; i++) TFM_TRY(tfm_buf_add(&d->out, s->a, s->a_len, err));
+    TFM_TRY(tfm_buf_add(&d->out, d->in.data, d->in.len, err));
+    swap(d);
+    d->held = strip_end(d, s, s->number);
+    return TFM_OK;
+}
+
+/* A piece of GPT-2's alphabet as bytes; any other stays. */
+static tfm_status bytes(tfm_decode *d, tfm_error *err) {
+    tfm_buf_clear(&d->out);
+    for (size_t i = 0; i < d->in.len;) {
+        uint32_t cp;
+        i += tfm_utf8_decode((const unsigned char *)d->in.data + i, d->in.len - i, &cp, NULL);
+        int byte = tfm_char_to_byte(cp);
+        if (byte < 0) return TFM_OK;
+        TFM_TRY(tfm_buf_byte(&d->out, (unsigned char)byte, err));
+    }
+    swap(d);
+    return TFM_OK;
+}
+
+/* "##ing" goes on in a word, "ing" begins one. */
+static tfm_status join_word(tfm_decode *d, const tfm_step *s, bool seen, tfm_error *err) {
+    if (!seen) return TFM_OK;
+    tfm_buf_clear(&d->out);
+    size_t cut = s->a_len;
+    if (cut == 0 || d->in.len < cut || memcmp(d->in.data, s->a, cut) != 0) {
+        cut = 0;
+        TFM_TRY(tfm_buf_byte(&d->out, ' ', err));
+    }
+    if (d->in.len > cut) TFM_TRY(tfm_buf_add(&d->out, d->in.data + cut, d->in.len - cut, err));
+    swap(d);
+    return TFM_OK;
+}
+
+/* *drop: is the piece the one before it? */
+static tfm_status distinct(tfm_decode *d, bool seen, bool *drop, tfm_error *err) {
+    *drop = seen && d->last.len == d->in.len &&
+            (d->in.len == 0 || memcmp(d->last.data, d->in.data, d->in.len) == 0);
+    if (*drop) return TFM_OK;
+    tfm_buf_clear(&d->last);
+    return d->in.len > 0 ? tfm_buf_add(&d->last, d->in.data, d->in.len, err) : TFM_OK;
+}
+
+/* What a step of one piece says to those behind it. */
+typedef struct here {
+    bool fused, ends_word, drop;
+} here;
+
+static tfm_status one_step(tfm_decode *d, const tfm_step *s, bool seen, here *h, tfm_error *err) {
+    int byte;
+    switch ((tfm_decode_kind)s->kind) {
+    case TFM_DECODE_REPLACE: return replace(d, s, s->b, s->b_len, err);
+    case TFM_DECODE_META: return replace(d, s, " ", seen || s->b_len == 0 ? 1 : 0, err);
+    case TFM_DECODE_BYTE_FALLBACK:
+        if ((byte = tfm_byte_of((const unsigned char *)d->in.data, d->in.len)) < 0) return TFM_OK;
+        tfm_buf_clear(&d->in);
+        return tfm_buf_byte(&d->in, (unsigned char)byte, err);
+    case TFM_DECODE_SUFFIX:
+        h->ends_word = ends_with(&d->in, s);
+        if (h->ends_word) d->in.len -= s->a_len;
+        return TFM_OK;
+    case TFM_DECODE_STRIP:
+        if (h->fused)
+            strip_text(d, s);
+        else
+            strip(d, s, s->number);
+        return TFM_OK;
+    case TFM_DECODE_STRIP_END:
+        if (h->fused) return strip_text_end(d, s, err);
+        strip_end(d, s, s->number);
+        return TFM_OK;
+    case TFM_DECODE_FUSE: h->fused = true; return TFM_OK;
+    case TFM_DECODE_BYTES: h->fused = true; return bytes(d, err);
+    case TFM_DECODE_WORDS: return join_word(d, s, seen, err);
+    case TFM_DECODE_SPACES: return join_word(d, s, seen, err);
+    case TFM_DECODE_CLEAN:
+        if (d->in.len > 0) tfm_wordpiece_clean(d->in.data, &d->in.len);
+        return TFM_OK;
+    case TFM_DECODE_DISTINCT: return distinct(d, seen, &h->drop, err);
+    case TFM_DECODE_SOME: h->drop = d->in.len == 0; return TFM_OK;
+    case TFM_DECODE_KINDS: break;
+    }
+    return TFM_OK;
+}
+
 tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned char *piece, size_t n,
                             tfm_buf *out, tfm_error *err) {
     const tfm_steps *steps = &v->set.decoder;
-    bool fused = false, ends_word = false;
-    int byte;
+    here h = {.fused = false};
     tfm_buf_clear(&d->in);
     TFM_TRY(tfm_buf_add(&d->in, piece, n, err));
     for (uint32_t i = 0; i < steps->n; i++) {
-        const tfm_step *s = &steps->step[i];
-        switch ((tfm_decode_kind)s->kind) {
-        case TFM_DECODE_REPLACE: TFM_TRY(replace(d, s, s->b, s->b_len, err)); break;
-        case TFM_DECODE_META:
-            TFM_TRY(replace(d, s, " ", d->started || s->b_len == 0 ? 1 : 0, err));
-            break;
-        case TFM_DECODE_BYTE_FALLBACK:
-            if ((byte = tfm_byte_of((const unsigned char *)d->in.data, d->in.len)) < 0) break;
-            tfm_buf_clear(&d->in);
-            TFM_TRY(tfm_buf_byte(&d->in, (unsigned char)byte, err));
-            break;
-        case TFM_DECODE_SUFFIX:
-            if (!ends_with(&d->in, s)) break;
-            d->in.len -= s->a_len;
-            ends_word = true;
-            break;
-        case TFM_DECODE_STRIP:
-            if (fused)
-                strip_text(d, s);
-            else
-                strip(d, s, s->number);
-            break;
-        case TFM_DECODE_FUSE: fused = true; break;
-        case TFM_DECODE_KINDS: break;
-        }
+        const bool seen = d->seen[i];
+        d->seen[i] = true;
+        TFM_TRY(one_step(d, &steps->step[i], seen, &h, err));
+        if (h.drop) return TFM_OK;
     }
-    d->started = true;
     if (d->space) TFM_TRY(tfm_buf_byte(out, ' ', err));
-    d->space = ends_word;
+    d->space = h.ends_word;
     return d->in.len > 0 ? tfm_buf_add(out, d->in.data, d->in.len, err) : TFM_OK;
 }

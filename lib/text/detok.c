@@ -92,6 +92,8 @@ static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err) {
     size_t n;
     const unsigned char *p = tfm_vocab_bytes(v, id, &n);
     bool show = (d->flags & TFM_DETOK_SHOW_SPECIAL) != 0;
+    if (v->set.splitter.n > 0 && (show || !(flags & TFM_TOKEN_CONTROL)))
+        return tfm_decode_piece(&d->steps, v, p, n, &d->buf, err);
     if (v->set.type == TFM_VOCAB_WORDPIECE) return add_wordpiece(d, id, err);
     if (flags & TFM_TOKEN_CONTROL) return show ? tfm_buf_add(&d->buf, p, n, err) : TFM_OK;
     if ((flags & TFM_TOKEN_UNKNOWN) && v->set.type == TFM_VOCAB_CHARACTERS)

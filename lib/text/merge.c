@@ -50,7 +50,7 @@ static void look(tfm_tok_run *r, const unsigned char *text, size_t text_len, uin
     if (s->next == NONE) return;
     if (r->v->set.type == TFM_VOCAB_BPE) {
         s->pair_id = merge_of(r, s->id, r->sym[s->next].id, &s->pair_rank);
-        if (s->pair_id < 0 || r->v->set.byte_level) return;
+        if (s->pair_id < 0 || r->v->set.byte_level || r->v->set.splitter.n > 0) return;
     }
     size_t len = sym_end(r, s->next, text_len) - s->start;
     if (r->v->set.type == TFM_VOCAB_BPE) {

@@ -201,7 +201,7 @@ static tfm_status replace_regex(tfm_tok_run *r, uint32_t step, const unsigned ch
     const tfm_step *p = &r->v->set.steps.step[step];
     size_t done = 0, begin, end;
     for (bool found = true; done < *n;) {
-        TFM_TRY(tfm_pretok_find(r, step, *s, *n, done, &found, &begin, &end));
+        TFM_TRY(tfm_pretok_find(r, TFM_LIST_NORM, step, *s, *n, done, &found, &begin, &end));
         if (!found) break;
         if (begin == end)
             return tfm_fail(r->err, TFM_RECORD, "normaliser: the pattern matches no character");
@@ -258,6 +258,14 @@ static tfm_status one(tfm_tok_run *r, uint32_t i, const unsigned char **s, size_
         return TFM_OK;
     case TFM_STEP_REPLACE: return replace(r, p, s, n, out);
     case TFM_STEP_REPLACE_REGEX: return replace_regex(r, i, s, n, out);
+    case TFM_STEP_BERT:
+        TFM_TRY(tfm_basic_normalise(r, p->a, *s, *n, out));
+        give(out, s, n);
+        return TFM_OK;
+    case TFM_STEP_BYTES:
+        for (size_t k = 0; k < *n; k++) TFM_TRY(add_cp(r, out, tfm_byte_to_char((*s)[k])));
+        give(out, s, n);
+        return TFM_OK;
     case TFM_STEP_KINDS: break;
     }
     return TFM_OK;

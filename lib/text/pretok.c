@@ -1,8 +1,6 @@
 /* pretok.c - the pre-tokenizer: patterns that cut a text into the pieces within which BPE merges.
  *
- * The patterns come from tokenizer.json and are written for Oniguruma (Ruby's syntax); PCRE2 with
- * Unicode properties agrees with it but for a few spellings, which translate() rewrites or refuses.
- * Each pattern is applied to every piece that the one before it left, and sees nothing outside that
+ * The patterns come from tokenizer.json; pattern.c makes PCRE2's of them. Each pattern is applied to every piece that the one before it left, and sees nothing outside that
  * piece; what matches and what lies between matches both become pieces ("isolated").
  *
  * Patterns of the plain kind, which are nearly all that models have, are matched by scan.c.
@@ -16,15 +14,16 @@
 #include "text/scan_internal.h"
 
 struct tfm_pretok {
-    uint32_t n;       /* levels: the patterns, then the regexes of the normaliser's steps */
-    uint32_t n_split; /* the patterns */
-    uint32_t of_step[TFM_STEPS_MAX]; /* the level of a step's regex */
+    uint32_t
+        n; /* levels: the patterns, then the regexes of the normaliser's and splitter's steps */
+    uint32_t n_split;                                /* the patterns */
+    uint32_t of_step[TFM_LIST_KINDS][TFM_STEPS_MAX]; /* the level of a step's regex */
     pcre2_general_context *general;
     struct {
         pcre2_code *code; /* the pattern; with a scan, its question */
         tfm_scan *scan;   /* NULL: PCRE2 matches */
         bool is_whole;    /* no windows: \K moves where a match begins */
-    } level[TFM_PATTERNS_MAX + TFM_STEPS_MAX];
+    } level[TFM_PATTERNS_MAX + 2 * TFM_STEPS_MAX];
 };
 
 enum {
@@ -47,71 +46,6 @@ static void pcre_free(void *p, void *ctx) {
     tfm_free(p);
 }
 
-/* ---- from Oniguruma's spelling to PCRE2's ---- */
-
-/* Unicode's White_Space; PCRE2's own \s has U+180E besides. */
-#define SPACES                                                                                     \
-    "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"                 \
-    "\\x{202f}\\x{205f}\\x{3000}"
-
-static bool is_hex4(const char *s, size_t n) {
-    return n >= 4 && strspn(s, "0123456789abcdefABCDEF") >= 4;
-}
-
-/* One escape at s[0..n), s[0] being the backslash; *used = its length. */
-static tfm_status translate_escape(tfm_buf *b, const char *s, size_t n, bool in_class, size_t *used,
-                                   tfm_error *err) {
-    *used = 2;
-    if (n < 2) return tfm_fail(err, TFM_FORMAT, "pre-tokenizer: a pattern ends with a backslash");
-    switch (s[1]) {
-    case 's': return tfm_buf_str(b, in_class ? SPACES : "[" SPACES "]", err);
-    case 'S': return tfm_buf_str(b, in_class ? "\\S" : "[^" SPACES "]", err);
-    case 'h': return tfm_buf_str(b, in_class ? "0-9a-fA-F" : "[0-9a-fA-F]", err);
-    case 'u':
-        if (!is_hex4(s + 2, n - 2)) break;
-        *used = 6;
-        return tfm_buf_printf(b, err, "\\x{%.4s}", s + 2);
-    default:
-        /* One step of a back reference passes over as much as it likes: no bound would hold. */
-        if (!in_class && ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g'))
-            return tfm_fail(
-                err, TFM_UNSUPPORTED,
-                "pre-tokenizer: a pattern has a back reference, which is not supported");
-        break;
-    }
-    return tfm_buf_add(b, s, 2, err);
-}
-
-static tfm_status translate(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
-    bool in_class = false;
-    for (size_t i = 0, used; i < n; i += used) {
-        used = 1;
-        if (s[i] == '\\') {
-            TFM_TRY(translate_escape(b, s + i, n - i, in_class, &used, err));
-            continue;
-        }
-        if (in_class) {
-            if ((s[i] == '[' && (i + 1 == n || s[i + 1] != ':')) ||
-                (s[i] == '&' && i + 1 < n && s[i + 1] == '&'))
-                return tfm_fail(err, TFM_UNSUPPORTED,
-                                "pre-tokenizer: a pattern has nested or "
-                                "intersected character classes, which are not supported");
-            if (s[i] == '[') { /* [:alpha:] is copied whole: its ] ends no class */
-                const char *end = memchr(s + i, ']', n - i);
-                if (end) used = (size_t)(end - (s + i)) + 1;
-            } else if (s[i] == ']') {
-                in_class = false;
-            }
-        } else if (s[i] == '[') {
-            in_class = true;
-            if (i + 1 < n && s[i + 1] == '^') used++;
-            if (i + used < n && s[i + used] == ']') used++; /* a first ] stands for itself */
-        }
-        TFM_TRY(tfm_buf_add(b, s + i, used, err));
-    }
-    return TFM_OK;
-}
-
 /* PCRE2's code of a translated pattern. */
 static tfm_status compile_text(tfm_pretok *p, pcre2_compile_context *cc, const tfm_buf *b,
                                tfm_error *err) {
@@ -131,7 +65,7 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
                           bool plain, tfm_error *err) {
     tfm_buf b = {0};
     tfm_scan *scan = NULL;
-    tfm_status st = translate(&b, s, n, err);
+    tfm_status st = tfm_pattern_translate(&b, s, n, err);
     if (st == TFM_OK && plain && p->n < SCANS_MAX)
         st = tfm_scan_new(&scan, b.data ? b.data : "", b.len, err);
     if (st == TFM_OK) st = compile_text(p, cc, scan ? tfm_scan_question(scan) : &b, err);
@@ -147,6 +81,12 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
     }
     tfm_buf_free(&b);
     return st;
+}
+
+static tfm_status compile_step(tfm_pretok *p, pcre2_compile_context *cc, tfm_list list, uint32_t i,
+                               const tfm_step *step, bool plain, tfm_error *err) {
+    p->of_step[list][i] = p->n;
+    return compile(p, cc, step->a, step->a_len, plain, err);
 }
 
 tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool plain,
@@ -166,11 +106,12 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool pl
     for (uint32_t i = 0; i < s->n_patterns && st == TFM_OK; i++)
         st = compile(p, cc, s->pattern[i], s->pattern_len[i], plain, err);
     p->n_split = p->n;
-    for (uint32_t i = 0; i < s->steps.n && st == TFM_OK; i++) {
-        if (s->steps.step[i].kind != TFM_STEP_REPLACE_REGEX) continue;
-        p->of_step[i] = p->n;
-        st = compile(p, cc, s->steps.step[i].a, s->steps.step[i].a_len, plain, err);
-    }
+    for (uint32_t i = 0; i < s->steps.n && st == TFM_OK; i++)
+        if (s->steps.step[i].kind == TFM_STEP_REPLACE_REGEX)
+            st = compile_step(p, cc, TFM_LIST_NORM, i, &s->steps.step[i], plain, err);
+    for (uint32_t i = 0; i < s->splitter.n && st == TFM_OK; i++)
+        if (s->splitter.step[i].kind == TFM_SPLIT_REGEX)
+            st = compile_step(p, cc, TFM_LIST_SPLIT, i, &s->splitter.step[i], plain, err);
     pcre2_compile_context_free(cc);
     if (st != TFM_OK) {
         tfm_pretok_free(p);
@@ -321,10 +262,10 @@ tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n,
     return split(r, 0, text, n, fn);
 }
 
-tfm_status tfm_pretok_find(tfm_tok_run *r, uint32_t step, const unsigned char *s, size_t n,
-                           size_t from, bool *found, size_t *begin, size_t *end) {
+tfm_status tfm_pretok_find(tfm_tok_run *r, tfm_list list, uint32_t step, const unsigned char *s,
+                           size_t n, size_t from, bool *found, size_t *begin, size_t *end) {
     TFM_TRY(prepare(r));
-    return next(r, r->t->pretok->of_step[step], s, n, from, found, begin, end);
+    return next(r, r->t->pretok->of_step[list][step], s, n, from, found, begin, end);
 }
 
 void tfm_pretok_run_free(tfm_tok_run *r) {

@@ -29,6 +29,8 @@ static void free_run(tfm_tok_run *r) {
     tfm_buf_free(&r->word);
     tfm_buf_free(&r->normal);
     tfm_buf_free(&r->spare);
+    for (unsigned i = 0; r->part && i < TFM_STEPS_MAX; i++) tfm_buf_free(&r->part[i]);
+    tfm_free(r->part);
     tfm_words_free(r);
     tfm_free(r->pairs);
     tfm_pretok_run_free(r);
@@ -50,8 +52,9 @@ void tfm_runs_free(tfm_tokenizer *t) {
 /* SentencePiece and BPE over characters: cuts, as soon as they pay. With the lock held. */
 static tfm_status want_cuts(const tfm_tokenizer *t, size_t n, tfm_error *err) {
     tfm_runs *runs = t->runs;
-    if (runs->cuts || t->v->hash == NULL || t->v->set.type == TFM_VOCAB_UNIGRAM ||
-        t->v->set.type == TFM_VOCAB_WORDPIECE || t->v->set.type == TFM_VOCAB_CHARACTERS ||
+    if (runs->cuts || t->v->hash == NULL || t->v->set.splitter.n > 0 ||
+        t->v->set.type == TFM_VOCAB_UNIGRAM || t->v->set.type == TFM_VOCAB_WORDPIECE ||
+        t->v->set.type == TFM_VOCAB_WORDS || t->v->set.type == TFM_VOCAB_CHARACTERS ||
         (t->v->set.type == TFM_VOCAB_BPE && t->v->set.byte_level))
         return TFM_OK;
     runs->n_bytes += n;
@@ -80,6 +83,7 @@ tfm_status tfm_run_take(tfm_tok_run **out, const tfm_tokenizer *t, size_t n, tfm
     r->cuts = cuts;
     r->unknown = 0;
     r->steps = r->steps_max = 0;
+    r->parts_bytes = 0;
     r->n_waiting = 0; /* an error may have left some */
     *out = r;
     return TFM_OK;
@@ -108,6 +112,8 @@ void tfm_run_give(tfm_tok_run *r) {
     if (r->word.cap > KEPT_BYTES) tfm_buf_free(&r->word);
     if (r->normal.cap > KEPT_BYTES) tfm_buf_free(&r->normal);
     if (r->spare.cap > KEPT_BYTES) tfm_buf_free(&r->spare);
+    for (unsigned i = 0; r->part && i < TFM_STEPS_MAX; i++)
+        if (r->part[i].cap > KEPT_BYTES) tfm_buf_free(&r->part[i]);
     pthread_mutex_lock(&runs->lock);
     r->next = runs->idle;
     runs->idle = r;

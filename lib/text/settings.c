@@ -1,6 +1,6 @@
 /* settings.c - the settings of a vocabulary as YAML: the `tokenizer:` section of a model's
  * description (tfm-model(5)). One flat mapping of scalars and lists: `patterns`, the ids `Before`
- * and `After`, and the lists of lists `steps` and `Decoder`. Unknown keys are passed over, unless
+ * and `After`, and the lists of lists `steps`, `Splitter` and `Decoder`. Unknown keys are passed over, unless
  * they begin with an upper-case letter: those change the ids or the text. Keys that older versions
  * did not have are written only where they say something, so that a vocabulary keeps its id. */
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 #include "text/text_internal.h"
 
 static const char *const norm_names[] = {"none", "nfc", "nfkc", "nfd", "nfkd", "charsmap", "steps"};
-static const char *const type_names[] = {"bytes",   "bpe",       "spm",
-                                         "unigram", "wordpiece", "characters"};
+static const char *const type_names[] = {"bytes",     "bpe",        "spm",  "unigram",
+                                         "wordpiece", "characters", "words"};
 
 bool tfm_norm_parse(const char *name, tfm_norm *out) {
     for (unsigned i = 0; i < sizeof norm_names / sizeof *norm_names; i++)
@@ -28,6 +28,7 @@ const char *tfm_norm_name(tfm_norm n) {
 void tfm_vocab_settings_clear(tfm_vocab_settings *s) {
     for (uint32_t i = 0; i < s->n_patterns; i++) tfm_free(s->pattern[i]);
     tfm_steps_clear(&s->steps);
+    tfm_steps_clear(&s->splitter);
     tfm_steps_clear(&s->decoder);
     memset(s, 0, sizeof *s);
 }
@@ -65,12 +66,12 @@ static tfm_status write_ids(tfm_buf *b, const char *key, const tfm_around *a, tf
     return tfm_buf_str(b, "]\n", err);
 }
 
-static tfm_status write_steps(tfm_buf *b, const char *key, const tfm_steps *l, bool is_decoder,
+static tfm_status write_steps(tfm_buf *b, const char *key, const tfm_steps *l, tfm_list list,
                               tfm_error *err) {
     if (l->n > 0) TFM_TRY(tfm_buf_printf(b, err, "%s:\n", key));
     for (uint32_t i = 0; i < l->n; i++) {
         const tfm_step *s = &l->step[i];
-        TFM_TRY(tfm_buf_printf(b, err, "  - [%s", tfm_step_name(is_decoder, s->kind)));
+        TFM_TRY(tfm_buf_printf(b, err, "  - [%s", tfm_step_name(list, s->kind)));
         if (s->a) TFM_TRY(tfm_buf_str(b, ", ", err));
         if (s->a) TFM_TRY(write_quoted(b, s->a, s->a_len, err));
         if (s->b) TFM_TRY(tfm_buf_str(b, ", ", err));
@@ -78,6 +79,13 @@ static tfm_status write_steps(tfm_buf *b, const char *key, const tfm_steps *l, b
         TFM_TRY(tfm_buf_str(b, "]\n", err));
     }
     return TFM_OK;
+}
+
+static tfm_status write_text(tfm_buf *b, const char *key, const char *s, tfm_error *err) {
+    if (s[0] == '\0') return TFM_OK;
+    TFM_TRY(tfm_buf_printf(b, err, "%s: ", key));
+    TFM_TRY(write_quoted(b, s, strlen(s), err));
+    return tfm_buf_byte(b, '\n', err);
 }
 
 static tfm_status write_wordpiece(tfm_buf *b, const tfm_vocab_settings *s, tfm_error *err) {
@@ -106,8 +114,12 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
     if (s->split_spaces) TFM_TRY(tfm_buf_str(b, "Split-spaces: true\n", err));
     TFM_TRY(write_ids(b, "Before", &s->before, err));
     TFM_TRY(write_ids(b, "After", &s->after, err));
-    TFM_TRY(write_steps(b, "steps", &s->steps, false, err));
-    TFM_TRY(write_steps(b, "Decoder", &s->decoder, true, err));
+    TFM_TRY(write_steps(b, "steps", &s->steps, TFM_LIST_NORM, err));
+    TFM_TRY(write_steps(b, "Splitter", &s->splitter, TFM_LIST_SPLIT, err));
+    TFM_TRY(write_steps(b, "Decoder", &s->decoder, TFM_LIST_DECODE, err));
+    TFM_TRY(write_text(b, "Word-suffix", s->word_suffix, err));
+    TFM_TRY(write_text(b, "Word-prefix", s->word_prefix, err));
+    if (s->fuse_unknown) TFM_TRY(tfm_buf_str(b, "Fuse-unknown: true\n", err));
     if (s->type == TFM_VOCAB_WORDPIECE) TFM_TRY(write_wordpiece(b, s, err));
     if (s->n_patterns == 0) return TFM_OK;
     TFM_TRY(tfm_buf_str(b, "patterns:\n", err));
@@ -134,7 +146,7 @@ static tfm_status read_type(tfm_vocab_settings *s, const char *value, tfm_error 
     return tfm_fail(
         err, TFM_UNSUPPORTED,
         "vocabulary settings: type \"%s\" is not known (known: bytes, bpe, spm, unigram, "
-        "wordpiece, characters)",
+        "wordpiece, characters, words)",
         value);
 }
 
@@ -165,6 +177,7 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
                  {"byte-level", &s->byte_level},
                  {"add-prefix-space", &s->add_prefix_space},
                  {"Split-spaces", &s->split_spaces},
+                 {"Fuse-unknown", &s->fuse_unknown},
                  {"clean-text", &s->clean_text},
                  {"split-cjk", &s->split_cjk},
                  {"strip-accents", &s->strip_accents},
@@ -178,6 +191,13 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
                   {"max-piece", INT32_MAX, &s->max_piece},
                   {"max-word", INT32_MAX, &s->max_word},
                   {"Source-pieces", TFM_VOCAB_MAX, &s->n_source}};
+    const struct {
+        const char *key;
+        size_t most;
+        char *text;
+    } texts[] = {{"inner-prefix", TFM_INNER_MAX, s->inner_prefix},
+                 {"Word-suffix", TFM_AFFIX_MAX, s->word_suffix},
+                 {"Word-prefix", TFM_AFFIX_MAX, s->word_prefix}};
     int64_t number;
     for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
         if (strcmp(key, ids[i].key) != 0) continue;
@@ -203,9 +223,10 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
         *counts[i].count = (uint32_t)number;
         return TFM_OK;
     }
-    if (strcmp(key, "inner-prefix") == 0) {
-        if (strlen(value) > TFM_INNER_MAX) return bad_value(key, value, err);
-        strcpy(s->inner_prefix, value);
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(key, texts[i].key) != 0) continue;
+        if (strlen(value) > texts[i].most) return bad_value(key, value, err);
+        strcpy(texts[i].text, value);
         return TFM_OK;
     }
     if (key[0] >= 'A' && key[0] <= 'Z')
@@ -239,6 +260,25 @@ static bool is_key(const walk *w, const char *key) {
     return strcmp(w->key, key) == 0;
 }
 
+/* The list of steps that the key names, NULL if it names none. */
+static tfm_steps *steps_of(tfm_vocab_settings *s, const walk *w, tfm_list *list) {
+    static const char *const keys[TFM_LIST_KINDS] = {
+        [TFM_LIST_NORM] = "steps", [TFM_LIST_DECODE] = "Decoder", [TFM_LIST_SPLIT] = "Splitter"};
+    tfm_steps *const steps[TFM_LIST_KINDS] = {[TFM_LIST_NORM] = &s->steps,
+                                              [TFM_LIST_DECODE] = &s->decoder,
+                                              [TFM_LIST_SPLIT] = &s->splitter};
+    for (unsigned i = 0; i < TFM_LIST_KINDS; i++)
+        if (is_key(w, keys[i])) {
+            if (list) *list = (tfm_list)i;
+            return steps[i];
+        }
+    return NULL;
+}
+
+static bool in_steps(tfm_vocab_settings *s, const walk *w) {
+    return w->depth == 3 && steps_of(s, w, NULL) != NULL;
+}
+
 static tfm_status add_id(tfm_around *a, const char *value, tfm_error *err) {
     int64_t number;
     if (a->n == TFM_VOCAB_AROUND || !tfm_parse_i64(value, 0, TFM_VOCAB_MAX, &number))
@@ -254,11 +294,7 @@ static tfm_status on_item(tfm_vocab_settings *s, const walk *w, const char *valu
     if (strlen(value) != n) return bad_value(w->key, value, err);
     if (is_key(w, "Before")) return add_id(&s->before, value, err);
     if (is_key(w, "After")) return add_id(&s->after, value, err);
-    return is_key(w, "steps") || is_key(w, "Decoder") ? bad_value(w->key, value, err) : TFM_OK;
-}
-
-static bool in_steps(const walk *w) {
-    return w->depth == 3 && (is_key(w, "steps") || is_key(w, "Decoder"));
+    return steps_of(s, w, NULL) ? bad_value(w->key, value, err) : TFM_OK;
 }
 
 static tfm_status on_step_text(walk *w, const char *value, size_t n, tfm_error *err) {
@@ -277,16 +313,17 @@ static void drop_texts(walk *w) {
 }
 
 static tfm_status end_step(tfm_vocab_settings *s, walk *w, tfm_error *err) {
-    bool is_decoder = is_key(w, "Decoder");
-    if (w->n_texts == 0) return bad_value(w->key, "[]", err);
-    TFM_TRY(tfm_steps_add(is_decoder ? &s->decoder : &s->steps, is_decoder, w->text[0], w->text[1],
-                          w->text[2], err));
+    tfm_list list = TFM_LIST_NORM;
+    tfm_steps *steps = steps_of(s, w, &list);
+    if (w->n_texts == 0 || steps == NULL) return bad_value(w->key, "[]", err);
+    TFM_TRY(tfm_steps_add(steps, list, w->text[0], w->text[1], w->text[2], err));
     drop_texts(w);
     return TFM_OK;
 }
 
 static bool is_list(const walk *w) {
-    static const char *const keys[] = {"patterns", "Before", "After", "steps", "Decoder"};
+    static const char *const keys[] = {"patterns", "Before",   "After",
+                                       "steps",    "Splitter", "Decoder"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (is_key(w, keys[i])) return true;
     return false;
@@ -295,7 +332,7 @@ static bool is_list(const walk *w) {
 static tfm_status on_scalar(tfm_vocab_settings *s, walk *w, const yaml_event_t *e, tfm_error *err) {
     const char *value = (const char *)e->data.scalar.value;
     size_t n = e->data.scalar.length;
-    if (in_steps(w)) return on_step_text(w, value, n, err);
+    if (in_steps(s, w)) return on_step_text(w, value, n, err);
     if (w->depth == 2) return on_item(s, w, value, n, err);
     if (w->depth != 1) return TFM_OK;
     if (!w->at_value) {
@@ -326,7 +363,7 @@ static tfm_status on_event(tfm_vocab_settings *s, walk *w, const yaml_event_t *e
         return TFM_OK;
     case YAML_MAPPING_END_EVENT:
     case YAML_SEQUENCE_END_EVENT:
-        if (in_steps(w)) TFM_TRY(end_step(s, w, err));
+        if (in_steps(s, w)) TFM_TRY(end_step(s, w, err));
         if (--w->depth == 1) w->at_value = false;
         return TFM_OK;
     case YAML_ALIAS_EVENT:
@@ -358,6 +395,14 @@ static tfm_status check_ids(const tfm_vocab_settings *s, tfm_error *err) {
     return TFM_OK;
 }
 
+/* Which models take parts as they are, and that a model which only does so gets them. */
+static tfm_status check_splitter(const tfm_vocab_settings *s, tfm_error *err) {
+    bool can = (s->type == TFM_VOCAB_BPE && !s->byte_level) || s->type == TFM_VOCAB_WORDPIECE ||
+               (s->type == TFM_VOCAB_UNIGRAM && s->n_source == 0) || s->type == TFM_VOCAB_WORDS;
+    if (s->splitter.n > 0 ? can : s->type != TFM_VOCAB_WORDS) return TFM_OK;
+    return tfm_fail(err, TFM_FORMAT, "vocabulary settings: type and Splitter do not go together");
+}
+
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
                                    tfm_error *err) {
     yaml_parser_t parser;
@@ -385,6 +430,7 @@ tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size
     yaml_parser_delete(&parser);
     drop_texts(&w);
     if (st == TFM_OK) st = check_ids(s, err);
+    if (st == TFM_OK) st = check_splitter(s, err);
     if (st != TFM_OK) tfm_vocab_settings_clear(s);
     return st;
 }

@@ -15,6 +15,9 @@
  *     basic.c       or the text is cut into words as BERT does, and each into the longest pieces:
  *     wordpiece.c   with trie.c
  *     characters.c  or each character is a token
+ *     split_steps.c or the text is split by a list of steps, as tokenizer.json has them, and
+ *     char_bpe.c    each part goes to the model; to this one if it is BPE
+ *     pattern.c     how patterns are read
  *     words.c       unless the piece is known from before
  *     cuts.c        where a text without patterns may be cut into pieces, too
  *     run.c         the memory in which all that happens
@@ -46,6 +49,7 @@ enum {
     TFM_TRIE_DEPTH = 1024,      /* bytes of a piece in a trie: bounds the work per character */
     TFM_STRETCH_MAX = 1 << 16,  /* bytes of an unknown stretch that may be a piece (pair.c) */
     TFM_INNER_MAX = 31,         /* bytes of WordPiece's inner prefix; known ones have 2 */
+    TFM_AFFIX_MAX = 31,         /* bytes of BPE's affixes; known ones have 4 */
     TFM_SMALL_PIECE = 48,       /* up to here a linear scan beats the heap (merge.c) */
     TFM_WORD_MAX = 46,          /* bytes of a word in the cache, */
     TFM_WORD_IDS = 20,          /* and its ids: 128 bytes in all (words.c) */
@@ -82,8 +86,35 @@ typedef enum tfm_step_kind {
     TFM_STEP_PREPEND,       /* a, before a text that is not empty */
     TFM_STEP_REPLACE,       /* a by b */
     TFM_STEP_REPLACE_REGEX, /* what matches a by b */
+    TFM_STEP_BERT,          /* basic.c, as its letters in a say */
+    TFM_STEP_BYTES,         /* each byte by its character of GPT-2's alphabet */
     TFM_STEP_KINDS
 } tfm_step_kind;
+
+/* of a splitter: each makes parts of a part, or a part another text, */
+typedef enum tfm_split_kind {
+    TFM_SPLIT_WHOLE,       /* nothing happens */
+    TFM_SPLIT_SPACES,      /* at white space, which is left out */
+    TFM_SPLIT_WORDS,       /* \w+ and [^\w\s]+ */
+    TFM_SPLIT_PUNCTUATION, /* at each character that BERT takes for punctuation; b: tfm_behaviour */
+    TFM_SPLIT_DIGITS,      /* at each number character */
+    TFM_SPLIT_TEXT,        /* at each text a */
+    TFM_SPLIT_REGEX,       /* at each match of a */
+    TFM_SPLIT_REPLACE,     /* a by b */
+    TFM_SPLIT_PREFIX,      /* a before a part that does not begin with it; b: "always", "first" */
+    TFM_SPLIT_BYTES,       /* each byte by its character of GPT-2's alphabet */
+    TFM_SPLIT_KINDS
+} tfm_split_kind;
+
+/* What becomes of that at which a part is split. */
+typedef enum tfm_behaviour {
+    TFM_SPLIT_REMOVED,    /* it is left out */
+    TFM_SPLIT_ISOLATED,   /* it is a part */
+    TFM_SPLIT_CONTIGUOUS, /* ... and so are several in a row together */
+    TFM_SPLIT_PREVIOUS,   /* it goes with the part before */
+    TFM_SPLIT_NEXT,       /* it goes with the part behind */
+    TFM_SPLIT_BEHAVIOURS
+} tfm_behaviour;
 
 /* and of a decoder: each is a function from the pieces to as many texts. */
 typedef enum tfm_decode_kind {
@@ -93,15 +124,26 @@ typedef enum tfm_decode_kind {
     TFM_DECODE_SUFFIX,        /* a at the end of a piece by a space, in the last one by nothing */
     TFM_DECODE_STRIP,         /* up to b (a number) times the text a at the start of each piece */
     TFM_DECODE_FUSE,          /* what follows sees one piece, the whole text */
+    TFM_DECODE_STRIP_END,     /* as strip, at the end */
+    TFM_DECODE_BYTES,         /* characters of GPT-2's alphabet are bytes if all of a piece are */
+    TFM_DECODE_WORDS,         /* a at the start of a piece goes; without it a space goes before */
+    TFM_DECODE_SPACES,        /* a space before each piece but the first */
+    TFM_DECODE_CLEAN,         /* no space before punctuation and 's, wordpiece.c */
+    TFM_DECODE_DISTINCT,      /* a piece that is the one before is left out */
+    TFM_DECODE_SOME,          /* empty pieces are left out */
     TFM_DECODE_KINDS
 } tfm_decode_kind;
 
 typedef struct tfm_step {
-    unsigned kind; /* tfm_step_kind or tfm_decode_kind */
+    unsigned kind; /* tfm_step_kind, tfm_decode_kind or tfm_split_kind */
     char *a, *b;   /* owned; NULL where the kind has none */
     size_t a_len, b_len;
-    uint64_t number; /* TFM_DECODE_STRIP: b */
+    uint64_t number; /* TFM_DECODE_STRIP, TFM_DECODE_STRIP_END: b */
+    tfm_behaviour behaviour;
+    bool inverse; /* what is split at is what does not match */
 } tfm_step;
+
+typedef enum tfm_list { TFM_LIST_NORM, TFM_LIST_DECODE, TFM_LIST_SPLIT, TFM_LIST_KINDS } tfm_list;
 
 typedef struct tfm_steps {
     uint32_t n;
@@ -109,10 +151,10 @@ typedef struct tfm_steps {
 } tfm_steps;
 
 /* Appends a step; TFM_UNSUPPORTED names a kind that is not known. a, b: NULL for none. */
-tfm_status tfm_steps_add(tfm_steps *l, bool is_decoder, const char *kind, const char *a,
+tfm_status tfm_steps_add(tfm_steps *l, tfm_list list, const char *kind, const char *a,
                          const char *b, tfm_error *err) TFM_MUST_CHECK;
 void tfm_steps_clear(tfm_steps *l);
-const char *tfm_step_name(bool is_decoder, unsigned kind);
+const char *tfm_step_name(tfm_list list, unsigned kind);
 
 /* Ids that are put before or after a text. */
 typedef struct tfm_around {
@@ -146,6 +188,13 @@ typedef struct tfm_vocab_settings {
     bool split_spaces;
     tfm_around before, after; /* if either has any, instead of add_bos and add_eos */
     tfm_steps steps, decoder;
+    /* If there is any: normaliser, these, and the model for each part, as tokenizer.json has it
+     * (split_steps.c). The fields above, from add_space_prefix to patterns, say nothing then. */
+    tfm_steps splitter;
+    /* BPE with a splitter (char_bpe.c) */
+    char word_suffix[TFM_AFFIX_MAX + 1]; /* of what ends a word: "</w>" */
+    char word_prefix[TFM_AFFIX_MAX + 1]; /* of what does not begin one: "##" */
+    bool fuse_unknown;                   /* unknown characters in a row are one token */
 } tfm_vocab_settings;
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
@@ -393,6 +442,10 @@ struct tfm_tok_run {
     uint64_t *heap; /* [heap_cap] */
     size_t heap_cap;
     tfm_buf text, word, normal, spare;
+    unsigned basic;       /* basic.c: what is to be done, */
+    tfm_buf *basic_out;   /* and where the text goes; NULL: into words */
+    tfm_buf *part;        /* [TFM_STEPS_MAX] what a step of the splitter made, or NULL */
+    uint64_t parts_bytes; /* of all that they made for this text */
     uint32_t boundary[TFM_BOUNDARIES]; /* normalise.c: cp << 1 | answer */
     int32_t *decomposed;               /* [decomposed_cap] code points, normalise.c */
     size_t decomposed_cap;
@@ -471,9 +524,13 @@ typedef tfm_status (*tfm_piece_fn)(tfm_tok_run *r, const unsigned char *piece, s
 /* Splits text[0..n), which must be valid UTF-8, and calls fn for each piece in order. */
 tfm_status tfm_pretok_split(tfm_tok_run *r, const unsigned char *text, size_t n,
                             tfm_piece_fn fn) TFM_MUST_CHECK;
-/* The first match of the regex of settings.steps.step[step] in s[from..n). *found false: none. */
-tfm_status tfm_pretok_find(tfm_tok_run *r, uint32_t step, const unsigned char *s, size_t n,
-                           size_t from, bool *found, size_t *begin, size_t *end) TFM_MUST_CHECK;
+/* The first match of the regex of this step of a list in s[from..n). *found false: none. */
+tfm_status tfm_pretok_find(tfm_tok_run *r, tfm_list list, uint32_t step, const unsigned char *s,
+                           size_t n, size_t from, bool *found, size_t *begin,
+                           size_t *end) TFM_MUST_CHECK;
+/* Appends what PCRE2 takes for the pattern s[0..n), which is written for Oniguruma. */
+tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n,
+                                 tfm_error *err) TFM_MUST_CHECK;
 void tfm_pretok_run_free(tfm_tok_run *r);
 
 /* Merges r->sym[0..n) over `text`, text_len being the end of the last symbol. The survivors are
@@ -497,9 +554,24 @@ tfm_status tfm_spell(tfm_tok_run *r, const unsigned char *s, size_t n,
                      bool after_unknown) TFM_MUST_CHECK;
 /* Each character is a token. */
 tfm_status tfm_characters_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+/* By the steps of the splitter, each part to the model. */
+tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n,
+                              bool first) TFM_MUST_CHECK;
+/* BPE over characters with all that tokenizer.json may say about it. */
+tfm_status tfm_char_bpe(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+/* Does BERT take it for punctuation? */
+bool tfm_basic_is_punctuation(uint32_t cp);
+/* Appends s[0..n) normalised as BERT does, as far as letters say: c clean-text, j split-cjk, a
+ * strip-accents, l lowercase. */
+tfm_status tfm_basic_normalise(tfm_tok_run *r, const char *letters, const unsigned char *s,
+                               size_t n, tfm_buf *out) TFM_MUST_CHECK;
+/* Takes away what clean-up-spaces does from s[0..*n). */
+void tfm_wordpiece_clean(char *s, size_t *n);
 /* WordPiece: a stretch of text as words, a word as pieces, a piece as text behind others. */
 tfm_status tfm_basic_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 tfm_status tfm_wordpiece_word(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
+/* The unknown token for all of s[0..n), whose characters are counted. */
+tfm_status tfm_unknown_word(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const unsigned char *p,
                              size_t n, bool first, tfm_error *err) TFM_MUST_CHECK;
 void tfm_wordpiece_start(tfm_tokenizer *t);
@@ -516,11 +588,12 @@ int tfm_byte_of(const unsigned char *p, size_t n);
 
 /* Where the decoder of a vocabulary stands in a text. {0} before the first start. */
 typedef struct tfm_decode {
-    bool started;      /* there was a piece */
-    uint64_t stripped; /* of the whole text */
+    bool seen[TFM_STEPS_MAX]; /* there was a piece at this step */
+    uint64_t stripped;        /* of the whole text */
     bool strip_over;
-    bool space; /* before the next piece */
-    tfm_buf in, out;
+    uint64_t held; /* times the text of a step strip-end, behind the whole text so far */
+    bool space;    /* before the next piece */
+    tfm_buf in, out, last;
 } tfm_decode;
 
 void tfm_decode_start(tfm_decode *d, bool continues);

@@ -20,7 +20,7 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
     if (v->set.type == TFM_VOCAB_WORDPIECE) tfm_wordpiece_start(t);
     tfm_status st = tfm_runs_new(t, err);
-    if (st == TFM_OK && (v->set.n_patterns > 0 || v->set.steps.n > 0))
+    if (st == TFM_OK && (v->set.n_patterns > 0 || v->set.steps.n > 0 || v->set.splitter.n > 0))
         st = tfm_pretok_new(&t->pretok, &v->set, true, err);
     if (st != TFM_OK) {
         tfm_tokenizer_free(t);
@@ -100,6 +100,7 @@ size_t tfm_utf8_span(const unsigned char *s, size_t n) {
 
 static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first) {
     if (n == 0) return TFM_OK;
+    if (r->v->set.splitter.n > 0) return tfm_split_fragment(r, s, n, first);
     switch (r->v->set.type) {
     case TFM_VOCAB_BYTES:
         for (size_t i = 0; i < n; i++) TFM_TRY(tfm_run_byte(r, s + i));

@@ -78,11 +78,23 @@ static tfm_status fill_around(tfm_vocab_settings *s, const tfm_vocab_source *src
     TFM_TRY(copy_around(&s->after, src, src->after, src->n_after, err));
     if (s->before.n > 0 || s->after.n > 0) s->add_bos = s->add_eos = false;
     for (uint32_t i = 0; i < src->n_steps; i++)
-        TFM_TRY(tfm_steps_add(&s->steps, false, src->step[i].kind, src->step[i].a, src->step[i].b,
-                              err));
+        TFM_TRY(tfm_steps_add(&s->steps, TFM_LIST_NORM, src->step[i].kind, src->step[i].a,
+                              src->step[i].b, err));
     for (uint32_t i = 0; i < src->n_decoder; i++)
-        TFM_TRY(tfm_steps_add(&s->decoder, true, src->decoder[i].kind, src->decoder[i].a,
+        TFM_TRY(tfm_steps_add(&s->decoder, TFM_LIST_DECODE, src->decoder[i].kind, src->decoder[i].a,
                               src->decoder[i].b, err));
+    for (uint32_t i = 0; i < src->n_splitter; i++)
+        TFM_TRY(tfm_steps_add(&s->splitter, TFM_LIST_SPLIT, src->splitter[i].kind,
+                              src->splitter[i].a, src->splitter[i].b, err));
+    return TFM_OK;
+}
+
+static tfm_status fill_affix(char *to, const char *from, tfm_error *err) {
+    if (from == NULL) return TFM_OK;
+    if (strlen(from) > TFM_AFFIX_MAX)
+        return tfm_fail(err, TFM_LIMIT, "vocabulary: an affix of %zu bytes; at most %d",
+                        strlen(from), TFM_AFFIX_MAX);
+    strcpy(to, from);
     return TFM_OK;
 }
 
@@ -122,6 +134,9 @@ static tfm_status fill_settings(build *b, tfm_error *err) {
     s->add_prefix_space = src->add_prefix_space;
     s->split_spaces = src->split_spaces;
     s->n_source = src->n_source;
+    s->fuse_unknown = src->fuse_unknown;
+    TFM_TRY(fill_affix(s->word_suffix, src->word_suffix, err));
+    TFM_TRY(fill_affix(s->word_prefix, src->word_prefix, err));
     TFM_TRY(fill_around(s, src, err));
     TFM_TRY(fill_wordpiece(s, src, err));
     if (src->normaliser && !tfm_norm_parse(src->normaliser, &s->norm))
@@ -214,14 +229,17 @@ static tfm_status build_hash(build *b, tfm_error *err) {
     return tfm_fail(err, TFM_LIMIT, "vocabulary: too many pieces with the same hash");
 }
 
-static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m) {
+/* Of merges that are listed twice the first counts, or the last. */
+static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m, bool last) {
     uint32_t at = (uint32_t)tfm_hash_pair(m.left, m.right) & mask;
     for (int probe = 0; probe < TFM_PROBE_MAX; probe++, at = (at + 1) & mask) {
         if (slots[at].rank1 == 0) {
             slots[at] = m;
             return true;
         }
-        if (slots[at].left == m.left && slots[at].right == m.right) return true; /* lower rank */
+        if (slots[at].left != m.left || slots[at].right != m.right) continue;
+        if (last) slots[at] = m;
+        return true;
     }
     return false;
 }
@@ -230,9 +248,11 @@ static bool insert_merge(tfm_merge_slot *slots, uint32_t mask, tfm_merge_slot m)
 static tfm_status resolve_merge(build *b, tfm_buf *joined, uint32_t rank, tfm_merge_slot *m,
                                 tfm_error *err) {
     const tfm_vocab_source *src = b->src;
+    const uint32_t right_len = src->merge_right_len[rank],
+                   skip = src->merge_skip < right_len ? src->merge_skip : right_len;
     tfm_buf_clear(joined);
     TFM_TRY(tfm_buf_add(joined, src->merge_left[rank], src->merge_left_len[rank], err));
-    TFM_TRY(tfm_buf_add(joined, src->merge_right[rank], src->merge_right_len[rank], err));
+    TFM_TRY(tfm_buf_add(joined, src->merge_right[rank] + skip, right_len - skip, err));
     m->left = tfm_vocab_find(&b->v, src->merge_left[rank], src->merge_left_len[rank]);
     m->right = tfm_vocab_find(&b->v, src->merge_right[rank], src->merge_right_len[rank]);
     m->id = joined->len ? tfm_vocab_find(&b->v, joined->data, joined->len) : -1;
@@ -262,7 +282,7 @@ static tfm_status fill_merges(build *b, const tfm_merge_slot *resolved, uint32_t
         void *data;
         uint32_t i = 0;
         TFM_TRY(add_table(b, "vocab.merges", TFM_I32, size, 4, &data, err));
-        while (i < n && insert_merge(data, size - 1, resolved[i])) i++;
+        while (i < n && insert_merge(data, size - 1, resolved[i], b->src->n_splitter > 0)) i++;
         if (i == n) {
             b->v.merges = data;
             b->v.merge_mask = size - 1;

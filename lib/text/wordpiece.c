@@ -56,6 +56,15 @@ static tfm_status cut_word(tfm_tok_run *r, const unsigned char *s, size_t n, boo
     return TFM_OK;
 }
 
+tfm_status tfm_unknown_word(tfm_tok_run *r, const unsigned char *s, size_t n) {
+    if (r->v->set.unk < 0)
+        return tfm_fail(r->err, TFM_RECORD, "the vocabulary cannot spell \"%.*s\"",
+                        (int)(n < 16 ? n - tfm_utf8_tail(s, n) : 16 - tfm_utf8_tail(s, 16)),
+                        (const char *)s);
+    r->unknown += count_characters(s, n);
+    return tfm_ids_push(r->ids, r->v->set.unk, r->err);
+}
+
 tfm_status tfm_wordpiece_word(tfm_tok_run *r, const unsigned char *s, size_t n) {
     bool found = false;
     tfm_word *home = tfm_words_home(r, s, n);
@@ -67,12 +76,7 @@ tfm_status tfm_wordpiece_word(tfm_tok_run *r, const unsigned char *s, size_t n) 
         tfm_words_keep(home, s, n, r->ids->data + before, r->ids->len - before);
         return TFM_OK;
     }
-    if (r->v->set.unk < 0)
-        return tfm_fail(r->err, TFM_RECORD, "the vocabulary cannot spell \"%.*s\"",
-                        (int)(n < 16 ? n - tfm_utf8_tail(s, n) : 16 - tfm_utf8_tail(s, 16)),
-                        (const char *)s);
-    r->unknown += characters;
-    return tfm_ids_push(r->ids, r->v->set.unk, r->err);
+    return tfm_unknown_word(r, s, n);
 }
 
 /* ---- the way back ---- */
@@ -93,14 +97,20 @@ static void replace(char *s, size_t *n, const char *from, const char *to) {
     *n = out;
 }
 
-/* A piece that begins no word is joined to the one before it; before others stands a space, but not
- * before what clean-up-spaces knows: the list of Hugging Face's decoder. */
-tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const unsigned char *p,
-                             size_t n, bool first, tfm_error *err) {
+/* The list of Hugging Face's decoder. */
+void tfm_wordpiece_clean(char *s, size_t *n) {
     static const char *const joined[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
                                             {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
                                             {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
                                             {" 've", "'ve"}, {" 're", "'re"}};
+    for (size_t i = 0; i < sizeof joined / sizeof *joined; i++)
+        replace(s, n, joined[i][0], joined[i][1]);
+}
+
+/* A piece that begins no word is joined to the one before it; before others stands a space, but not
+ * before what clean-up-spaces knows. */
+tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const unsigned char *p,
+                             size_t n, bool first, tfm_error *err) {
     const size_t from = out->len, prefix = strlen(set->inner_prefix);
     if (!first && n >= prefix && memcmp(p, set->inner_prefix, prefix) == 0) {
         p += prefix;
@@ -110,8 +120,7 @@ tfm_status tfm_wordpiece_add(const tfm_vocab_settings *set, tfm_buf *out, const 
     }
     TFM_TRY(tfm_buf_add(out, p, n, err));
     size_t len = out->len - from;
-    for (size_t i = 0; set->clean_spaces && i < sizeof joined / sizeof *joined; i++)
-        replace(out->data + from, &len, joined[i][0], joined[i][1]);
+    if (set->clean_spaces) tfm_wordpiece_clean(out->data + from, &len);
     out->len = from + len;
     return TFM_OK;
 }

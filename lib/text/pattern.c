@@ -1,0 +1,153 @@
+/* pattern.c - regular expressions of tokenizer.json, which are written for Oniguruma (Ruby's
+ * syntax), as PCRE2 takes them.
+ *
+ * With Unicode properties the two agree but for a few spellings. Those are rewritten or, where
+ * there is no way to say it, refused. What each class holds was found by asking Oniguruma (in
+ * tokenizers 0.20.3, Unicode 14) and PCRE2 (10.42) for every code point. */
+#include <stdio.h>
+#include <string.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "text/text_internal.h"
+
+/* Unicode's White_Space; PCRE2's own \s has U+180E besides. */
+#define SPACES                                                                                     \
+    "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"                 \
+    "\\x{202f}\\x{205f}\\x{3000}"
+/* Letters, marks, decimal digits, connectors, letter numbers and letters in circles; PCRE2's own \w
+ * has other numbers, but no marks. */
+#define WORD                                                                                       \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+/* \w by itself, unlike [:word:] and \w in a class, has the numbers of Latin-1, too. */
+#define WORD_ESCAPE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
+static const char *const brackets[][2] = {{"alpha", "\\p{Alphabetic}"},
+                                          {"digit", "\\p{Nd}"},
+                                          {"alnum", "\\p{Alphabetic}\\p{Nd}"},
+                                          {"upper", "\\p{Uppercase}"},
+                                          {"lower", "\\p{Lowercase}"},
+                                          {"punct", "\\p{P}"},
+                                          {"space", SPACES},
+                                          {"cntrl", "\\p{Cc}"},
+                                          {"xdigit", "0-9a-fA-F"},
+                                          {"word", WORD},
+                                          {"blank", "\\p{Zs}\\t"},
+                                          {"ascii", "\\x00-\\x7f"}};
+
+static bool is_hex4(const char *s, size_t n) {
+    return n >= 4 && strspn(s, "0123456789abcdefABCDEF") >= 4;
+}
+
+/* Is it the name of a script? Then PCRE2 takes it for what may stand in text of that script, which
+ * is more. */
+static bool is_script(const char *name, size_t n) {
+    char text[48];
+    int code;
+    PCRE2_SIZE at;
+    if (n < 3 || n > 30) return false;
+    int len = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)n, name);
+    pcre2_code *c = pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)len, PCRE2_UTF, &code, &at, NULL);
+    pcre2_code_free(c);
+    return c != NULL;
+}
+
+/* \p{NAME}, \P{NAME} or \p{^NAME}. */
+static tfm_status property(tfm_buf *b, const char *s, size_t n, size_t *used, tfm_error *err) {
+    const char *end = n > 2 && s[2] == '{' ? memchr(s, '}', n) : NULL;
+    if (!end) return tfm_buf_add(b, s, 2, err);
+    *used = (size_t)(end - s) + 1;
+    const char *name = s + 3;
+    bool negated = *name == '^';
+    if (negated) name++;
+    if (!is_script(name, (size_t)(end - name))) return tfm_buf_add(b, s, *used, err);
+    return tfm_buf_printf(b, err, "\\%c{%ssc:%.*s}", s[1], negated ? "^" : "", (int)(end - name),
+                          name);
+}
+
+/* One escape at s[0..n), s[0] being the backslash; *used = its length. */
+static tfm_status escape(tfm_buf *b, const char *s, size_t n, bool in_class, size_t *used,
+                         tfm_error *err) {
+    static const char bound[] = "(?:(?<=[" WORD_ESCAPE "])(?![" WORD_ESCAPE "])|"
+                                "(?<![" WORD_ESCAPE "])(?=[" WORD_ESCAPE "]))";
+    *used = 2;
+    if (n < 2) return tfm_fail(err, TFM_FORMAT, "pre-tokenizer: a pattern ends with a backslash");
+    switch (s[1]) {
+    case 's': return tfm_buf_str(b, in_class ? SPACES : "[" SPACES "]", err);
+    case 'S':
+        if (in_class) break; /* which is wrong for U+180E alone */
+        return tfm_buf_str(b, "[^" SPACES "]", err);
+    case 'h': return tfm_buf_str(b, in_class ? "0-9a-fA-F" : "[0-9a-fA-F]", err);
+    case 'w': return tfm_buf_str(b, in_class ? WORD : "[" WORD_ESCAPE "]", err);
+    case 'p':
+    case 'P': return property(b, s, n, used, err);
+    case 'W':
+        if (!in_class) return tfm_buf_str(b, "[^" WORD_ESCAPE "]", err);
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "pre-tokenizer: a pattern has \\W in a class, which is not supported");
+    case 'b':
+        if (!in_class) return tfm_buf_str(b, bound, err);
+        break;
+    case 'B':
+        if (!in_class) return tfm_buf_printf(b, err, "(?!%s)", bound);
+        break;
+    case 'u':
+        if (!is_hex4(s + 2, n - 2)) break;
+        *used = 6;
+        return tfm_buf_printf(b, err, "\\x{%.4s}", s + 2);
+    default:
+        /* One step of a back reference passes over as much as it likes: no bound would hold. */
+        if (!in_class && ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g'))
+            return tfm_fail(
+                err, TFM_UNSUPPORTED,
+                "pre-tokenizer: a pattern has a back reference, which is not supported");
+        break;
+    }
+    return tfm_buf_add(b, s, 2, err);
+}
+
+/* [:NAME:] at s[0..n). */
+static tfm_status bracket(tfm_buf *b, const char *s, size_t n, size_t *used, tfm_error *err) {
+    const char *end = memchr(s, ']', n);
+    size_t len = end ? (size_t)(end - s) + 1 : 0;
+    for (size_t i = 0; i < sizeof brackets / sizeof *brackets; i++) {
+        size_t k = strlen(brackets[i][0]);
+        if (len != k + 4 || memcmp(s + 2, brackets[i][0], k) != 0 || s[k + 2] != ':') continue;
+        *used = len;
+        return tfm_buf_str(b, brackets[i][1], err);
+    }
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "pre-tokenizer: a pattern has the class %.*s, which is not supported",
+                    len < 20 ? (int)len : 20, s);
+}
+
+tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
+    bool in_class = false;
+    for (size_t i = 0, used; i < n; i += used) {
+        used = 1;
+        if (s[i] == '\\') {
+            TFM_TRY(escape(b, s + i, n - i, in_class, &used, err));
+            continue;
+        }
+        if (in_class) {
+            if ((s[i] == '[' && (i + 1 == n || s[i + 1] != ':')) ||
+                (s[i] == '&' && i + 1 < n && s[i + 1] == '&'))
+                return tfm_fail(err, TFM_UNSUPPORTED,
+                                "pre-tokenizer: a pattern has nested or "
+                                "intersected character classes, which are not supported");
+            if (s[i] == '[') { /* its ] ends no class */
+                TFM_TRY(bracket(b, s + i, n - i, &used, err));
+                continue;
+            }
+            if (s[i] == ']') in_class = false;
+        } else if (s[i] == '[') {
+            in_class = true;
+            if (i + 1 < n && s[i + 1] == '^') used++;
+            if (i + used < n && s[i + used] == ']') used++; /* a first ] stands for itself */
+        }
+        TFM_TRY(tfm_buf_add(b, s + i, used, err));
+    }
+    return TFM_OK;
+}
