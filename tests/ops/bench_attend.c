@@ -9,7 +9,6 @@
  * at most: the f32 limit of the instruction set (limits.h), and reading 256 MB. With one thread,
  * processor time is taken instead of wall time, so that a busy machine can be used. Not a test:
  * nothing here is judged. */
-#include <time.h>
 
 #include "limits.h"
 #include "ops.h"
@@ -25,14 +24,6 @@ typedef struct bench {
     float *out;
 } bench;
 
-static clockid_t clock_used = CLOCK_MONOTONIC;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(clock_used, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- the machine ---- */
 
 static void machine(const char *when, const char *set) {
@@ -41,8 +32,8 @@ static void machine(const char *when, const char *set) {
     double flops = 0, bytes = 0;
     memset(memory, 1, READ_BYTES);
     for (int i = 0; i < 5; i++) {
-        flops = fmax(flops, limit_compute(&limits->f32, now));
-        bytes = fmax(bytes, limit_read(limits, memory, READ_BYTES, now));
+        flops = fmax(flops, limit_compute(&limits->f32));
+        bytes = fmax(bytes, limit_read(limits, memory, READ_BYTES));
     }
     free(memory);
     printf("%-8s one thread: %.1f GFLOP/s, %.1f GB/s\n", when, flops, bytes);

@@ -8,7 +8,6 @@
  * that do not fit in a cache, and the limit is reading them, measured in turn with it; many rows
  * run over n outputs. Pieces are 8 panels. Times are those of the processor (a busy machine slows
  * it less). Not a test: nothing here is judged. */
-#include <time.h>
 #include <unistd.h>
 
 #include "limits.h"
@@ -20,12 +19,6 @@ enum { MAX_ROWS = 1024, PIECE = 8, MEMORY = 192 << 20 };
 
 static uint32_t width = 2048, outputs = 2048;
 static double seconds = 0.15;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- one case ---- */
 
@@ -59,7 +52,7 @@ static void measure(const char *numerics, tfm_dtype t, uint32_t rows) {
     const size_t act = b.k->act_bytes(t, width);
     b.a.act_stride = act == 0 ? width * sizeof(float) : (act + 63) / 64 * 64;
     uint8_t *lines = ops_alloc(rows * b.a.act_stride);
-    const double before = limit_compute(&limits->int8, now), from = now();
+    const double before = limit_compute(&limits->int8), from = now();
     double read = 0;
     for (uint32_t r = 0; r < rows && act > 0; r++) {
         b.k->prepare(t, width, x + (size_t)r * width, lines + r * b.a.act_stride);
@@ -75,10 +68,10 @@ static void measure(const char *numerics, tfm_dtype t, uint32_t rows) {
         const double took = now() - start;
         all += took;
         best = took < best ? took : best;
-        const double rate = rows < 4 ? limit_read(limits, weights, b.panels * w.bytes, now) : 0;
+        const double rate = rows < 4 ? limit_read(limits, weights, b.panels * w.bytes) : 0;
         read = rate > read ? rate : read;
     }
-    const double after = limit_compute(&limits->int8, now), top = after > before ? after : before;
+    const double after = limit_compute(&limits->int8), top = after > before ? after : before;
     const double gop = 2e-9 * rows * (double)b.a.n_out * width / best;
     const double rate = (double)b.panels * (double)w.bytes / best / 1e9;
     printf("%-6s %-5s k %5u n %7u rows %4u: %7.1f GOP/s %5.1f %% of %6.1f, %6.2f GB/s", numerics,
@@ -97,6 +90,7 @@ int main(int argc, char **argv) {
                                TFM_MXFP4, TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
     tfm_dtype types[32];
     int n_types = 0, o;
+    clock_used = CLOCK_PROCESS_CPUTIME_ID;
     while ((o = getopt(argc, argv, "k:n:t:")) != -1) {
         if (o == 'k') width = (uint32_t)strtoul(optarg, NULL, 10);
         if (o == 'n') outputs = (uint32_t)strtoul(optarg, NULL, 10);

@@ -6,8 +6,8 @@
  * behind 128 others (GB/s: weight bytes read), one token of each of 32 sequences, a prompt of 512
  * (GOP/s: two per weight and row, the head for one row). With one thread, processor time is taken
  * instead of wall time, so that a busy machine can be used. Not a test: nothing here is judged. */
-#include <time.h>
 
+#include "clock.h"
 #include "model.h"
 
 enum { PROMPT = 512, BEHIND = 128, SEQUENCES = 32, REPEAT = 5 };
@@ -30,14 +30,6 @@ typedef struct bench {
     double head_weights, block_weights; /* numbers */
     double bytes;
 } bench;
-
-static clockid_t clock_used = CLOCK_MONOTONIC;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(clock_used, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Seconds of one batch: n rows of each of `seqs` sequences from `position` on, best of REPEAT. */
 static double run(const bench *b, uint32_t seqs, uint32_t n, uint32_t position) {
