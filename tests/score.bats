@@ -1,14 +1,9 @@
 # score.bats - tfm-score: its forms, what is scored from where, windows, batches, failures. (The
 # values themselves, against golden logits, are for tests/unit/test_score.c.)
 
-load helper
+load stages
 
-setup() {
-    m=$top/tests/golden/gguf/llama-f16.gguf
-    cd "$tmp" || return
-    printf 'abc abc abc\nx\nhello world, hello all\nabc\n' >lines
-    tfm-tokenize -l -m "$m" lines >t
-}
+setup() { lines_and_tokens 'abc abc abc\nx\nhello world, hello all\nabc\n' t; }
 
 @test "TSV: a line a token but the first, with its piece; the scores of --stream" {
     tfm-score -m "$m" t >a

@@ -1,13 +1,15 @@
-# stages.bash - what stages.bats and the files of its single stages share: a small model $m, three
-# lines of text, and their tokens.
+# stages.bash - what stages.bats, the files of its single stages and score.bats share: a small model
+# $m, lines of text, and their tokens.
 
 load helper
 
-three_lines() {
+lines_and_tokens() { # TEXT TOKENS: $tmp/lines, and their tokens in a file of this name
     m=$top/tests/golden/gguf/llama-f16.gguf
     cd "$tmp" || return
-    printf 'abc\nhello world\nx\n' >lines
-    tfm-tokenize -l -m "$m" lines >tokens
+    printf "$1" >lines
+    tfm-tokenize -l -m "$m" lines >"$2"
 }
+
+three_lines() { lines_and_tokens 'abc\nhello world\nx\n' tokens; }
 
 setup() { three_lines; }
