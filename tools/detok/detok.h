@@ -51,7 +51,7 @@ typedef struct group {
 typedef struct groups {
     tfm_cli *cli;
     const options *opt;
-    const vocab *vocab;
+    vocab *vocab;
     int fd;
     const char *out_name;
     frame frame;

@@ -2,9 +2,6 @@
  *
  *     tokens stream -> [vocabulary] -> text, a group after the other, framed as it was read
  */
-#include <string.h>
-#include <unistd.h>
-
 #include "detok.h"
 
 enum { OPT_ESCAPE = TFM_LONG, OPT_SHOW_SPECIAL, OPT_WHOLE };
@@ -36,15 +33,16 @@ static void parse(tfm_cli *c, options *o) {
     }
 }
 
-/* One stream, header to END. */
-static tfm_status read_stream(tfm_cli *c, tfm_reader *r, vocab *v, groups *g, tfm_error *err) {
+/* One stream, header to END. ctx: groups. */
+static tfm_status read_stream(void *ctx, tfm_reader *r, tfm_error *err) {
+    groups *g = ctx;
     tfm_record rec;
     const void *payload;
     tfm_status st;
     const tfm_header *h = tfm_reader_header(r);
     TFM_TRY(tfm_header_expect(h, "tokens", err));
-    tfm_cli_note_salvaged(c, h);
-    TFM_TRY(vocab_for(v, h, err));
+    tfm_cli_note_salvaged(g->cli, h);
+    TFM_TRY(vocab_for(g->vocab, h, err));
     TFM_TRY(groups_begin(g, h, err));
     for (;;) {
         if (!tfm_reader_pending(r)) TFM_TRY(groups_flush(g, err));
@@ -60,22 +58,6 @@ static tfm_status read_stream(tfm_cli *c, tfm_reader *r, vocab *v, groups *g, tf
     return st;
 }
 
-static tfm_status read_file(tfm_cli *c, const char *path, vocab *v, groups *g, tfm_error *err) {
-    tfm_reader *r = NULL;
-    int fd;
-    const char *name;
-    TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
-    tfm_status st = tfm_reader_new(&r, fd, name, err);
-    if (st == TFM_OK) tfm_reader_writer(r, "tfm-sample or tfm-run");
-    while (st == TFM_OK) {
-        st = tfm_reader_stream(r, err);
-        if (st == TFM_OK) st = read_stream(c, r, v, g, err);
-    }
-    tfm_reader_free(r);
-    if (fd > STDIN_FILENO) close(fd);
-    return st == TFM_DONE ? TFM_OK : st;
-}
-
 int main(int argc, char **argv) {
     tfm_cli c;
     options o = {0};
@@ -88,8 +70,8 @@ int main(int argc, char **argv) {
     vocab v = {.cli = &c};
     groups g = {.cli = &c, .opt = &o, .vocab = &v};
     tfm_status st = tfm_cli_open_output(&c, false, &g.fd, &g.out_name, &err);
-    for (int i = 0; i < (n ? n : 1) && st == TFM_OK; i++)
-        st = read_file(&c, n ? files[i] : NULL, &v, &g, &err);
+    if (st == TFM_OK)
+        st = tfm_cli_streams(&c, files, n, "tfm-sample or tfm-run", read_stream, &g, &err);
     if (g.n_failed > 0)
         tfm_cli_warn(&c, "%llu record%s failed upstream, the first: %.*s",
                      (unsigned long long)g.n_failed, tfm_cli_plural(g.n_failed),
