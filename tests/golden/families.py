@@ -2,6 +2,7 @@
 logits; `idle`: tensors that cannot change them; `ctx`: the context that the logits are computed for;
 `attention`: not eager; `single`: not computed in double; `inside`: prefix, type, class and other tensors of the checkpoint that it is a part of;
 `packed`: parameters that the checkpoint has as blocks of mxfp4, so that it is compared in f32;
+`dropped`, `stored`: what config.json leaves out and has besides;
 `gguf`: False where GGUF has no such architecture or cannot express the options."""
 
 SMALL = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -204,3 +205,28 @@ case("deepseek_v3", "deepseek_v3", dict(LATENT, q_lora_rank=20, n_group=4, topk_
 case("deepseek_v3-plain", "deepseek_v3", dict(LATENT, q_lora_rank=None, n_group=1, topk_group=1,
      rope_interleave=False, norm_topk_prob=False), gguf=False, single=True, rules=CHOICE,
      off={"rope_interleave": True, "norm_topk_prob": True})
+# Configurations as version 5 of transformers writes them: `stored` instead of `dropped`.
+case("gemma3-new", "gemma3_text", dict(GEMMA3, rope_scaling={"rope_type": "linear", "factor": 4.0},
+     rope_local_base_freq=300.0), scaled=True, gguf=False, off={"rope_scaling": None},
+     dropped=["rope_theta", "rope_scaling", "rope_local_base_freq"],
+     stored={"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 4.0,
+             "rope_theta": 1000.0}, "sliding_attention": {"rope_type": "default",
+             "rope_theta": 300.0}}})
+case("gpt_neox-new", "gpt_neox", dict(SMALL, rotary_pct=0.75, rotary_emb_base=500),
+     off={"rotary_pct": 0.25, "rotary_emb_base": 10000}, dropped=["rotary_pct", "rotary_emb_base",
+     "partial_rotary_factor", "rope_theta"],
+     stored={"rope_parameters": {"rope_type": "default", "rope_theta": 500,
+             "partial_rotary_factor": 0.75}})
+case("phi3-new", "phi3", dict(SMALL, original_max_position_embeddings=32, sliding_window=None,
+     rope_scaling=LONG3), off={"rope_scaling": None}, dropped=["rope_theta", "rope_scaling"],
+     stored={"rope_parameters": {**LONG, "rope_theta": 10000.0,
+             "original_max_position_embeddings": 32}})
+case("olmo3-new", "olmo3", dict(OLMO3, rope_scaling={"rope_type": "yarn",
+     "factor": 8.0, "original_max_position_embeddings": 32, "attention_factor": 1.3}),
+     off={"rope_scaling": None}, dropped=["rope_theta", "rope_scaling"],
+     stored={"rope_parameters": {"full_attention": {"rope_type": "yarn", "rope_theta": 1000.0,
+             "factor": 8.0, "original_max_position_embeddings": 32, "attention_factor": 1.3},
+             "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0}}})
+# What the configuration has from another family, and the code has no eye for.
+case("llama-foreign", "llama", dict(LLAMA, sliding_window=9, layer_types=["sliding_attention"] * 2),
+     stored={"sliding_window": 9, "layer_types": ["sliding_attention"] * 2})

@@ -160,6 +160,7 @@ def make(name, case):
     keep = {k: text[k] for k in sorted(text) if k in diff or k in case["config"] or k in
             ("model_type", "architectures", "layer_types", "tie_word_embeddings", "hidden_act")}
     keep.pop("transformers_version", None)
+    keep = {k: v for k, v in keep.items() if k not in case.get("dropped", [])}
     keep.update(case.get("stored", {}))
     if outer:  # as published: what is as usual is left out
         keep = {k: v for k, v in keep.items() if k in common or k in case["config"]}
