@@ -79,7 +79,9 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
         const bool experts = s->op == TFM_OP_MOE_FFN; /* all three are matrices */
         unsigned use = s->op == TFM_OP_LINEAR || experts ? USE_LINEAR : USE_OTHER;
         if (s->op == TFM_OP_GATHER)
-            use = s->u.gather.index == TFM_INDEX_TOKEN ? USE_TOKENS : USE_POSITIONS;
+            use = s->u.gather.index == TFM_INDEX_TOKEN      ? USE_TOKENS
+                  : s->u.gather.index == TFM_INDEX_POSITION ? USE_POSITIONS
+                                                            : USE_OTHER;
         note_use(c, g, s->weight, use);
         note_use(c, g, s->bias, experts ? USE_LINEAR : USE_OTHER);
         note_use(c, g, s->extra, experts ? USE_LINEAR : USE_OTHER);

@@ -125,10 +125,21 @@ static double f_clamp(const double *a) {
     return a[0] < a[1] ? a[1] : a[0] > a[2] ? a[2] : a[0];
 }
 
+static double f_sin(const double *a) {
+    double s, c;
+    tfm_sincos(a[0], &s, &c);
+    return s;
+}
+static double f_cos(const double *a) {
+    double s, c;
+    tfm_sincos(a[0], &s, &c);
+    return c;
+}
+
 static const function functions[] = {
-    {"sqrt", 1, f_sqrt},   {"log", 1, f_log},    {"log2", 1, f_log2}, {"exp", 1, f_exp},
-    {"floor", 1, f_floor}, {"ceil", 1, f_ceil},  {"pow", 2, f_pow},   {"min", 2, f_min},
-    {"max", 2, f_max},     {"clamp", 3, f_clamp}};
+    {"sqrt", 1, f_sqrt},   {"log", 1, f_log},   {"log2", 1, f_log2}, {"exp", 1, f_exp},
+    {"floor", 1, f_floor}, {"ceil", 1, f_ceil}, {"pow", 2, f_pow},   {"min", 2, f_min},
+    {"max", 2, f_max},     {"sin", 1, f_sin},   {"cos", 1, f_cos},   {"clamp", 3, f_clamp}};
 
 /* if(c, a, b): only the branch taken is live. */
 static tfm_status call_if(parser *e, tfm_val *out) {
@@ -179,6 +190,61 @@ static tfm_status call_len(parser *e, tfm_val *out) {
     return TFM_OK;
 }
 
+/* The name of a tensor of the checkpoint; *out stays NULL where nothing is looked at. */
+static tfm_status take_stored(parser *e, bool all, const tfm_tensor **out, uint64_t *count) {
+    const char *start;
+    *out = NULL;
+    *count = 0;
+    skip_space(e);
+    start = e->p;
+    while (is_word(*e->p)) e->p++;
+    if (e->scope->stored == NULL) return bad(e, "what is stored can be asked in 'fill' only");
+    if (!e->live) return TFM_OK;
+    TFM_TRY(e->scope->stored(e->scope, e->where, start, (size_t)(e->p - start), all, out, e->err));
+    return tfm_dims_count((*out)->rank, (*out)->dims, count) ? TFM_OK : bad(e, "too large");
+}
+
+static tfm_status element(parser *e, const tfm_tensor *t, uint64_t i, double *out) {
+    float v;
+    const unsigned char *data = t->data;
+    TFM_TRY(tfm_to_f32(t->dtype, data + i * tfm_dtype_block_bytes(t->dtype), 1, &v, e->err));
+    *out = (double)v;
+    return TFM_OK;
+}
+
+/* stored(NAME, i): a number of the checkpoint's tensor. */
+static tfm_status call_stored(parser *e, tfm_val *out) {
+    const tfm_tensor *t;
+    uint64_t count;
+    tfm_val at;
+    double i, v = 0;
+    TFM_TRY(take_stored(e, false, &t, &count));
+    if (!take(e, ",")) return bad(e, "stored(tensor, element) has two parts");
+    TFM_TRY(parse_or(e, &at));
+    TFM_TRY(need_num(e, &at, &i));
+    if (t != NULL && (!(i >= 0 && i < (double)count) || i != floor(i)))
+        return bad(e, "the tensor has no such element");
+    if (t != NULL) TFM_TRY(element(e, t, (uint64_t)i, &v));
+    return finite_result(e, v, out);
+}
+
+/* dot(NAME, NAME): the sum of the products, in ascending order. */
+static tfm_status call_dot(parser *e, tfm_val *out) {
+    const tfm_tensor *a, *b;
+    uint64_t n, m;
+    double sum = 0, x = 0, y = 0;
+    TFM_TRY(take_stored(e, true, &a, &n));
+    if (!take(e, ",")) return bad(e, "dot(tensor, tensor) has two parts");
+    TFM_TRY(take_stored(e, true, &b, &m));
+    if (n != m) return bad(e, "the two tensors differ in size");
+    for (uint64_t i = 0; i < n; i++) {
+        TFM_TRY(element(e, a, i, &x));
+        TFM_TRY(element(e, b, i, &y));
+        sum += x * y;
+    }
+    return finite_result(e, sum, out);
+}
+
 static bool equal(const tfm_val *a, const tfm_val *b) {
     if (a->kind != b->kind) return false;
     if (a->kind == TFM_VAL_NUM) return a->num == b->num;
@@ -204,10 +270,8 @@ static tfm_status call(parser *e, const char *name, size_t len, tfm_val *out) {
     static const struct {
         const char *name;
         tfm_status (*f)(parser *e, tfm_val *out);
-    } special[] = {{"if", call_if},
-                   {"first", call_first},
-                   {"has", call_has},
-                   {"in", call_in},
+    } special[] = {{"if", call_if},         {"first", call_first}, {"has", call_has},
+                   {"stored", call_stored}, {"dot", call_dot},     {"in", call_in},
                    {"len", call_len}};
     for (size_t i = 0; i < sizeof special / sizeof special[0]; i++)
         if (strlen(special[i].name) == len && memcmp(special[i].name, name, len) == 0) {
@@ -227,8 +291,8 @@ static tfm_status call(parser *e, const char *name, size_t len, tfm_val *out) {
         if (!take(e, ")")) return bad(e, "')' is missing");
         return finite_result(e, f->f(arg), out);
     }
-    return bad(e, "no such function (if first has in len sqrt log log2 exp floor ceil pow min max "
-                  "clamp)");
+    return bad(e, "no such function (if first has in len sqrt log log2 exp sin cos floor ceil pow "
+                  "min max clamp stored dot)");
 }
 
 /* Digits, dot, exponent; the sign belongs to the operators. */

@@ -7,6 +7,7 @@
 #define TFM_ARCH_EXPR_INTERNAL_H
 
 #include "base/yaml_internal.h"
+#include "tfm/tensor.h"
 
 typedef enum tfm_val_kind { TFM_VAL_NONE, TFM_VAL_NUM, TFM_VAL_STR, TFM_VAL_LIST } tfm_val_kind;
 
@@ -27,6 +28,10 @@ typedef struct tfm_scope {
                        bool *known, tfm_error *err);
     /* Is there a tensor of that canonical name? NULL: has() is an error here. */
     bool (*has)(const struct tfm_scope *s, const char *tensor, size_t len);
+    /* The checkpoint's tensor of that name, of which one number is read, or all. NULL: stored() and
+     * dot() are errors here. */
+    tfm_status (*stored)(const struct tfm_scope *s, const tfm_yaml *where, const char *name,
+                         size_t len, bool all, const tfm_tensor **out, tfm_error *err);
 } tfm_scope;
 
 /* Evaluates `text`; messages name `where`. Texts and lists in *out are borrowed from `text` and

@@ -284,16 +284,12 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         st->u.gather.index = (tfm_index)(int)s->num[TFM_N_INDEX];
         st->u.gather.offset = as_u32(s->num[TFM_N_OFFSET]);
         width[0] = weight->dims[1];
-        if (st->u.gather.index == TFM_INDEX_POSITION) {
-            uint32_t rows = weight->dims[0];
-            if (rows <= st->u.gather.offset)
-                return tfm_yaml_fail(s->where, err, TFM_FORMAT,
-                                     "step '%s': the offset is not "
-                                     "inside the table",
-                                     s->name);
-            if (rows - st->u.gather.offset < c->g->max_position)
-                c->g->max_position = rows - st->u.gather.offset;
-        }
+        if (st->u.gather.index != TFM_INDEX_TOKEN && weight->dims[0] <= st->u.gather.offset)
+            return tfm_yaml_fail(s->where, err, TFM_FORMAT,
+                                 "step '%s': the offset is not inside the table", s->name);
+        if (st->u.gather.index == TFM_INDEX_POSITION &&
+            weight->dims[0] - st->u.gather.offset < c->g->max_position)
+            c->g->max_position = weight->dims[0] - st->u.gather.offset;
         return TFM_OK;
     case TFM_OP_LINEAR:
         TFM_TRY(need_matrix(s, weight, err));

@@ -213,6 +213,22 @@ tfm_status tfm_param_get(tfm_resolver *r, const char *name, size_t len, tfm_val 
     return TFM_OK;
 }
 
+/* Nobody knows the name: which sets of macros.yaml, that the file does not use, have it? */
+static tfm_status in_a_set(const tfm_resolver *r, const char *name, size_t len, tfm_error *err) {
+    const tfm_yaml *sets = tfm_yaml_get(r->shared, "parameters");
+    char word[64], list[128] = "";
+    if (snprintf(word, sizeof word, "%.*s", (int)(len < 63 ? len : 63), name) != (int)len)
+        return TFM_OK;
+    for (size_t i = 0; sets && i < sets->n; i++) {
+        const size_t used = strlen(list);
+        if (tfm_yaml_get(sets->entry[i].value, word) != NULL)
+            snprintf(list + used, sizeof list - used, " %s", sets->entry[i].key);
+    }
+    if (list[0] == '\0') return TFM_OK;
+    return tfm_yaml_fail(tfm_yaml_get(r->arch, "parameters"), err, TFM_FORMAT,
+                         "parameter '%s' is needed; sets that have it:%s", word, list);
+}
+
 static tfm_status look_up(const tfm_scope *s, const char *name, size_t len, tfm_val *out,
                           bool *known, tfm_error *err) {
     tfm_resolver *r = (tfm_resolver *)(uintptr_t)s; /* the scope is its first member */
@@ -224,8 +240,8 @@ static tfm_status look_up(const tfm_scope *s, const char *name, size_t len, tfm_
     else if (len == 6 && memcmp(name, "format", 6) == 0)
         *out = (tfm_val){.kind = TFM_VAL_STR, .str = r->format, .len = strlen(r->format)};
     else
-        return tfm_param_get(r, name, len, out, known, err);
-    return TFM_OK;
+        TFM_TRY(tfm_param_get(r, name, len, out, known, err));
+    return *known ? TFM_OK : in_a_set(r, name, len, err);
 }
 
 /* `refuse:` a list of {if, say}: what the file knows that it cannot do. */

@@ -36,8 +36,9 @@ typedef struct tfm_resolver {
     const tfm_yaml *shared; /* macros.yaml */
     tfm_param *param;
     size_t n_params;
-    int layer;     /* value of n; -1: none */
-    int64_t index; /* value of i; -1: none */
+    int layer;         /* value of n; -1: none */
+    int64_t index;     /* value of i; -1: none */
+    uint32_t n_stored; /* numbers of the checkpoint that expressions have read */
     uint32_t n_layers;
     tfm_recipe *recipe;
     size_t n_recipes, cap_recipes;

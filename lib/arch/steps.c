@@ -9,14 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const index_words[] = {"token", "position", NULL};
+static const char *const index_words[] = {"token", "position", "fixed", NULL};
 static const char *const norm_words[] = {"rms", "layer", NULL};
 static const char *const mode_words[] = {"neox", "interleaved", NULL};
 static const char *const scaling_words[] = {"none", "linear", "dynamic", "yarn", "longrope", NULL};
 static const char *const score_words[] = {"softmax", "sigmoid", NULL};
 static const char *const softmax_words[] = {"before", "after", NULL};
 static const char *const activation_words[] = {"silu",  "gelu", "gelu_tanh", "gelu_quick", "relu",
-                                               "relu2", "tanh", "sigmoid",   NULL};
+                                               "relu2", "tanh", "sigmoid",   "elu",        NULL};
 
 #define WIDTH_MAX 16777216.0
 #define HEADS_MAX 65536.0

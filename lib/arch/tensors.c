@@ -12,6 +12,7 @@
 #include "tensor/block_internal.h"
 
 #define FILL_MAX 65536.0 /* elements of a computed tensor: each is an expression to evaluate */
+#define STORED_MAX 4194304u /* numbers that all expressions together may read of the checkpoint */
 
 /* What an entry says about one format. */
 typedef struct mapping {
@@ -311,6 +312,31 @@ static tfm_status alone(const mapping *m, const char *what, tfm_error *err) {
     return TFM_OK;
 }
 
+/* For stored() and dot() in `fill`: a small tensor of the checkpoint, which is used by that. */
+static tfm_status stored(const tfm_scope *s, const tfm_yaml *where, const char *name, size_t len,
+                         bool all, const tfm_tensor **out, tfm_error *err) {
+    tfm_resolver *r = (tfm_resolver *)(uintptr_t)s; /* the scope is its first member */
+    const mapping m = {.where = where, .suffix = "", .expert = -1};
+    const char *copy;
+    uint64_t n;
+    TFM_TRY(tfm_arena_strndup(r->arena, &copy, name, len, err));
+    TFM_TRY(tfm_layer_name(r->arena, &copy, copy, r->layer, err));
+    TFM_TRY(find_one(r, &m, copy, out, err));
+    if (*out == NULL)
+        return tfm_yaml_fail(where, err, TFM_UNSUPPORTED, "the checkpoint has no tensor '%.200s'",
+                             copy);
+    if ((*out)->data == NULL || tfm_dtype_block((*out)->dtype) != 1 ||
+        !tfm_dims_count((*out)->rank, (*out)->dims, &n))
+        return tfm_yaml_fail(where, err, TFM_UNSUPPORTED,
+                             "tensor '%.200s' is not stored as plain numbers", copy);
+    if (!all) n = 1;
+    if (n > STORED_MAX - r->n_stored)
+        return tfm_yaml_fail(where, err, TFM_LIMIT, "more than %u numbers are read", STORED_MAX);
+    r->n_stored += (uint32_t)n;
+    r->source_used[*out - tfm_source_tensor_at(r->source, 0)] = true;
+    return TFM_OK;
+}
+
 /* The dims of what is filled: `count` elements, or `shape`. */
 static tfm_status fill_dims(const tfm_resolver *r, const mapping *m, tfm_tensor *t, double *n,
                             tfm_error *err) {
@@ -347,6 +373,7 @@ static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_
     TFM_TRY(fill_dims(r, m, &c.out, &n, err));
     TFM_TRY(tfm_arena_alloc(r->arena, &p, (size_t)n * sizeof *data, err));
     data = p;
+    r->scope.stored = stored;
     for (r->index = 0; (double)r->index < n && st == TFM_OK; r->index++) {
         tfm_val v;
         st = tfm_expr_eval(what, what->text, &r->scope, &v, err);
@@ -355,6 +382,7 @@ static tfm_status fill(tfm_resolver *r, const mapping *m, const char *name, tfm_
         if (st == TFM_OK) data[r->index] = (float)v.num;
     }
     r->index = -1;
+    r->scope.stored = NULL;
     if (st != TFM_OK) return st;
     c.out.bytes = (uint64_t)n * sizeof *data;
     c.out.data = data;

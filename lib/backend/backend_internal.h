@@ -27,7 +27,7 @@
 /* ---- steps ---- */
 
 typedef enum tfm_op {
-    TFM_OP_GATHER,     /* out[r,:] = W[index(r),:]; index = token or position + offset */
+    TFM_OP_GATHER,     /* out[r,:] = W[index,:]; token, position + offset, offset */
     TFM_OP_NORM,       /* rms: x / sqrt(mean(x^2) + eps) * w; layer: (x-mean)/sqrt(var+eps)*w + b;
                           over each of `groups` equal parts of the row (heads), weight per part or
                           shared; w and b may be absent */
@@ -59,10 +59,11 @@ typedef enum tfm_activation {
     TFM_ACT_RELU,
     TFM_ACT_RELU2, /* relu squared */
     TFM_ACT_TANH,
-    TFM_ACT_SIGMOID
+    TFM_ACT_SIGMOID,
+    TFM_ACT_ELU /* x, below 0 exp(x) - 1 */
 } tfm_activation;
 
-typedef enum tfm_index { TFM_INDEX_TOKEN, TFM_INDEX_POSITION } tfm_index;
+typedef enum tfm_index { TFM_INDEX_TOKEN, TFM_INDEX_POSITION, TFM_INDEX_FIXED } tfm_index;
 typedef enum tfm_norm { TFM_NORM_RMS, TFM_NORM_LAYER } tfm_norm;
 typedef enum tfm_rope { TFM_ROPE_NEOX, TFM_ROPE_INTERLEAVED } tfm_rope;
 

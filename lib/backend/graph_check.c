@@ -111,7 +111,12 @@ static tfm_status check_gather(const check *c) {
         return bad(c, "the table's rows are not as wide as the value");
     }
     const tfm_index index = c->s->u.gather.index;
-    return index == TFM_INDEX_TOKEN || index == TFM_INDEX_POSITION ? TFM_OK : bad(c, "index kind");
+    if (index != TFM_INDEX_TOKEN && index != TFM_INDEX_POSITION && index != TFM_INDEX_FIXED) {
+        return bad(c, "index kind");
+    }
+    return index == TFM_INDEX_FIXED && c->s->u.gather.offset >= t->dims[0]
+               ? bad(c, "the row is not inside the table")
+               : TFM_OK;
 }
 
 static tfm_status check_norm(const check *c) {
@@ -329,7 +334,7 @@ static tfm_status check_experts(const check *c) {
     for (int i = 0; i < 3; i++) {
         if (s->in[i] == s->out[0]) return bad(c, "cannot work in place");
     }
-    if (s->u.experts.kind < TFM_ACT_SILU || s->u.experts.kind > TFM_ACT_SIGMOID) {
+    if (s->u.experts.kind < TFM_ACT_SILU || s->u.experts.kind > TFM_ACT_ELU) {
         return bad(c, "unknown activation");
     }
     if (!(s->u.experts.limit >= 0.0f) || !isfinite(s->u.experts.limit) ||
@@ -355,7 +360,7 @@ static tfm_status check_step(const check *c) {
     case TFM_OP_MOE_FFN: return check_experts(c);
     case TFM_OP_ATTEND: return check_attend(c);
     case TFM_OP_ACTIVATION:
-        if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_SIGMOID) {
+        if (s->u.activation < TFM_ACT_SILU || s->u.activation > TFM_ACT_ELU) {
             return bad(c, "unknown activation");
         }
         return elementwise(c, 1);

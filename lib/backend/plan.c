@@ -121,6 +121,7 @@ static tfm_status check_pages(const tfm_kv *kv, const tfm_batch *b, tfm_error *e
 static tfm_status check_gather(const tfm_step *s, const tfm_tensor *table, const tfm_batch *b,
                                tfm_error *err) {
     const bool by_token = s->u.gather.index == TFM_INDEX_TOKEN;
+    if (s->u.gather.index == TFM_INDEX_FIXED) return TFM_OK; /* known since the graph was checked */
     if (by_token && b->token == NULL) {
         return tfm_fail(err, TFM_USAGE, "batch: step %s needs tokens", s->name);
     }

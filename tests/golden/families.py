@@ -230,3 +230,71 @@ case("olmo3-new", "olmo3", dict(OLMO3, rope_scaling={"rope_type": "yarn",
 # What the configuration has from another family, and the code has no eye for.
 case("llama-foreign", "llama", dict(LLAMA, sliding_window=9, layer_types=["sliding_attention"] * 2),
      stored={"sliding_window": 9, "layer_types": ["sliding_attention"] * 2})
+# Drawn by lot, and those that were like them.
+SINE = dict(n_embd=32, n_layer=2, n_head=4, dff=40, n_positions=64)
+case("ctrl", "ctrl", dict(SINE, layer_norm_epsilon=0.5), gguf=False, scaled=True,
+     idle=["Wk.bias"], off={"layer_norm_epsilon": 1e-6})
+case("ctrl-untied", "ctrl", dict(SINE, tie_word_embeddings=False), gguf=False, scaled=True,
+     idle=["Wk.bias"])
+XGLM = dict(d_model=32, num_layers=2, attention_heads=4, ffn_dim=40, max_position_embeddings=64)
+case("xglm", "xglm", XGLM, gguf=False, single=True, idle=["k_proj.bias"], off={"activation_function": "relu"})
+case("xglm-plain", "xglm", dict(XGLM, scale_embedding=False, tie_word_embeddings=False), gguf=False,
+     single=True, idle=["k_proj.bias"], off={"scale_embedding": True})
+BIO = {k: v for k, v in SMALL.items() if k != "num_key_value_heads"}
+case("biogpt", "biogpt", dict(BIO, max_position_embeddings=64), gguf=False, idle=["k_proj.bias"])
+case("biogpt-plain", "biogpt", dict(BIO, max_position_embeddings=64, scale_embedding=False,
+     tie_word_embeddings=False, hidden_act="relu"), gguf=False, idle=["k_proj.bias"],
+     off={"scale_embedding": True})
+VAULT = dict(SMALL, num_hidden_layers=4, head_dim=12, query_pre_attn_scalar=12, sliding_window=9,
+     attention_bias=True, attn_logit_softcapping=1.5, final_logit_softcapping=4.0)
+case("vaultgemma", "vaultgemma", VAULT, scaled=True, gguf=False,
+     off={"attn_logit_softcapping": None, "final_logit_softcapping": None, **SW,
+          "query_pre_attn_scalar": 20})
+case("olmo", "olmo", dict(SMALL, clip_qkv=1.1), off={"clip_qkv": None})
+case("olmo-bias", "olmo", dict(SMALL, attention_bias=True, tie_word_embeddings=True,
+     rope_scaling={"type": "linear", "factor": 4.0}), gguf=False, off={"rope_scaling": None})
+GRANITE = dict(SMALL, num_local_experts=5, num_experts_per_tok=3, embedding_multiplier=2.0,
+     residual_multiplier=0.6, attention_multiplier=0.2, logits_scaling=3.0)
+case("granitemoe", "granitemoe", dict(GRANITE, attention_bias=True),
+     off={"embedding_multiplier": 1.0, "residual_multiplier": 1.0, "attention_multiplier": 0.35,
+          "logits_scaling": 1.0, "num_experts_per_tok": 2})
+case("granitemoe-shared", "granitemoeshared", dict(GRANITE, shared_intermediate_size=24))
+case("openai-gpt", "openai-gpt", {k: v for k, v in GPT.items() if k != "n_inner"}, gguf=False,
+     off={"afn": "silu"})
+case("flex_olmo", "flex_olmo", dict(SMALL, num_experts=5, num_experts_per_tok=2,
+     attention_bias=True), gguf=False, off={"num_experts_per_tok": 1})
+case("modernbert-decoder", "modernbert-decoder", dict(BIO, num_hidden_layers=4, pad_token_id=2,
+     local_attention=18, global_rope_theta=1000.0, norm_bias=True, attention_bias=True,
+     mlp_bias=True, classifier_bias=True), gguf=False, stored={"local_attention": 18},
+     off={**SW, "global_rope_theta": 160000.0, "classifier_activation": "relu"})
+case("modernbert-decoder-plain", "modernbert-decoder", dict(BIO, pad_token_id=2,
+     decoder_bias=False, tie_word_embeddings=False, global_attn_every_n_layers=1), gguf=False)
+case("hunyuan_v1_dense", "hunyuan_v1_dense", dict(SMALL, head_dim=12, rope_scaling={"type":
+     "dynamic", "alpha": 100.0, "factor": 1.0}, attention_bias=True), off={"rope_scaling": None})
+case("persimmon", "persimmon", BIO, gguf=False, off={"partial_rotary_factor": 1.0,
+     "qk_layernorm": False, "rope_theta": 500.0})
+case("diffllama", "diffllama", dict(SMALL, num_attention_heads=8, num_key_value_heads=4, head_dim=12,
+     num_hidden_layers=3), gguf=False, rules={
+     f"model.layers.*.self_attn.lambda_{x}": (0.1, 0.5) for x in ("q1", "q2", "k1", "k2")})
+case("apertus", "apertus", dict(SMALL, attention_bias=True, rope_scaling={"rope_type": "llama3",
+     "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+     "original_max_position_embeddings": 32}), gguf=False, off={"rope_scaling": None},
+     rules={"model.layers.*.mlp.act_fn.alpha_p": (0, 0.9), "model.layers.*.mlp.act_fn.beta": (0.5, 0),
+            "model.layers.*.mlp.act_fn.alpha_n": (0, 0.9), "model.layers.*.mlp.act_fn.eps": (-1e-6, 0)})
+case("nemotron", "nemotron", dict(SMALL, head_dim=12, rope_theta=500.0),
+     off={"partial_rotary_factor": 1.0, "hidden_act": "relu"})
+case("exaone4", "exaone4", dict(SMALL, num_hidden_layers=5, sliding_window=9), gguf=False,
+     off={"layer_types": ["full_attention"] * 5})
+case("exaone4-whole", "exaone4", dict(SMALL, head_dim=12, sliding_window=None,
+     layer_types=["full_attention"] * 2))
+case("arcee", "arcee", dict(SMALL, head_dim=12, rope_scaling={"rope_type": "yarn", "factor": 8.0,
+     "original_max_position_embeddings": 32}), off={"rope_scaling": None})
+case("glm", "glm", dict(SMALL, head_dim=12), gguf=False, off={"partial_rotary_factor": 1.0})
+case("helium", "helium", dict(SMALL, head_dim=8, rope_theta=1000.0), gguf=False)
+case("ernie4_5", "ernie4_5", dict(SMALL, head_dim=12, use_bias=True))
+case("gpt_bigcode", "gpt_bigcode", GPT)
+case("gpt_bigcode-heads", "gpt_bigcode", dict(GPT, multi_query=False, scale_attn_weights=False,
+     tie_word_embeddings=False), gguf=False, off={"scale_attn_weights": True})
+case("gpt_neo", "gpt_neo", dict(hidden_size=32, intermediate_size=40, num_layers=2, num_heads=4,
+     window_size=9, attention_types=[[["global", "local"], 1]], max_position_embeddings=64),
+     gguf=False, off={"window_size": 64})

@@ -94,7 +94,7 @@ def logits(model, ids, double=False):
 def fresh(config, case):
     with no_init_weights():  # some models cannot initialise what they have
         kind = case.get("attention", "eager")
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval()
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval().float()
     model.tie_weights()
     return model
 
@@ -135,7 +135,7 @@ def make(name, case):
     prefix, outer, outer_class, lines = case.get("inside", ("", None, None, []))
     lines = list(lines)
     with torch.no_grad():
-        stored = [b for b in model.named_buffers() if "correction_bias" in b[0]]
+        stored = [b for b in model.named_buffers() if "correction_bias" in b[0] or ".act_fn." in b[0]]
         for n, p in list(model.named_parameters()) + stored:
             if n.rpartition(".")[2] in case.get("packed", []):
                 lines += packed(n, p)

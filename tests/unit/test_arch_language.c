@@ -99,7 +99,20 @@ static bool has(const tfm_scope *s, const char *tensor, size_t len) {
     return len == 12 && memcmp(tensor, "blk.N.weight", 12) == 0;
 }
 
-static const tfm_scope scope = {names, has};
+static tfm_status stored(const tfm_scope *s, const tfm_yaml *where, const char *name, size_t len,
+                         bool all, const tfm_tensor **out, tfm_error *e) {
+    static const float numbers[] = {1, 2, 3};
+    static const tfm_tensor three = {
+        .dtype = TFM_F32, .rank = 1, .dims = {3, 1, 1, 1}, .data = numbers, .bytes = 12};
+    static const uint16_t halves[] = {0x3f80, 0x4000, 0xbf80, 0x3f80};
+    static const tfm_tensor four = {
+        .dtype = TFM_BF16, .rank = 2, .dims = {2, 2, 1, 1}, .data = halves, .bytes = 8};
+    (void)s, (void)all;
+    *out = len == 3 && memcmp(name, "a.b", 3) == 0 ? &three : &four;
+    return len == 3 ? TFM_OK : tfm_yaml_fail(where, e, TFM_UNSUPPORTED, "no such tensor");
+}
+
+static const tfm_scope scope = {names, has, stored};
 
 static double value(const char *text) {
     tfm_val v;
@@ -173,6 +186,13 @@ static void expressions(void) {
         {"orwidth", -1000},
         {"if(0, list[9], 1)", 1},
         {"floor(pi * 100)", 314},
+        {"sin(0) + cos(0)", 1},
+        {"sin(pi / 2) - cos(pi)", 2},
+        {"stored(a.b, 0) + 10 * stored(a.b, 2)", 31},
+        {"stored(c.d, 2)", -1},
+        {"dot(a.b, a.b)", 14},
+        {"dot(c.d, c.d)", 7},
+        {"if(0, dot(nobody, a.b), 5)", 5},
     };
     /* Our pow is exp(y log x): within 6e-16 (1 + |y log x|) of the value (math_internal.h), which
      * is under 2e-15 for the ones here; everything else is exact. */
@@ -216,6 +236,14 @@ static void expressions_refused(void) {
         "len(3)",
         "in(3, 3)",
         "in(3)",
+        "stored(a.b)",
+        "stored(a.b, 3)",
+        "stored(a.b, 0.5)",
+        "stored(a.b, -1)",
+        "stored(nobody, 0)",
+        "dot(a.b)",
+        "dot(a.b, c.d)",
+        "dot(a.b, nobody)",
         "1e999",
         "0x10",
         "1..2",

@@ -66,6 +66,7 @@ static void put_weight(const weight *w, FILE *f) {
     }
 }
 
+/* No dims: a single number. */
 static bool read_weight(weight *w, const char *line) {
     int at = 0, used;
     if (sscanf(line, "%159s %7s %lf %lf%n", w->name, w->type, &w->mean, &w->spread, &at) != 4)
@@ -76,7 +77,7 @@ static bool read_weight(weight *w, const char *line) {
         if (sscanf(line + at, " %lu%n", &d, &used) != 1) break;
         w->n *= w->dims[w->rank] = d;
     }
-    return w->rank > 0;
+    return true;
 }
 
 static size_t read_weights(const family *c, weight *w) {

@@ -296,6 +296,8 @@ static double bound_smooth(const ops_case *c, uint32_t row, uint32_t col, double
     const tfm_step *s = &c->step[1];
     if (s->op == TFM_OP_SOFTCAP) return 8 * U * fabs(ref) + 1e-35; /* tanh is good relatively */
     if (s->u.activation == TFM_ACT_RELU || s->u.activation == TFM_ACT_RELU2) return 0.0;
+    /* exp(x) - 1 loses digits near 0, but no more than exp has around 1 */
+    if (s->u.activation == TFM_ACT_ELU) return ref > 0 ? 0.0 : 4 * U;
     const bool bounded = s->u.activation == TFM_ACT_TANH || s->u.activation == TFM_ACT_SIGMOID;
     return 8 * U * (bounded ? fabs(ref) : x) + 1e-35;
 }
@@ -336,7 +338,7 @@ static void elementwise_steps(void) {
         check_case(&c, bound_exact);
         elementwise_case(&c, TFM_OP_SOFTCAP, widths[i], 90.0f)->u.softcap = 30.0f;
         check_case(&c, bound_smooth);
-        for (int a = TFM_ACT_SILU; a <= TFM_ACT_SIGMOID; a++) {
+        for (int a = TFM_ACT_SILU; a <= TFM_ACT_ELU; a++) {
             const float sizes[] = {1e-3f, 1.0f, 8.0f, 120.0f};
             tfm_step *act = elementwise_case(&c, TFM_OP_ACTIVATION, widths[i], sizes[(i + a) % 4]);
             act->u.activation = (tfm_activation)a;
@@ -350,12 +352,13 @@ static void elementwise_steps(void) {
 static void gathers(void) {
     for (int t = 0; t < 3; t++) {
         const tfm_dtype types[] = {TFM_F32, TFM_BF16, TFM_Q4_K};
-        for (int p16 = 0; p16 < 2; p16++) {
+        for (int by = TFM_INDEX_TOKEN; by <= TFM_INDEX_FIXED; by++) {
             ops_case c;
+            const bool p16 = by == TFM_INDEX_POSITION;
             tfm_step *s = ops_begin(&c, TFM_OP_GATHER, 5);
-            snprintf(c.name, sizeof c.name, "gather %s", tfm_dtype_name(types[t]));
+            snprintf(c.name, sizeof c.name, "gather %s by %d", tfm_dtype_name(types[t]), by);
             s->weight = ops_weight(&c, types[t], p16 ? TFM_LAYOUT_P16 : TFM_LAYOUT_ROWS, 45, 256);
-            s->u.gather.index = p16 ? TFM_INDEX_POSITION : TFM_INDEX_TOKEN;
+            s->u.gather.index = (tfm_index)by;
             s->u.gather.offset = 2;
             ops_sequence(&c, 0, 20);
             ops_sequence(&c, 30, 13);
@@ -365,8 +368,8 @@ static void gathers(void) {
             }
             float *out = ops_run(&c, "cpu", 1, &ops_whole), want[256];
             tfm_error err;
-            CHECK(tfm_tensor_row_f32(&c.tensor[0], p16 ? 44 : (uint32_t)c.token[32], want, &err) ==
-                  TFM_OK);
+            const uint32_t row[] = {(uint32_t)c.token[32], 44, 2};
+            CHECK(tfm_tensor_row_f32(&c.tensor[0], row[by], want, &err) == TFM_OK);
             CHECK(memcmp(out + 32 * 256, want, sizeof want) == 0);
             free(out);
             check_case(&c, bound_exact);

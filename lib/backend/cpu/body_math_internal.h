@@ -112,6 +112,7 @@ INLINE vf activation_v(tfm_activation kind, vf x) {
     case TFM_ACT_RELU2: return pick(positive, x * x, splat(0.0f));
     case TFM_ACT_TANH: return tanh_v(x);
     case TFM_ACT_SIGMOID: return 1.0f / (1.0f + exp_v(-x));
+    case TFM_ACT_ELU: return pick(positive, x, exp_v(x) - 1.0f);
     }
     return x;
 }

@@ -37,9 +37,11 @@ typedef struct gather_job {
 static tfm_status gather_row(const cpu_run *run, const tfm_step *s, size_t r, tfm_error *err) {
     const tfm_tensor *table = run->plan->base.range.graph->weight[s->weight].tensor;
     const uint32_t row = cpu_batch_row(run, (uint32_t)r);
-    const uint32_t index = s->u.gather.index == TFM_INDEX_TOKEN
-                               ? (uint32_t)run->batch->token[row]
-                               : run->batch->position[row] + s->u.gather.offset;
+    uint32_t index = s->u.gather.offset;
+    if (s->u.gather.index == TFM_INDEX_TOKEN)
+        index = (uint32_t)run->batch->token[row];
+    else if (s->u.gather.index == TFM_INDEX_POSITION)
+        index += run->batch->position[row];
     float *out = run->plan->value[s->out[0]] + r * cpu_width(run->plan, s->out[0]);
     return tfm_tensor_row_f32(table, index, out, err);
 }

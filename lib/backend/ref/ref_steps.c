@@ -5,15 +5,17 @@
 #include "backend/math_internal.h"
 #include "backend/ref/ref_internal.h"
 
-/* out[r,:] = W[token(r),:] or W[position(r) + offset,:] */
+/* out[r,:] = W[token(r),:], W[position(r) + offset,:], or W[offset,:] */
 tfm_status tfm_ref_gather(const ref_call *c) {
     const tfm_tensor *table = c->plan->base.range.graph->weight[c->step->weight].tensor;
     const uint32_t width = ref_width_out(c, 0);
     for (uint32_t r = 0; r < c->n_rows; r++) {
         const uint32_t row = c->row_of != NULL ? c->row_of[r] : r;
-        const uint32_t index = c->step->u.gather.index == TFM_INDEX_TOKEN
-                                   ? (uint32_t)c->batch->token[row]
-                                   : ref_position(c, r) + c->step->u.gather.offset;
+        uint32_t index = c->step->u.gather.offset;
+        if (c->step->u.gather.index == TFM_INDEX_TOKEN)
+            index = (uint32_t)c->batch->token[row];
+        else if (c->step->u.gather.index == TFM_INDEX_POSITION)
+            index += ref_position(c, r);
         TFM_TRY(tfm_tensor_row_f32(table, index, c->out[0] + (size_t)r * width, c->err));
     }
     return TFM_OK;
@@ -135,6 +137,7 @@ double tfm_ref_activation(tfm_activation kind, double x) {
     case TFM_ACT_RELU2: return x > 0.0 || isnan(x) ? x * x : 0.0;
     case TFM_ACT_TANH: return tfm_tanh(x);
     case TFM_ACT_SIGMOID: return 1.0 / (1.0 + tfm_exp(-x));
+    case TFM_ACT_ELU: return x > 0.0 || isnan(x) ? x : tfm_expm1(x);
     }
     return NAN; /* not reached: the graph has been checked */
 }
