@@ -19,6 +19,8 @@ enum {
     TILE_PANELS = LANES == 16 ? 4 : 1, /* of a tile of many rows */
     TILE_ROWS = LANES == 4 ? 2 : 6,    /* so that the sums fit in registers */
     GROUP_WIDTH = GROUP_PANELS * TFM_PANEL,
+    ASK_EACH = 8,     /* columns of a single row for which a line is asked for, */
+    ASK_AHEAD = 4096, /* a page ahead: the processor's own requests end with the page */
     DECODE_ROWS = LANES == 4 ? 4 : 0 /* from here on decoding to memory pays; 0: never */
 };
 
@@ -64,6 +66,11 @@ INLINE void tile(const int form, const uint8_t *w, size_t w_stride, size_t n, co
         }
     }
     for (size_t i = 0; i < n; i += (size_t)per, w += step) {
+        if (rows == 1 && i % ASK_EACH == 0) {
+            UNROLL for (int p = 0; p < panels; p++) {
+                __builtin_prefetch(w + (size_t)p * w_stride + ASK_AHEAD, 0, 2);
+            }
+        }
         UNROLL for (int sub = 0; sub < per; sub++) {
             vf column[GROUP_PANELS][NV];
             UNROLL for (int p = 0; p < panels; p++) {
