@@ -11,7 +11,7 @@
 
 #include "tensor/block_internal.h"
 
-#define FILL_MAX 65536.0 /* elements of a computed tensor: each is an expression to evaluate */
+#define FILL_MAX 65536.0    /* elements of a computed tensor: each is an expression to evaluate */
 #define STORED_MAX 4194304u /* numbers that all expressions together may read of the checkpoint */
 
 /* What an entry says about one format. */

@@ -26,7 +26,7 @@ typedef enum bits_form {
     BITS_GROUPED, /* two key heads for four query heads */
     BITS_WINDOW,  /* of 21 positions: no multiple of a panel, less than a page */
     BITS_SOFTCAP, /* of the scores and of the logits */
-    BITS_ALIBI,   /* three heads, no rope */
+    BITS_ALIBI,   /* three heads, no rope; elu; the same row of a table for all */
     BITS_QK_NORM, /* norms of q and k for each head */
     BITS_EXPERTS, /* five, of which a row takes two; limits; times one number a row */
     BITS_FORMS
@@ -277,6 +277,11 @@ static inline void bits_say_dense(bits_model *m) {
     bits_say(m, "      - {activation: ffn_act, in: g, out: g, kind: silu}\n"
                 "      - {multiply: ffn_mul, in: [g, u], out: g}\n");
     bits_say_linear(m, "ffn_down", "g", "f");
+    if (m->form == BITS_ALIBI)
+        bits_say(m, "      - {gather: ffn_row, out: c, index: fixed, offset: 3, weight: "
+                    "token_embd.weight}\n"
+                    "      - {activation: ffn_elu, in: f, out: f, kind: elu}\n"
+                    "      - {multiply: ffn_times, in: [f, c], out: f}\n");
 }
 
 static inline void bits_say_ffn(bits_model *m) {

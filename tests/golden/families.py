@@ -270,7 +270,7 @@ case("modernbert-decoder", "modernbert-decoder", dict(BIO, num_hidden_layers=4, 
 case("modernbert-decoder-plain", "modernbert-decoder", dict(BIO, pad_token_id=2,
      decoder_bias=False, tie_word_embeddings=False, global_attn_every_n_layers=1), gguf=False)
 case("hunyuan_v1_dense", "hunyuan_v1_dense", dict(SMALL, head_dim=12, rope_scaling={"type":
-     "dynamic", "alpha": 100.0, "factor": 1.0}, attention_bias=True), off={"rope_scaling": None})
+     "dynamic", "alpha": 100.0, "factor": 1.0}), off={"rope_scaling": None})
 case("persimmon", "persimmon", BIO, gguf=False, off={"partial_rotary_factor": 1.0,
      "qk_layernorm": False, "rope_theta": 500.0})
 case("diffllama", "diffllama", dict(SMALL, num_attention_heads=8, num_key_value_heads=4, head_dim=12,
@@ -281,7 +281,7 @@ case("apertus", "apertus", dict(SMALL, attention_bias=True, rope_scaling={"rope_
      "original_max_position_embeddings": 32}), gguf=False, off={"rope_scaling": None},
      rules={"model.layers.*.mlp.act_fn.alpha_p": (0, 0.9), "model.layers.*.mlp.act_fn.beta": (0.5, 0),
             "model.layers.*.mlp.act_fn.alpha_n": (0, 0.9), "model.layers.*.mlp.act_fn.eps": (-1e-6, 0)})
-case("nemotron", "nemotron", dict(SMALL, head_dim=12, rope_theta=500.0),
+case("nemotron", "nemotron", dict(SMALL, rope_theta=500.0),
      off={"partial_rotary_factor": 1.0, "hidden_act": "relu"})
 case("exaone4", "exaone4", dict(SMALL, num_hidden_layers=5, sliding_window=9), gguf=False,
      off={"layer_types": ["full_attention"] * 5})
@@ -291,7 +291,8 @@ case("arcee", "arcee", dict(SMALL, head_dim=12, rope_scaling={"rope_type": "yarn
      "original_max_position_embeddings": 32}), off={"rope_scaling": None})
 case("glm", "glm", dict(SMALL, head_dim=12), gguf=False, off={"partial_rotary_factor": 1.0})
 case("helium", "helium", dict(SMALL, head_dim=8, rope_theta=1000.0), gguf=False)
-case("ernie4_5", "ernie4_5", dict(SMALL, head_dim=12, use_bias=True))
+case("ernie4_5", "ernie4_5", dict(SMALL, head_dim=12, use_bias=True), gguf=False)
+case("ernie4_5-untied", "ernie4_5", dict(SMALL, head_dim=12, tie_word_embeddings=False))
 case("gpt_bigcode", "gpt_bigcode", GPT)
 case("gpt_bigcode-heads", "gpt_bigcode", dict(GPT, multi_query=False, scale_attn_weights=False,
      tie_word_embeddings=False), gguf=False, off={"scale_attn_weights": True})
