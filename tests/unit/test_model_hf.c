@@ -266,9 +266,6 @@ static void refuses_tokenizers(void) {
         {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"NFC\"}, \"added_tokens\": [{\"id\": 4,"
          "\"content\": \"x\", \"normalized\": true}], " MODEL("") "}",
          "normalized"},
-        {"{" META_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"x\", \"normalized\":"
-         "false}], " MODEL("") "}",
-         "space"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}], " MODEL("") "}",
          "'ab'"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4000, \"content\": \"x\"}], " MODEL("") "}",
