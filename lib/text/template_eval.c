@@ -1,5 +1,7 @@
 /* template_eval.c - expressions: a walk over the tree. How deep it goes is known from parsing (a
  * tree) and counted (macros), every node is a step. */
+#include <math.h>
+
 #include "text/template_internal.h"
 
 /* ---- arithmetic ---- */
@@ -59,6 +61,9 @@ static tfm_status numbers(tp_run *r, tp_op op, const tp_val *a, const tp_val *b,
     case TP_OP_MUL: *out = tfm_tp_float(x * y, own); return TFM_OK;
     case TP_OP_DIV:
         if (y == 0) return tfm_tp_fail(r, "division by zero");
+        /* Python rounds the quotient of the integers once, not each of them before. */
+        if (are_whole && (fabs(x) >= 0x1p53 || fabs(y) >= 0x1p53))
+            return tfm_tp_fail(r, "a number that is too large");
         *out = tfm_tp_float(x / y, own);
         return TFM_OK;
     default: return tfm_tp_fail(r, "// %% and ** of floats are not supported");

@@ -2,6 +2,8 @@
  * filter or a test are in template_select.c. */
 #include <math.h>
 #include <stdlib.h>
+#include <strings.h>
+#include <utf8proc.h>
 
 #include "text/template_internal.h"
 
@@ -138,14 +140,29 @@ static tfm_status reversed(tp_call *c, tp_val *out) {
 
 /* ---- numbers ---- */
 
-/* The text of a number without spaces around and without underscores; false if it is longer than
- * any. */
-static bool number_text(const tp_str *s, char out[64]) {
-    tp_str t = tfm_tp_strip(s, NULL, TP_LEFT | TP_RIGHT);
-    if (t.n == 0 || t.n >= 64 || memchr(t.p, '_', t.n) || memchr(t.p, '\0', t.n)) return false;
-    memcpy(out, t.p, t.n);
-    out[t.n] = '\0';
+/* The text of a number without spaces around; false if it is longer than any, or has a NUL. */
+static bool number_text(const tp_str *t, char out[64]) {
+    if (t->n == 0 || t->n >= 64 || memchr(t->p, '\0', t->n)) return false;
+    memcpy(out, t->p, t->n);
+    out[t->n] = '\0';
     return true;
+}
+
+/* Might Python read a number where we do not: "1_000", digits of other scripts, "1e999", "inf"? */
+static bool may_be_number(const tp_str *t) {
+    static const char *const words[] = {"inf", "infinity", "nan"};
+    bool digit = false;
+    size_t sign = t->n > 0 && (t->p[0] == '+' || t->p[0] == '-'), len;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (t->n - sign == strlen(words[i]) && strncasecmp(t->p + sign, words[i], t->n - sign) == 0)
+            return true;
+    for (size_t i = 0; i < t->n; i += len) {
+        const uint32_t c = tfm_tp_char(t->p + i, t->n - i, &len);
+        const bool is_digit = utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_ND;
+        if (!is_digit && (c == '\0' || c >= 0x80 || strchr("+-._eE", (int)c) == NULL)) return false;
+        digit = digit || is_digit;
+    }
+    return digit;
 }
 
 static tfm_status to_number(tp_call *c, tp_val *out) {
@@ -154,6 +171,8 @@ static tfm_status to_number(tp_call *c, tp_val *out) {
     bool whole = c->name[0] == 'i', good = tfm_tp_is_number(c->in);
     TFM_TRY(tfm_tp_call_bind(c, "default base"));
     if (c->given[1]) return tfm_tp_fail(c->r, "%s: a base is not supported", c->name);
+    if (c->in->kind == TP_UNDEFINED)
+        return tfm_tp_fail(c->r, "%s: of %s", c->name, tfm_tp_kind(c->in));
     bool own = c->in->own;
     if (good && c->in->kind != TP_FLOAT && whole) {
         *out = tfm_tp_int(c->in->kind == TP_INT ? c->in->u.i : c->in->u.b, own);
@@ -161,13 +180,17 @@ static tfm_status to_number(tp_call *c, tp_val *out) {
     }
     if (good) {
         f = tfm_tp_number(c->in);
-    } else if (c->in->kind == TP_STR && number_text(c->in->u.s, text)) {
+    } else if (c->in->kind == TP_STR) {
+        const tp_str t = tfm_tp_strip(c->in->u.s, NULL, TP_LEFT | TP_RIGHT);
+        const bool is_short = number_text(&t, text);
         int64_t i;
-        if (whole && tfm_parse_i64(text, INT64_MIN, INT64_MAX, &i)) {
+        if (is_short && whole && tfm_parse_i64(text, INT64_MIN, INT64_MAX, &i)) {
             *out = tfm_tp_int(i, false);
             return TFM_OK;
         }
-        good = tfm_parse_double(text, -1e308, 1e308, &f);
+        good = is_short && tfm_parse_double(text, -1e308, 1e308, &f);
+        if (!good && may_be_number(&t))
+            return tfm_tp_fail(c->r, "%s: a number that is not plainly decimal", c->name);
     }
     if (good && whole && !(f > -9e18 && f < 9e18))
         return tfm_tp_fail(c->r, "a number that is too large");
@@ -239,13 +262,17 @@ static tfm_status indent(tp_call *c, tp_val *out) {
     tp_val text, lines;
     tp_text t = {0}, pad = {0};
     TFM_TRY(tfm_tp_call_bind(c, "width first blank"));
+    if (c->in->kind != TP_STR) return tfm_tp_fail(c->r, "indent: of %s", tfm_tp_kind(c->in));
     TFM_TRY(as_str(c, &s));
+    if (c->given[0] && c->v[0].kind != TP_STR && c->v[0].kind != TP_INT)
+        return tfm_tp_fail(c->r, "indent: by %s", tfm_tp_kind(&c->v[0]));
     if (c->given[0] && c->v[0].kind == TP_STR)
         TFM_TRY(tfm_tp_text_str(c->r, &pad, c->v[0].u.s));
     else
-        for (int64_t i = c->given[0] && c->v[0].kind == TP_INT ? c->v[0].u.i : 4; i > 0; i--)
+        for (int64_t i = c->given[0] ? c->v[0].u.i : 4; i > 0; i--)
             TFM_TRY(tfm_tp_text_bytes(c->r, &pad, " ", 1, true));
-    tp_str newline = {.p = "\n", .n = 1, .own = true};
+    /* The ends of lines are those of the text, so they are content's if it is. */
+    tp_str newline = {.p = "\n", .n = 1, .own = s->own && s->mask == NULL};
     tp_str width = {.p = pad.p ? pad.p : "", .n = pad.n, .mask = pad.mask};
     TFM_TRY(tfm_tp_concat(c->r, s, &newline, &text));
     TFM_TRY(tfm_tp_splitlines(c->r, text.u.s, false, &lines));

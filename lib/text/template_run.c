@@ -204,18 +204,37 @@ static tfm_status define_macro(tp_run *r, const tp_node *n) {
     return tfm_tp_set(r, n->text, (tp_val){.kind = TP_MACRO, .u.macro = p});
 }
 
-/* The value of parameter number i, or its default. */
+/* Parameter number i: what was given for it, else undefined. */
 static tfm_status argument(tp_run *r, const tp_node *param, size_t i, const tp_args *args,
-                           tp_val *v) {
-    bool given = i < args->n_pos;
-    *v = given ? args->pos[i] : tfm_tp_undefined(param->text);
+                           tp_val *v, bool *given) {
+    *given = i < args->n_pos;
+    *v = *given ? args->pos[i] : tfm_tp_undefined(param->text);
     for (size_t k = 0; k < args->n_key; k++) {
         if (strcmp(args->key[k], param->text) != 0) continue;
-        if (given) return tfm_tp_fail(r, "the argument %s is given twice", param->text);
-        given = true;
+        if (*given) return tfm_tp_fail(r, "the argument %s is given twice", param->text);
+        *given = true;
         *v = args->key_value[k];
     }
-    return given || param->a == NULL ? TFM_OK : tfm_tp_eval(r, param->a, v);
+    return TFM_OK;
+}
+
+/* Parameters, then the defaults of those that were not given: a default sees all of the former. */
+static tfm_status bind_parameters(tp_run *r, const tp_node *first, const tp_args *args) {
+    tp_val v;
+    bool given;
+    size_t i = 0;
+    for (const tp_node *param = first; param; param = param->next) {
+        TFM_TRY(argument(r, param, i++, args, &v, &given));
+        TFM_TRY(tfm_tp_set(r, param->text, v));
+    }
+    i = 0;
+    for (const tp_node *param = first; param; param = param->next) {
+        TFM_TRY(argument(r, param, i++, args, &v, &given));
+        if (given || param->a == NULL) continue;
+        TFM_TRY(tfm_tp_eval(r, param->a, &v));
+        TFM_TRY(tfm_tp_set(r, param->text, v));
+    }
+    return TFM_OK;
 }
 
 static tfm_status check_names(tp_run *r, const tp_node *n, const tp_args *args, size_t n_params) {
@@ -233,16 +252,12 @@ static tfm_status check_names(tp_run *r, const tp_node *n, const tp_args *args, 
 tfm_status tfm_tp_call_macro(tp_run *r, const tp_macro *m, const tp_args *args, tp_val *out) {
     const tp_node *n = m->node;
     tp_scope *scope = r->scope;
-    size_t n_params = 0, i = 0;
+    size_t n_params = 0;
     for (const tp_node *param = n->a; param; param = param->next) n_params++;
     TFM_TRY(check_names(r, n, args, n_params));
     TFM_TRY(tfm_tp_enter(r));
     TFM_TRY(push_scope(r, m->scope));
-    for (const tp_node *param = n->a; param; param = param->next, i++) {
-        tp_val v;
-        TFM_TRY(argument(r, param, i, args, &v));
-        TFM_TRY(tfm_tp_set(r, param->text, v));
-    }
+    TFM_TRY(bind_parameters(r, n->a, args));
     TFM_TRY(run_captured(r, n->first->first, out));
     r->scope = scope;
     tfm_tp_leave(r);

@@ -209,6 +209,8 @@ static tfm_status unique(tp_run *r, const tp_list *in, const tp_args *args, tp_v
         bool there = false;
         TFM_TRY(sort_key(r, &in->item[i], given[1] ? &v[1] : NULL, given[0] && tfm_tp_true(&v[0]),
                          &key));
+        if (key.kind == TP_DICT || (key.kind == TP_LIST && key.u.list->form == TP_FORM_LIST))
+            return tfm_tp_fail(r, "unique: of %s", tfm_tp_kind(&key));
         for (size_t k = 0; k < seen.u.list->n && !there; k++)
             TFM_TRY(tfm_tp_equal(r, &seen.u.list->item[k], &key, &there));
         if (there) continue;

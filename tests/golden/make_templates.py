@@ -112,6 +112,14 @@ w
 {{ s | length }}{{ u | length }}{{ d | length }}{{ l | count }}{{ [] | length }}
 {{ l | tojson }}{{ 1.0 | tojson }}{{ 1e100 | tojson }}{{ -0.0 | tojson }}{{ f * 3 }}{{ 100000000000000000000.0 }}
 {{ nope() }}
+{% macro f(a=a, b=c, c=n) %}[{{ a }}{{ b }}{{ c }}]{% endmacro %}{{ f() }}{{ f(1) }}{{ f(c=2) }}
+{{ l | indent }}
+{{ undefined_name | indent }}
+{{ s | indent(2.5) }}
+{{ undefined_name | int(5) }}
+{{ undefined_name | float }}
+{{ [[1], [1]] | unique | list }}
+{{ '1.x' | int }} {{ '-' | int(3) }} {{ '' | float }} {{ 'é' | float }}
 {{ s.nope() }}
 {{ none.x is defined }}{{ none['x'] is defined }}{{ none | string }}
 {% for x in none %}{% endfor %}
