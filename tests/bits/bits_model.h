@@ -29,11 +29,12 @@ typedef enum bits_form {
     BITS_ALIBI,   /* three heads, no rope; elu; the same row of a table for all */
     BITS_QK_NORM, /* norms of q and k for each head */
     BITS_EXPERTS, /* five, of which a row takes two; limits; times one number a row */
+    BITS_PARTS,   /* split and concat in heads, rope of a head's last columns, groups of experts */
     BITS_FORMS
 } bits_form;
 
-static const char *const bits_form_name[] = {"plain", "grouped heads", "window", "softcap",
-                                             "alibi", "q/k norm",      "experts"};
+static const char *const bits_form_name[] = {"plain", "grouped heads", "window",  "softcap",
+                                             "alibi", "q/k norm",      "experts", "parts"};
 
 typedef enum bits_size { BITS_USUAL, BITS_SLIM } bits_size;
 
@@ -43,7 +44,7 @@ enum {
     BITS_LETTERS = 60, /* pieces of one character */
     BITS_CONTEXT = 4096,
     BITS_TENSORS = 80,
-    BITS_N_EXPERTS = 5
+    BITS_SHARED = 8 /* columns of k that all heads share, in BITS_PARTS; as many of q turn */
 };
 
 typedef struct bits_model {
@@ -113,17 +114,22 @@ static inline tfm_dtype bits_type_for(const bits_model *m, uint32_t k) {
     return k % tfm_dtype_block(TFM_Q8_0) == 0 ? TFM_Q8_0 : TFM_F32;
 }
 
+/* In BITS_PARTS three groups of two. */
+static inline uint32_t bits_n_experts(const bits_model *m) {
+    return m->form == BITS_PARTS ? 6 : 5;
+}
+
 /* The feed-forward matrices of all experts, [experts, rows, k], in rows. */
 static inline void bits_expert_matrices(bits_model *m, const char *name, int block, uint32_t rows,
                                         uint32_t k) {
     tfm_tensor *t = bits_tensor(m, name, block);
     t->dtype = bits_type_for(m, k);
     t->rank = 3;
-    t->dims[0] = BITS_N_EXPERTS;
+    t->dims[0] = bits_n_experts(m);
     t->dims[1] = rows;
     t->dims[2] = k;
     t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
-    t->data = bits_weights(m, t->dtype, (size_t)BITS_N_EXPERTS * rows * k, 2.0f / sqrtf((float)k));
+    t->data = bits_weights(m, t->dtype, (size_t)t->dims[0] * rows * k, 2.0f / sqrtf((float)k));
 }
 
 /* The router, [experts, width], f32. */
@@ -131,10 +137,10 @@ static inline void bits_router(bits_model *m, int block) {
     tfm_tensor *t = bits_tensor(m, "ffn_gate_inp", block);
     t->dtype = TFM_F32;
     t->rank = 2;
-    t->dims[0] = BITS_N_EXPERTS;
+    t->dims[0] = bits_n_experts(m);
     t->dims[1] = m->width;
     t->bytes = ops_bytes(t, TFM_LAYOUT_ROWS);
-    t->data = bits_weights(m, TFM_F32, (size_t)BITS_N_EXPERTS * m->width, 0.3f);
+    t->data = bits_weights(m, TFM_F32, (size_t)t->dims[0] * m->width, 0.3f);
 }
 
 /* [rows, k] of the model's layout and type. */
@@ -176,16 +182,21 @@ static inline void bits_tensors(bits_model *m) {
     bits_matrix(m, "token_embd", -1, BITS_VOCAB, m->width);
     for (int b = 0; b < BITS_BLOCKS; b++) {
         bits_vector(m, "attn_norm", b, m->width);
-        bits_matrix(m, "attn_q", b, q, m->width);
-        bits_matrix(m, "attn_k", b, kv, m->width);
-        bits_matrix(m, "attn_v", b, kv, m->width);
+        if (m->form == BITS_PARTS) {
+            bits_matrix(m, "attn_qkv", b, 3 * q - m->heads * BITS_SHARED, m->width);
+            bits_matrix(m, "attn_shared", b, BITS_SHARED, m->width);
+        } else {
+            bits_matrix(m, "attn_q", b, q, m->width);
+            bits_matrix(m, "attn_k", b, kv, m->width);
+            bits_matrix(m, "attn_v", b, kv, m->width);
+        }
         bits_matrix(m, "attn_output", b, m->width, q);
         if (m->form == BITS_QK_NORM) {
             bits_vector(m, "attn_q_norm", b, m->head_dim);
             bits_vector(m, "attn_k_norm", b, m->head_dim);
         }
         bits_vector(m, "ffn_norm", b, m->width);
-        if (m->form == BITS_EXPERTS) {
+        if (m->form == BITS_EXPERTS || m->form == BITS_PARTS) {
             bits_router(m, b);
             bits_expert_matrices(m, "ffn_gate_exps", b, m->ffn, m->width);
             bits_expert_matrices(m, "ffn_up_exps", b, m->ffn, m->width);
@@ -242,13 +253,33 @@ static inline void bits_say_turn(bits_model *m, const char *value, uint32_t head
     }
 }
 
+/* q, k and v of a head stand together; the last columns of k are the same in all heads. */
+static inline void bits_say_parts(bits_model *m) {
+    const uint32_t own = m->head_dim - BITS_SHARED;
+    bits_say_linear(m, "attn_qkv", "h", "y");
+    bits_say_linear(m, "attn_shared", "h", "s");
+    bits_say(m,
+             "      - {split: attn_split, in: y, out: [q, c, v], groups: %u, sizes: [%u, %u, %u]}\n"
+             "      - {rope: rope_q, in: q, out: q, mode: interleaved, heads: %u, head_dim: %u, "
+             "first: %u, rot: %d, base: 10000}\n"
+             "      - {rope: rope_k, in: s, out: s, mode: interleaved, heads: 1, head_dim: %d, "
+             "base: 10000}\n"
+             "      - {concat: attn_k, in: [c, s], out: k, groups: %u, sizes: [%u, %d]}\n",
+             m->heads, m->head_dim, own, m->head_dim, m->heads, m->head_dim, own, BITS_SHARED,
+             BITS_SHARED, m->heads, own, BITS_SHARED);
+}
+
 static inline void bits_say_attention(bits_model *m) {
     bits_say_norm(m, "attn_norm", "x", "h");
-    bits_say_linear(m, "attn_q", "h", "q");
-    bits_say_linear(m, "attn_k", "h", "k");
-    bits_say_linear(m, "attn_v", "h", "v");
-    bits_say_turn(m, "q", m->heads);
-    bits_say_turn(m, "k", m->kv_heads);
+    if (m->form == BITS_PARTS) {
+        bits_say_parts(m);
+    } else {
+        bits_say_linear(m, "attn_q", "h", "q");
+        bits_say_linear(m, "attn_k", "h", "k");
+        bits_say_linear(m, "attn_v", "h", "v");
+        bits_say_turn(m, "q", m->heads);
+        bits_say_turn(m, "k", m->kv_heads);
+    }
     bits_say(m, "      - {attend: attn, in: [q, k, v], out: a, heads: %u, kv_heads: %u, k_dim: %u",
              m->heads, m->kv_heads, m->head_dim);
     bits_say(m, ", v_dim: %u, scale: %.9g", m->head_dim, 1.0 / sqrt(m->head_dim));
@@ -261,12 +292,14 @@ static inline void bits_say_attention(bits_model *m) {
 }
 
 static inline void bits_say_experts(bits_model *m) {
-    bits_say(m,
-             "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, renormalise: 1, weight: "
-             "blk.N.ffn_gate_inp.weight}\n"
-             "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, limit: 1.5, shift: "
-             "0.5, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
-             "blk.N.ffn_down_exps.weight}\n");
+    bits_say(
+        m,
+        "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, renormalise: 1, %sweight: "
+        "blk.N.ffn_gate_inp.weight}\n"
+        "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, limit: 1.5, shift: "
+        "0.5, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
+        "blk.N.ffn_down_exps.weight}\n",
+        m->form == BITS_PARTS ? "score: sigmoid, groups: 3, groups_used: 2, group_sum: 2, " : "");
     bits_say_linear(m, "ffn_share", "h", "t");
     bits_say(m, "      - {multiply: ffn_weigh, in: [f, t], out: f}\n");
 }
@@ -286,7 +319,7 @@ static inline void bits_say_dense(bits_model *m) {
 
 static inline void bits_say_ffn(bits_model *m) {
     bits_say_norm(m, "ffn_norm", "x", "h");
-    if (m->form == BITS_EXPERTS)
+    if (m->form == BITS_EXPERTS || m->form == BITS_PARTS)
         bits_say_experts(m);
     else
         bits_say_dense(m);
