@@ -25,13 +25,17 @@ open(sys.argv[1], 'wb').write(out)
 END
 }
 
+# The records of the file that has one of each type and rank.
+n_dtypes() { tfm-show "$streams/good-dtypes.tfms" | grep -c '^ *[0-9]* tensor '; }
+
 @test "a stream is the same as itself, gzipped or by way of other programs" {
     pipe "tfm-cmp '$streams/good-groups.tfms' '$streams/good-gzip.tfms'"
     status_is 0
     [ ! -s "$out" ]
     pipe "tfm-cat '$streams/good-dtypes.tfms' | tfm-cmp -v - '$streams/good-dtypes.tfms'"
     status_is 0 0
-    err_is 'tfm-cmp: the same: 23 records'
+    [ "$(n_dtypes)" -ge 23 ]
+    err_is "tfm-cmp: the same: $(n_dtypes) records"
 }
 
 @test "differences of structure" {
@@ -142,7 +146,7 @@ END
 @test "statistics are per name, and only logits have rows" {
     pipe "tfm-cmp --stats '$streams/good-dtypes.tfms' '$streams/good-dtypes.tfms'"
     status_is 0
-    [ "$(grep -c . "$out")" -eq 25 ]
+    [ "$(grep -c . "$out")" -eq $(($(n_dtypes) + 2)) ]
     grep -q "^q4_K	1	256	0	0	0			$" "$out"
 }
 
