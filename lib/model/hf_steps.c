@@ -3,31 +3,53 @@
  * have no such step are refused by name. */
 #include <string.h>
 
-#include "model/json_internal.h"
+#include "model/hf_steps_internal.h"
 
-enum { STEPS_MAX = 32 };
+enum {
+    STEPS_MAX = 32,
+    DEPTH_MAX = 4 /* of Sequences */
+};
 
-typedef struct list {
-    tfm_draft *d;
-    tfm_vocab_step *step;
-    uint32_t n;
-} list;
+/* ---- lists ---- */
 
-static tfm_status list_new(list *l, tfm_draft *d, tfm_error *err) {
+tfm_status tfm_hf_steps_new(tfm_hf_steps *l, tfm_draft *d, const char *stage, const char *members,
+                            tfm_error *err) {
     void *p;
     TFM_TRY(tfm_arena_alloc(d->arena, &p, STEPS_MAX * sizeof(tfm_vocab_step), err));
-    *l = (list){.d = d, .step = p};
+    *l = (tfm_hf_steps){.d = d, .stage = stage, .members = members, .step = p};
     return TFM_OK;
 }
 
-static tfm_status add(list *l, const char *kind, const char *a, const char *b, tfm_error *err) {
-    if (l->n == STEPS_MAX) return tfm_fail(err, TFM_LIMIT, "a stage of over %d steps", STEPS_MAX);
+tfm_status tfm_hf_steps_add(tfm_hf_steps *l, const char *kind, const char *a, const char *b,
+                            tfm_error *err) {
+    if (l->n == STEPS_MAX)
+        return tfm_fail(err, TFM_LIMIT, "a %s of over %d steps", l->stage, STEPS_MAX);
     l->step[l->n++] = (tfm_vocab_step){.kind = kind, .a = a, .b = b};
     return TFM_OK;
 }
 
-/* A text of the file without NUL; NULL if it is not one. */
-static const char *plain_text(const json_t *j, const char *key) {
+bool tfm_hf_steps_has(const tfm_hf_steps *l, const char *kind) {
+    for (uint32_t i = 0; i < l->n; i++)
+        if (strcmp(l->step[i].kind, kind) == 0) return true;
+    return false;
+}
+
+static tfm_status walk(tfm_hf_steps *l, const json_t *j, tfm_hf_stage_fn one, unsigned depth,
+                       tfm_error *err) {
+    if (!tfm_hf_is_type(j, "Sequence")) return one(l, j, err);
+    if (depth == 0) return tfm_hf_refuse(err, l->stage, j);
+    const json_t *members = tfm_hf_sequence(j, l->members);
+    for (size_t i = 0; i < json_array_size(members); i++)
+        TFM_TRY(walk(l, json_array_get(members, i), one, depth - 1, err));
+    return TFM_OK;
+}
+
+tfm_status tfm_hf_steps_walk(tfm_hf_steps *l, const json_t *j, tfm_hf_stage_fn one,
+                             tfm_error *err) {
+    return walk(l, j, one, DEPTH_MAX, err);
+}
+
+const char *tfm_hf_plain_text(const json_t *j, const char *key) {
     size_t n;
     const char *s = tfm_json_text(j, key, &n);
     return s && strlen(s) == n ? s : NULL;
@@ -60,25 +82,27 @@ static tfm_status decode_table(tfm_draft *d, const char *s, size_t n, tfm_error 
     return TFM_OK;
 }
 
-static tfm_status precompiled(list *l, const json_t *j, tfm_error *err) {
+static tfm_status precompiled(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     size_t n;
     const char *table = tfm_json_text(j, "precompiled_charsmap", &n);
     if (!table || n == 0 || l->d->src.charsmap_len > 0) return tfm_hf_refuse(err, "normalizer", j);
     TFM_TRY(decode_table(l->d, table, n, err));
-    return add(l, "charsmap", NULL, NULL, err);
+    return tfm_hf_steps_add(l, "charsmap", NULL, NULL, err);
 }
 
-static tfm_status replace(list *l, const json_t *j, tfm_error *err) {
+static tfm_status replace(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     const json_t *pattern = json_object_get(j, "pattern");
-    const char *text = plain_text(pattern, "String"), *regex = plain_text(pattern, "Regex"),
-               *content = plain_text(j, "content");
+    const char *text = tfm_hf_plain_text(pattern, "String"),
+               *regex = tfm_hf_plain_text(pattern, "Regex"),
+               *content = tfm_hf_plain_text(j, "content");
     if (!content || (text != NULL) == (regex != NULL) || (text ? text : regex)[0] == '\0')
         return tfm_hf_refuse(err, "normalizer", j);
-    return add(l, text ? "replace" : "replace-regex", text ? text : regex, content, err);
+    return tfm_hf_steps_add(l, text ? "replace" : "replace-regex", text ? text : regex, content,
+                            err);
 }
 
 /* "strip_accents": null means as lowercase says. */
-static tfm_status bert(list *l, const json_t *j, tfm_error *err) {
+static tfm_status bert(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     bool lowercase = tfm_json_bool(j, "lowercase", true);
     const char *letters;
     char text[8];
@@ -87,10 +111,10 @@ static tfm_status bert(list *l, const json_t *j, tfm_error *err) {
              tfm_json_bool(j, "strip_accents", lowercase) ? "a" : "", lowercase ? "l" : "");
     if (text[0] == '\0') return TFM_OK;
     TFM_TRY(tfm_arena_strndup(l->d->arena, &letters, text, strlen(text), err));
-    return add(l, "bert", letters, NULL, err);
+    return tfm_hf_steps_add(l, "bert", letters, NULL, err);
 }
 
-static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
+static tfm_status normalizer(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     static const char *const plain[][2] = {{"NFC", "nfc"},
                                            {"NFD", "nfd"},
                                            {"NFKC", "nfkc"},
@@ -99,7 +123,8 @@ static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
                                            {"Lowercase", "lowercase"},
                                            {"StripAccents", "strip-accents"}};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
-        if (tfm_hf_is_type(j, plain[i][0])) return add(l, plain[i][1], NULL, NULL, err);
+        if (tfm_hf_is_type(j, plain[i][0]))
+            return tfm_hf_steps_add(l, plain[i][1], NULL, NULL, err);
     if (tfm_hf_is_type(j, "Precompiled")) return precompiled(l, j, err);
     if (tfm_hf_is_type(j, "Replace")) return replace(l, j, err);
     if (tfm_hf_is_type(j, "Strip")) {
@@ -107,32 +132,23 @@ static tfm_status normalizer(list *l, const json_t *j, tfm_error *err) {
                      *right = json_object_get(j, "strip_right");
         if (!json_is_boolean(left) || !json_is_boolean(right))
             return tfm_hf_refuse(err, "normalizer", j);
-        if (json_is_true(left)) TFM_TRY(add(l, "strip-left", NULL, NULL, err));
-        return json_is_true(right) ? add(l, "strip-right", NULL, NULL, err) : TFM_OK;
+        if (json_is_true(left)) TFM_TRY(tfm_hf_steps_add(l, "strip-left", NULL, NULL, err));
+        return json_is_true(right) ? tfm_hf_steps_add(l, "strip-right", NULL, NULL, err) : TFM_OK;
     }
     if (tfm_hf_is_type(j, "BertNormalizer")) return bert(l, j, err);
-    if (tfm_hf_is_type(j, "ByteLevel")) return add(l, "bytes", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "ByteLevel")) return tfm_hf_steps_add(l, "bytes", NULL, NULL, err);
     if (tfm_hf_is_type(j, "Prepend")) {
-        const char *text = plain_text(j, "prepend");
+        const char *text = tfm_hf_plain_text(j, "prepend");
         if (!text) return tfm_hf_refuse(err, "normalizer", j);
-        return text[0] ? add(l, "prepend", text, NULL, err) : TFM_OK;
+        return text[0] ? tfm_hf_steps_add(l, "prepend", text, NULL, err) : TFM_OK;
     }
     return tfm_hf_refuse(err, "normalizer", j);
 }
 
-static tfm_status normalizers(list *l, const json_t *j, unsigned depth, tfm_error *err) {
-    const json_t *members = tfm_hf_sequence(j, "normalizers");
-    if (!tfm_hf_is_type(j, "Sequence")) return normalizer(l, j, err);
-    if (depth == 0) return tfm_hf_refuse(err, "normalizer", j);
-    for (size_t i = 0; i < json_array_size(members); i++)
-        TFM_TRY(normalizers(l, json_array_get(members, i), depth - 1, err));
-    return TFM_OK;
-}
-
 tfm_status tfm_hf_normalizer_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
-    list l;
-    TFM_TRY(list_new(&l, d, err));
-    TFM_TRY(normalizers(&l, j, 4, err));
+    tfm_hf_steps l;
+    TFM_TRY(tfm_hf_steps_new(&l, d, "normalizer", "normalizers", err));
+    TFM_TRY(tfm_hf_steps_walk(&l, j, normalizer, err));
     if (l.n == 0) return TFM_OK;
     d->src.normaliser = "steps";
     d->src.step = l.step;
@@ -142,23 +158,17 @@ tfm_status tfm_hf_normalizer_steps(tfm_draft *d, const json_t *j, tfm_error *err
 
 /* ---- decoder ---- */
 
-static bool has(const list *l, const char *kind) {
-    for (uint32_t i = 0; i < l->n; i++)
-        if (strcmp(l->step[i].kind, kind) == 0) return true;
-    return false;
-}
-
-static tfm_status add_number(list *l, const char *kind, const char *content, json_int_t n,
+static tfm_status add_number(tfm_hf_steps *l, const char *kind, const char *content, json_int_t n,
                              tfm_error *err) {
     const char *number;
     char text[24];
     snprintf(text, sizeof text, "%d", (int)n);
     TFM_TRY(tfm_arena_strndup(l->d->arena, &number, text, strlen(text), err));
-    return add(l, kind, content, number, err);
+    return tfm_hf_steps_add(l, kind, content, number, err);
 }
 
-static tfm_status strip(list *l, const json_t *j, tfm_error *err) {
-    const char *content = plain_text(j, "content");
+static tfm_status strip(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
+    const char *content = tfm_hf_plain_text(j, "content");
     json_int_t start = json_integer_value(json_object_get(j, "start")),
                stop = json_integer_value(json_object_get(j, "stop"));
     if (!content || !content[0] || start < 0 || start > 1000 || stop < 0 || stop > 1000)
@@ -167,38 +177,41 @@ static tfm_status strip(list *l, const json_t *j, tfm_error *err) {
     return stop > 0 ? add_number(l, "strip-end", content, stop, err) : TFM_OK;
 }
 
-static tfm_status word_pieces(list *l, const json_t *j, tfm_error *err) {
-    const char *prefix = plain_text(j, "prefix");
+static tfm_status word_pieces(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
+    const char *prefix = tfm_hf_plain_text(j, "prefix");
     if (!prefix) return tfm_hf_refuse(err, "decoder", j);
-    if (prefix[0]) TFM_TRY(add(l, "words", prefix, NULL, err));
-    return tfm_json_bool(j, "cleanup", true) ? add(l, "clean-up-spaces", NULL, NULL, err) : TFM_OK;
+    if (prefix[0]) TFM_TRY(tfm_hf_steps_add(l, "words", prefix, NULL, err));
+    return tfm_json_bool(j, "cleanup", true)
+               ? tfm_hf_steps_add(l, "clean-up-spaces", NULL, NULL, err)
+               : TFM_OK;
 }
 
-static tfm_status ctc(list *l, const json_t *j, tfm_error *err) {
-    const char *pad = plain_text(j, "pad_token"), *space = plain_text(j, "word_delimiter_token");
+static tfm_status ctc(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
+    const char *pad = tfm_hf_plain_text(j, "pad_token"),
+               *space = tfm_hf_plain_text(j, "word_delimiter_token");
     if (!pad || !pad[0] || !space || !space[0]) return tfm_hf_refuse(err, "decoder", j);
-    TFM_TRY(add(l, "distinct", NULL, NULL, err));
-    TFM_TRY(add(l, "replace", pad, "", err));
+    TFM_TRY(tfm_hf_steps_add(l, "distinct", NULL, NULL, err));
+    TFM_TRY(tfm_hf_steps_add(l, "replace", pad, "", err));
     if (tfm_json_bool(j, "cleanup", true)) {
-        TFM_TRY(add(l, "clean-up-spaces", NULL, NULL, err));
-        TFM_TRY(add(l, "replace", space, " ", err));
+        TFM_TRY(tfm_hf_steps_add(l, "clean-up-spaces", NULL, NULL, err));
+        TFM_TRY(tfm_hf_steps_add(l, "replace", space, " ", err));
     }
-    return add(l, "some", NULL, NULL, err);
+    return tfm_hf_steps_add(l, "some", NULL, NULL, err);
 }
 
 /* Older files say add_prefix_space, newer ones prepend_scheme. */
-static tfm_status metaspace(list *l, const json_t *j, tfm_error *err) {
-    const char *replacement = plain_text(j, "replacement"),
-               *scheme = plain_text(j, "prepend_scheme");
+static tfm_status metaspace(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
+    const char *replacement = tfm_hf_plain_text(j, "replacement"),
+               *scheme = tfm_hf_plain_text(j, "prepend_scheme");
     bool first = scheme ? strcmp(scheme, "never") != 0 : tfm_json_bool(j, "add_prefix_space", true);
     if (!replacement || !replacement[0]) return tfm_hf_refuse(err, "decoder", j);
-    return add(l, "meta", replacement, first ? "first" : "", err);
+    return tfm_hf_steps_add(l, "meta", replacement, first ? "first" : "", err);
 }
 
 /* The suffix stands at the end of pieces only: elsewhere it could not be known in time whether the
  * piece is the last. */
-static tfm_status suffix(list *l, const json_t *j, tfm_error *err) {
-    const char *text = plain_text(j, "suffix");
+static tfm_status suffix(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
+    const char *text = tfm_hf_plain_text(j, "suffix");
     size_t n = text ? strlen(text) : 0;
     if (n == 0) return tfm_hf_refuse(err, "decoder", j);
     for (uint32_t i = 0; i < l->d->src.n; i++) {
@@ -209,47 +222,43 @@ static tfm_status suffix(list *l, const json_t *j, tfm_error *err) {
             return tfm_fail(err, TFM_UNSUPPORTED,
                             "decoder BPEDecoder: piece %u has its suffix, but not at the end", i);
     }
-    return add(l, "suffix", text, NULL, err);
+    return tfm_hf_steps_add(l, "suffix", text, NULL, err);
 }
 
-static tfm_status decoder(list *l, const json_t *j, tfm_error *err) {
+static tfm_status decoder(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     const json_t *pattern = json_object_get(j, "pattern");
     /* The whole text, or bytes that were joined, are not seen piece by piece. */
-    bool fused = has(l, "fuse") || has(l, "bytes");
-    bool late = fused || has(l, "byte-fallback") || has(l, "suffix");
-    if (tfm_hf_is_type(j, "Fuse")) return add(l, "fuse", NULL, NULL, err);
-    if (tfm_hf_is_type(j, "Strip") && !has(l, "suffix") && !has(l, "strip-end") && (!late || fused))
+    bool fused = tfm_hf_steps_has(l, "fuse") || tfm_hf_steps_has(l, "bytes");
+    bool late = fused || tfm_hf_steps_has(l, "byte-fallback") || tfm_hf_steps_has(l, "suffix");
+    if (tfm_hf_is_type(j, "Fuse")) return tfm_hf_steps_add(l, "fuse", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "Strip") && !tfm_hf_steps_has(l, "suffix") &&
+        !tfm_hf_steps_has(l, "strip-end") && (!late || fused))
         return strip(l, j, err);
     if (late) return tfm_hf_refuse(err, "decoder", j);
-    if (tfm_hf_is_type(j, "ByteFallback")) return add(l, "byte-fallback", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "ByteFallback"))
+        return tfm_hf_steps_add(l, "byte-fallback", NULL, NULL, err);
     if (tfm_hf_is_type(j, "Metaspace")) return metaspace(l, j, err);
     if (tfm_hf_is_type(j, "BPEDecoder") && l->n == 0) return suffix(l, j, err);
-    if (tfm_hf_is_type(j, "ByteLevel") && l->d->exact) return add(l, "bytes", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "ByteLevel") && l->d->exact)
+        return tfm_hf_steps_add(l, "bytes", NULL, NULL, err);
     if (tfm_hf_is_type(j, "WordPiece") && l->d->exact) return word_pieces(l, j, err);
     if (tfm_hf_is_type(j, "CTC") && l->d->exact) return ctc(l, j, err);
-    if (tfm_hf_is_type(j, "Replace") && plain_text(pattern, "String") && plain_text(j, "content") &&
-        plain_text(pattern, "String")[0])
-        return add(l, "replace", plain_text(pattern, "String"), plain_text(j, "content"), err);
+    if (tfm_hf_is_type(j, "Replace") && tfm_hf_plain_text(pattern, "String") &&
+        tfm_hf_plain_text(j, "content") && tfm_hf_plain_text(pattern, "String")[0])
+        return tfm_hf_steps_add(l, "replace", tfm_hf_plain_text(pattern, "String"),
+                                tfm_hf_plain_text(j, "content"), err);
     return tfm_hf_refuse(err, "decoder", j);
 }
 
-static tfm_status decoders(list *l, const json_t *j, unsigned depth, tfm_error *err) {
-    const json_t *members = tfm_hf_sequence(j, "decoders");
-    if (!tfm_hf_is_type(j, "Sequence")) return decoder(l, j, err);
-    if (depth == 0) return tfm_hf_refuse(err, "decoder", j);
-    for (size_t i = 0; i < json_array_size(members); i++)
-        TFM_TRY(decoders(l, json_array_get(members, i), depth - 1, err));
-    return TFM_OK;
-}
-
 tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) {
-    list l;
+    tfm_hf_steps l;
     bool is_none = !j || json_is_null(j);
     if (is_none && !d->exact)
         return tfm_fail(err, TFM_UNSUPPORTED, "no decoder: tokens would be joined by spaces");
-    TFM_TRY(list_new(&l, d, err));
-    TFM_TRY(is_none ? add(&l, "spaces", NULL, NULL, err) : decoders(&l, j, 4, err));
-    if (l.n == 0 && d->exact) TFM_TRY(add(&l, "fuse", NULL, NULL, err));
+    TFM_TRY(tfm_hf_steps_new(&l, d, "decoder", "decoders", err));
+    TFM_TRY(is_none ? tfm_hf_steps_add(&l, "spaces", NULL, NULL, err)
+                    : tfm_hf_steps_walk(&l, j, decoder, err));
+    if (l.n == 0 && d->exact) TFM_TRY(tfm_hf_steps_add(&l, "fuse", NULL, NULL, err));
     if (l.n == 0) return tfm_hf_refuse(err, "decoder", j);
     d->src.decoder = l.step;
     d->src.n_decoder = l.n;
