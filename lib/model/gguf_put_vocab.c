@@ -50,7 +50,7 @@ static bool same_splitting(const tfm_vocab_settings *s, const tfm_split *split) 
 static tfm_status find_pre(const tfm_tokenizer_names *names, const tfm_vocab_settings *s,
                            const char **name, tfm_error *err) {
     const tfm_split *split;
-    for (size_t i = 0; (split = tfm_names_split_at(names, i)) != NULL; i++) {
+    for (size_t i = 0; (split = tfm_tokenizer_names_split_at(names, i)) != NULL; i++) {
         *name = split->names->entry[0].value->text;
         if (same_splitting(s, split)) return TFM_OK;
     }
@@ -253,7 +253,7 @@ static tfm_status put_wordpiece(tfm_buf *b, const tfm_vocab *v, uint64_t *n_kv, 
 
 tfm_status tfm_gguf_put_vocab(tfm_buf *b, tfm_model *m, const tfm_vocab *v,
                               const tfm_tokenizer_names *names, uint64_t *n_kv, tfm_error *err) {
-    const tfm_gguf_kind *kind = tfm_names_gguf_of_type(names, v->set.type);
+    const tfm_gguf_kind *kind = tfm_tokenizer_names_gguf_of_type(names, v->set.type);
     const char *pre = "default";
     TFM_TRY(check_kind(v, err));
     if (!kind)

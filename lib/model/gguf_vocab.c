@@ -240,9 +240,9 @@ static tfm_status find_kind(const tfm_tokenizer_names *names, const tfm_meta *mo
                             const tfm_gguf_kind **out, tfm_error *err) {
     const bool is_name = model->type == TFM_META_STRING;
     char known[200];
-    *out = is_name ? tfm_names_gguf_kind(names, model->s, model->s_len) : NULL;
+    *out = is_name ? tfm_tokenizer_names_gguf_kind(names, model->s, model->s_len) : NULL;
     if (*out) return TFM_OK;
-    tfm_names_list_kinds(names, known, sizeof known);
+    tfm_tokenizer_names_list_kinds(names, known, sizeof known);
     return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model '%.60s' is not supported (known: %s)",
                     is_name ? model->s : "?", known);
 }

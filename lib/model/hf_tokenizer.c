@@ -224,7 +224,7 @@ tfm_status tfm_bpe_files(tfm_source *s, tfm_draft *d, const tfm_map *vocab, cons
     const tfm_tokenizer_names *names;
     json_t *j;
     TFM_TRY(tfm_source_tokenizers(s, &names, err));
-    const tfm_split *split = tfm_names_merges_split(names, kind);
+    const tfm_split *split = tfm_tokenizer_names_merges_split(names, kind);
     if (!split)
         return tfm_fail(err, TFM_UNSUPPORTED,
                         "vocab.json of %s: how it splits text is not known; save a tokenizer.json",

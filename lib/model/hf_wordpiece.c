@@ -177,7 +177,7 @@ tfm_status tfm_wordpiece_list(tfm_source *s, tfm_draft *d, const json_t *config,
     const tfm_tokenizer_names *names;
     tfm_vocab_source *v = &d->src;
     TFM_TRY(tfm_source_tokenizers(s, &names, err));
-    if (!tfm_names_is_wordpiece(names, kind))
+    if (!tfm_tokenizer_names_is_wordpiece(names, kind))
         return tfm_fail(
             err, TFM_UNSUPPORTED,
             "vocab.txt of %s, which is not known to be WordPiece; save a tokenizer.json",

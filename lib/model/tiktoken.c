@@ -179,7 +179,7 @@ static tfm_status add_words(tfm_draft *d, specials *s, const tfm_tokenizer_names
     const tfm_yaml *text, *each;
     TFM_TRY(text_of(map, "text", &text, err));
     TFM_TRY(text_of(map, "each", &each, err));
-    const char *at = tfm_names_words(names, each->text);
+    const char *at = tfm_tokenizer_names_words(names, each->text);
     if (!at) return tfm_yaml_fail(each, err, TFM_FORMAT, "words has no '%.60s'", each->text);
     for (at += strspn(at, " "); *at; at += strspn(at, " ")) {
         const size_t n = strcspn(at, " ");
@@ -328,9 +328,9 @@ static tfm_status find_encoding(const tfm_tokenizer_names *names, const char *pa
     size_t n = strlen(base);
     if (n > sizeof suffix - 1 && strcmp(base + n - (sizeof suffix - 1), suffix) == 0)
         n -= sizeof suffix - 1;
-    *out = tfm_names_encoding(names, base, n, vocab_size);
+    *out = tfm_tokenizer_names_encoding(names, base, n, vocab_size);
     if (*out) return TFM_OK;
-    tfm_names_list_encodings(names, known, sizeof known);
+    tfm_tokenizer_names_list_encodings(names, known, sizeof known);
     return tfm_fail(err, TFM_UNSUPPORTED,
                     "a tiktoken file does not say how text is split: name it as its encoding (%s), "
                     "or put pat_str and special_tokens into %s.json",

@@ -347,36 +347,38 @@ void tfm_split_apply(const tfm_split *split, tfm_vocab_source *src) {
     src->n_patterns = split->n_patterns;
 }
 
-const tfm_split *tfm_names_split_at(const tfm_tokenizer_names *t, size_t i) {
+const tfm_split *tfm_tokenizer_names_split_at(const tfm_tokenizer_names *t, size_t i) {
     return i < t->n_splits ? &t->split[i] : NULL;
 }
 
-const tfm_gguf_kind *tfm_names_gguf_kind(const tfm_tokenizer_names *t, const char *name, size_t n) {
+const tfm_gguf_kind *tfm_tokenizer_names_gguf_kind(const tfm_tokenizer_names *t, const char *name,
+                                                   size_t n) {
     for (size_t i = 0; i < t->n_kinds; i++)
         if (strlen(t->kind[i].name) == n && memcmp(t->kind[i].name, name, n) == 0)
             return &t->kind[i];
     return NULL;
 }
 
-const tfm_gguf_kind *tfm_names_gguf_of_type(const tfm_tokenizer_names *t, tfm_vocab_type type) {
+const tfm_gguf_kind *tfm_tokenizer_names_gguf_of_type(const tfm_tokenizer_names *t,
+                                                      tfm_vocab_type type) {
     for (size_t i = 0; i < t->n_kinds; i++)
         if (t->kind[i].type == type) return &t->kind[i];
     return NULL;
 }
 
-const tfm_split *tfm_names_merges_split(const tfm_tokenizer_names *t, const char *kind) {
+const tfm_split *tfm_tokenizer_names_merges_split(const tfm_tokenizer_names *t, const char *kind) {
     const tfm_yaml *map = tfm_yaml_get(t->doc, "merges");
     for (size_t i = 0; map && i < map->n; i++)
         if (has_class(map->entry[i].value, kind)) return find_split(t, map->entry[i].key);
     return NULL;
 }
 
-bool tfm_names_is_wordpiece(const tfm_tokenizer_names *t, const char *kind) {
+bool tfm_tokenizer_names_is_wordpiece(const tfm_tokenizer_names *t, const char *kind) {
     return has_class(tfm_yaml_get(t->doc, "wordpiece"), kind);
 }
 
-const tfm_encoding *tfm_names_encoding(const tfm_tokenizer_names *t, const char *name, size_t n,
-                                       int64_t vocab_size) {
+const tfm_encoding *tfm_tokenizer_names_encoding(const tfm_tokenizer_names *t, const char *name,
+                                                 size_t n, int64_t vocab_size) {
     for (size_t i = 0; i < t->n_encodings; i++) {
         const tfm_encoding *e = &t->encoding[i];
         if (has_name(e->names, name, n) && (e->vocab_size == 0 || e->vocab_size == vocab_size))
@@ -385,7 +387,7 @@ const tfm_encoding *tfm_names_encoding(const tfm_tokenizer_names *t, const char 
     return NULL;
 }
 
-const char *tfm_names_words(const tfm_tokenizer_names *t, const char *name) {
+const char *tfm_tokenizer_names_words(const tfm_tokenizer_names *t, const char *name) {
     const tfm_yaml *y = tfm_yaml_get(tfm_yaml_get(t->doc, "words"), name);
     return y ? y->text : NULL;
 }
@@ -401,13 +403,13 @@ static void list_name(char *out, size_t size, size_t *len, const char *name) {
     *len += (size_t)snprintf(out + *len, size - *len, "%s%s", *len ? ", " : "", name);
 }
 
-void tfm_names_list_kinds(const tfm_tokenizer_names *t, char *out, size_t size) {
+void tfm_tokenizer_names_list_kinds(const tfm_tokenizer_names *t, char *out, size_t size) {
     size_t len = 0;
     out[0] = '\0';
     for (size_t i = 0; i < t->n_kinds; i++) list_name(out, size, &len, t->kind[i].name);
 }
 
-void tfm_names_list_encodings(const tfm_tokenizer_names *t, char *out, size_t size) {
+void tfm_tokenizer_names_list_encodings(const tfm_tokenizer_names *t, char *out, size_t size) {
     size_t len = 0;
     out[0] = '\0';
     for (size_t i = 0; i < t->n_encodings; i++)

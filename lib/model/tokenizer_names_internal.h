@@ -2,7 +2,7 @@
  *
  *     const tfm_tokenizer_names *names;
  *     TFM_TRY(tfm_source_tokenizers(s, &names, err));
- *     const tfm_gguf_kind *kind = tfm_names_gguf_kind(names, "...", n);
+ *     const tfm_gguf_kind *kind = tfm_tokenizer_names_gguf_kind(names, "...", n);
  *
  * The names of formats and of ways to split text are data, as architectures are: no code has them.
  * What is returned lives as long as the names. */
@@ -47,25 +47,27 @@ tfm_status tfm_source_tokenizers(tfm_source *s, const tfm_tokenizer_names **out,
 /* Lets src split so. */
 void tfm_split_apply(const tfm_split *split, tfm_vocab_source *src);
 /* The i-th way that has names; NULL behind the last. */
-const tfm_split *tfm_names_split_at(const tfm_tokenizer_names *t, size_t i);
+const tfm_split *tfm_tokenizer_names_split_at(const tfm_tokenizer_names *t, size_t i);
 
 /* NULL if there is none; of a type: the first one. */
-const tfm_gguf_kind *tfm_names_gguf_kind(const tfm_tokenizer_names *t, const char *name, size_t n);
-const tfm_gguf_kind *tfm_names_gguf_of_type(const tfm_tokenizer_names *t, tfm_vocab_type type);
+const tfm_gguf_kind *tfm_tokenizer_names_gguf_kind(const tfm_tokenizer_names *t, const char *name,
+                                                   size_t n);
+const tfm_gguf_kind *tfm_tokenizer_names_gguf_of_type(const tfm_tokenizer_names *t,
+                                                      tfm_vocab_type type);
 
 /* The way in which a vocab.json of this class (NULL: not known) is split; NULL if none is known. */
-const tfm_split *tfm_names_merges_split(const tfm_tokenizer_names *t, const char *kind);
+const tfm_split *tfm_tokenizer_names_merges_split(const tfm_tokenizer_names *t, const char *kind);
 /* Does this class (NULL: not known) read a vocab.txt as WordPiece? */
-bool tfm_names_is_wordpiece(const tfm_tokenizer_names *t, const char *kind);
+bool tfm_tokenizer_names_is_wordpiece(const tfm_tokenizer_names *t, const char *kind);
 
 /* The encoding of a file of this name; NULL if there is none. */
-const tfm_encoding *tfm_names_encoding(const tfm_tokenizer_names *t, const char *name, size_t n,
-                                       int64_t vocab_size);
+const tfm_encoding *tfm_tokenizer_names_encoding(const tfm_tokenizer_names *t, const char *name,
+                                                 size_t n, int64_t vocab_size);
 /* A list of words that encodings share; NULL if there is none of that name. */
-const char *tfm_names_words(const tfm_tokenizer_names *t, const char *name);
+const char *tfm_tokenizer_names_words(const tfm_tokenizer_names *t, const char *name);
 
 /* "a, b, c": what is known, as far as it fits. */
-void tfm_names_list_kinds(const tfm_tokenizer_names *t, char *out, size_t size);
-void tfm_names_list_encodings(const tfm_tokenizer_names *t, char *out, size_t size);
+void tfm_tokenizer_names_list_kinds(const tfm_tokenizer_names *t, char *out, size_t size);
+void tfm_tokenizer_names_list_encodings(const tfm_tokenizer_names *t, char *out, size_t size);
 
 #endif

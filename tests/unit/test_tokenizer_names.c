@@ -27,7 +27,7 @@ static void shipped_ways_of_splitting(void) {
     const tfm_split *split;
     size_t n = 0, n_names = 0;
     if (!CHECK_INT(tfm_tokenizer_names_open(&names, "share", NULL), TFM_OK)) return;
-    for (; (split = tfm_names_split_at(names, n)) != NULL; n++) {
+    for (; (split = tfm_tokenizer_names_split_at(names, n)) != NULL; n++) {
         splits_text(split);
         for (size_t i = 0; i < split->names->n; i++, n_names++) {
             tfm_vocab_source src = {0};
@@ -47,14 +47,14 @@ static void shipped_kinds(void) {
     tfm_tokenizer_names *names;
     if (!CHECK_INT(tfm_tokenizer_names_open(&names, "share", NULL), TFM_OK)) return;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        CHECK(tfm_names_gguf_of_type(names, types[i]) != NULL);
-    CHECK(tfm_names_merges_split(names, NULL) != NULL);
-    CHECK(tfm_names_merges_split(names, "GPT2TokenizerFast") != NULL);
-    CHECK(tfm_names_merges_split(names, "GPT") == NULL);
-    CHECK(tfm_names_merges_split(names, "none") != NULL);
-    CHECK(tfm_names_is_wordpiece(names, NULL));
-    CHECK(tfm_names_is_wordpiece(names, "BertTokenizerFast"));
-    CHECK(!tfm_names_is_wordpiece(names, "BertTokenizerFaster"));
+        CHECK(tfm_tokenizer_names_gguf_of_type(names, types[i]) != NULL);
+    CHECK(tfm_tokenizer_names_merges_split(names, NULL) != NULL);
+    CHECK(tfm_tokenizer_names_merges_split(names, "GPT2TokenizerFast") != NULL);
+    CHECK(tfm_tokenizer_names_merges_split(names, "GPT") == NULL);
+    CHECK(tfm_tokenizer_names_merges_split(names, "none") != NULL);
+    CHECK(tfm_tokenizer_names_is_wordpiece(names, NULL));
+    CHECK(tfm_tokenizer_names_is_wordpiece(names, "BertTokenizerFast"));
+    CHECK(!tfm_tokenizer_names_is_wordpiece(names, "BertTokenizerFaster"));
     tfm_tokenizer_names_free(names);
 }
 
