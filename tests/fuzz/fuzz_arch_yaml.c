@@ -6,6 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *share, *model;
     if (share == NULL) {
         share = fuzz_arch_dir();
+        fuzz_put_seed("tokenizers.yaml", "share/tokenizers.yaml");
         model = fuzz_put_seed("m.gguf", "tests/fuzz/corpus/gguf/seed-llama-q8_0.gguf");
     }
     fuzz_use_load(model, "share", fuzz_put("x.yaml", data, size));
