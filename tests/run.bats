@@ -230,5 +230,5 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
     pipe 'alone/bin/tfm-run -m $m -n 1 p'
     last_is 5
     one_line "$err"
-    err_has "$tmp/alone/bin/../share/tfm/arch"
+    err_has "$tmp/alone/bin/../share/tfm/tokenizers.yaml"
 }
