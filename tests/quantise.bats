@@ -68,7 +68,7 @@ types() { tfm-show "$1" | awk '$2 == "tensor" && $3 ~ /weight/ { print $3, $4 }'
     pipe "tfm-convert -q --type q3_K $story -o q.tfms"
     status_is 0
     [ ! -s "$err" ]
-    types q.tfms | grep -q '^blk.0.attn_q.weight q4_0$'
+    types q.tfms | grep -q '^blk.0.attn_q.weight iq4_nl$'
 }
 
 # taps FILE GLOB...: what flows into the matrices while the model reads its prompts.
@@ -124,6 +124,38 @@ taps() {
     pipe "tfm-convert -q --type q5_0 --imatrix t.tfms f16.tfms -o x.tfms"
     status_is 3
     err_has 'taps of another model'
+}
+
+# divergence FILE: of its distributions from those in want.tfms.
+divergence() {
+    tfm-score -m "$1" --distributions ids >got.tfms
+    tfm-cmp --stats want.tfms got.tfms | tail -n 1 | cut -f 6
+}
+
+# What calibration is worth on a model with columns that stand out stands in
+# tests/golden/MANIFEST.md; here there are none, and it must not hurt.
+@test "without --imatrix a model calibrates itself: -t changes nothing, none switches it off" {
+    printf 'In the beginning\nO Romeo, Romeo!\nAnd the king said\n' | tfm-tokenize -l -m "$story" |
+        tfm-run -m "$story" -n 60 --echo --ignore-end >ids
+    tfm-score -m "$story" --distributions ids >want.tfms
+    tfm-convert -q --no-prov --type q4_0 --imatrix none "$story" -o formula.tfms
+    tfm-convert -q --no-prov --type q4_0 "$story" -o q.tfms
+    same formula.tfms q.tfms
+    tfm-convert -q --no-prov -t 1 --type q3_K "$story" -o self.tfms
+    tfm-convert -q --no-prov -t 3 --type q3_K "$story" -o again.tfms
+    same self.tfms again.tfms
+    tfm-convert -q --no-prov --type q3_K --imatrix none "$story" -o none.tfms
+    run ! cmp -s self.tfms none.tfms
+    awk -v a="$(divergence self.tfms)" -v b="$(divergence none.tfms)" \
+        'BEGIN { print a, b; exit !(a > 0 && a < 1.1 * b) }'
+}
+
+@test "rows at position 0 do not count: a text of one token calibrates nothing" {
+    printf '5\n' | tfm-tokenize -m "$story" --from-ids --no-special |
+        tfm-run -m "$story" -n 1 --tap 'blk.*.attn_norm' --tap-out one.tfms >/dev/null
+    pipe "tfm-convert -q --type q5_0 --imatrix one.tfms $story -o x.tfms"
+    status_is 3
+    err_has 'none of its taps feeds'
 }
 
 @test "what a block cannot hold is an error" {

@@ -54,6 +54,12 @@ typedef struct tfm_convert_options {
      * (tfm_quantise). Borrowed, read to its end. name: for messages. */
     tfm_reader *imatrix;
     const char *imatrix_name;
+    /* NULL, or asked for such taps where there is no imatrix and scales of any matrix are searched
+     * (but those of q4_0 when that is the type: it is a formula). name: [n], what matrices read.
+     * *out is borrowed and read to its end. */
+    tfm_status (*calibrate)(void *ctx, const char *const *name, size_t n, tfm_reader **out,
+                            tfm_error *err);
+    void *calibrate_ctx;
     unsigned threads;  /* 0: what the process may use; never changes a byte */
     tfm_layout layout; /* of 2-D linear weights; an embedding that is looked up stays rows */
     void (*report)(void *ctx, const char *line); /* NULL, or told what was changed or kept */

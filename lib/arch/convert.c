@@ -22,7 +22,7 @@ typedef struct converter {
     tfm_tensor *source;         /* [n_parts] what the steps are compiled against */
     tfm_tensor *target;         /* [n_parts] type, layout and bytes to write */
     uint64_t done, total;       /* bytes of tensors written, and in all */
-    tfm_importance *importance; /* NULL without options.imatrix */
+    tfm_importance *importance; /* NULL: columns count the same */
     tfm_pool *pool;             /* NULL if nothing is quantised by search */
     uint32_t n_blocks;
     size_t n_replaced; /* matrices whose columns do not fit the type; the last of them: */
@@ -90,7 +90,8 @@ static tfm_status find_uses(converter *c, const char *path, tfm_error *err) {
     }
     c->n_blocks = g->n_blocks;
     tfm_status st = TFM_OK;
-    if (c->o->imatrix) st = tfm_importance_new(&c->importance, g, c->source, c->a.n_parts, err);
+    if (c->o->imatrix || c->o->calibrate)
+        st = tfm_importance_new(&c->importance, g, c->source, c->a.n_parts, err);
     tfm_graph_free(g);
     return st;
 }
@@ -199,7 +200,43 @@ static tfm_status decide(converter *c, tfm_error *err) {
 static bool is_searched(const converter *c, size_t i) {
     const tfm_tensor *s = &c->source[i], *t = &c->target[i];
     if (s->dtype == t->dtype || !tfm_can_quantise(t->dtype)) return false;
-    return t->dtype != TFM_Q4_0 || c->importance != NULL || c->o->type != TFM_Q4_0;
+    return t->dtype != TFM_Q4_0 || c->o->imatrix != NULL || c->o->type != TFM_Q4_0;
+}
+
+static bool any_searched(const converter *c) {
+    for (size_t i = 0; i < c->a.n_parts; i++)
+        if (is_searched(c, i)) return true;
+    return false;
+}
+
+/* Importance from what the caller runs. */
+static tfm_status read_calibration(const converter *c, size_t n, tfm_error *err) {
+    /* A model without columns that stand out is better off with it, one that has them loses little:
+     * measured, see tests/golden/MANIFEST.md. */
+    static const float HALF_A_COLUMN = 0.5f;
+    tfm_reader *taps = NULL;
+    void *name;
+    TFM_TRY(tfm_alloc(&name, n, sizeof(const char *), err));
+    tfm_importance_names(c->importance, name);
+    tfm_status st = c->o->calibrate(c->o->calibrate_ctx, name, n, &taps, err);
+    tfm_free(name);
+    return st == TFM_OK ? tfm_importance_read(c->importance, taps, HALF_A_COLUMN, err) : st;
+}
+
+/* Where nothing is to be learned all columns count the same. A weight that is not finite makes
+ * values that are none either; which weight it is, will be said when its tensor is quantised. */
+static tfm_status calibrate(converter *c, tfm_error *err) {
+    const size_t n = tfm_importance_names(c->importance, NULL);
+    tfm_status st = TFM_FORMAT;
+    if (any_searched(c) && n > 0) {
+        st = read_calibration(c, n, err);
+        if (st == TFM_FORMAT)
+            report(c, "calibration: %s: all columns count the same", err->message);
+    }
+    if (st != TFM_FORMAT) return st == TFM_OK ? st : tfm_error_prefix(err, st, "calibration");
+    tfm_importance_free(c->importance);
+    c->importance = NULL;
+    return TFM_OK;
 }
 
 static tfm_status read_importance(converter *c, tfm_error *err) {
@@ -207,7 +244,8 @@ static tfm_status read_importance(converter *c, tfm_error *err) {
     uint64_t rows;
     size_t n = 0;
     if (!c->importance) return TFM_OK;
-    tfm_status st = tfm_importance_read(c->importance, c->o->imatrix, err);
+    if (!c->o->imatrix) return calibrate(c, err);
+    tfm_status st = tfm_importance_read(c->importance, c->o->imatrix, 0.0f, err);
     if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", c->o->imatrix_name);
     for (size_t i = 0; i < c->a.n_parts; i++) {
         if (!is_searched(c, i) || tfm_importance_of(c->importance, i, &value, &rows)) continue;
@@ -224,9 +262,7 @@ static tfm_status read_importance(converter *c, tfm_error *err) {
 }
 
 static tfm_status start_threads(converter *c, tfm_error *err) {
-    bool any = false;
-    for (size_t i = 0; i < c->a.n_parts; i++) any = any || is_searched(c, i);
-    if (!any) return TFM_OK;
+    if (!any_searched(c)) return TFM_OK;
     return tfm_pool_new(&c->pool, c->o->threads ? c->o->threads : tfm_threads_default(), err);
 }
 

@@ -4,7 +4,11 @@
  * The graph says which value a matrix reads: the last that was written to that name before the
  * step. That value has the name of the step which wrote it, as taps have (tfm/probe.h), and maybe
  * one that is the same in every architecture: blk.N.heads of what attention gives, blk.N.ffn_in of
- * what the first step of the feed-forward part reads. Either is recognised in the stream. */
+ * what the first step of the feed-forward part reads. Either is recognised in the stream.
+ *
+ * Rows at position 0 are left out: there models park what attention shall ignore, a few columns
+ * hundreds of times larger than those of any other row, which would be all that the mean is made
+ * of. */
 #include "arch/quantise_internal.h"
 
 #include "model/names_internal.h"
@@ -15,6 +19,7 @@
 
 typedef struct input {
     const char *name;
+    bool has_name; /* else nobody can tap it */
     uint32_t width;
     uint64_t rows;
     double *sum; /* [width] of squares; NULL before the first row */
@@ -78,6 +83,7 @@ static tfm_status input_of(tfm_importance *m, const tfm_graph *g, size_t i, uint
         *at = (uint32_t)m->n_inputs++;
         input *in = &m->input[*at];
         in->width = g->value[value].width;
+        in->has_name = writer->name != NULL;
         TFM_TRY(add_name(m, *at, writer->block, writer->name ? writer->name : "step",
                          writer->n_out > 1 ? g->value[value].name : NULL, &in->name, err));
         if (writer->op == TFM_OP_ATTEND)
@@ -170,7 +176,7 @@ static tfm_status read_stream(tfm_importance *m, tfm_reader *r, tfm_error *err) 
     const void *payload;
     tfm_status st;
     while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
-        if (rec.type != TFM_REC_TENSOR) continue;
+        if (rec.type != TFM_REC_TENSOR || (rec.position == 0 && rec.dims[0] == 1)) continue;
         const uint32_t i = tfm_names_find(&m->names, rec.name, strlen(rec.name));
         if (i == TFM_NO_NAME) continue;
         TFM_TRY(tfm_reader_payload(r, &payload, err));
@@ -180,7 +186,7 @@ static tfm_status read_stream(tfm_importance *m, tfm_reader *r, tfm_error *err) 
 }
 
 /* Means, with a floor: a column that was never met may be met later. */
-static tfm_status finish(tfm_importance *m, input *in, tfm_error *err) {
+static tfm_status finish(tfm_importance *m, input *in, float more, tfm_error *err) {
     static const double FLOOR = 1e-4; /* of the average column */
     double all = 0.0;
     void *p;
@@ -191,11 +197,12 @@ static tfm_status finish(tfm_importance *m, input *in, tfm_error *err) {
     TFM_TRY(tfm_arena_alloc(m->arena, &p, in->width * sizeof *in->mean, err));
     in->mean = p;
     /* In units of the average column: weights near 1, whatever the scale of the model. */
-    for (uint32_t i = 0; i < in->width; i++) in->mean[i] = (float)fmax(in->sum[i] / all, FLOOR);
+    for (uint32_t i = 0; i < in->width; i++)
+        in->mean[i] = more + (float)fmax(in->sum[i] / all, FLOOR);
     return TFM_OK;
 }
 
-tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, tfm_error *err) {
+tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, float more, tfm_error *err) {
     tfm_status st;
     while ((st = tfm_reader_stream(r, err)) == TFM_OK) {
         if (strcmp(tfm_header_kind(tfm_reader_header(r)), "tensor") != 0)
@@ -208,7 +215,7 @@ tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, tfm_error *err)
     bool any = false;
     for (size_t i = 0; i < m->n_inputs; i++) {
         if (m->input[i].rows == 0) continue;
-        TFM_TRY(finish(m, &m->input[i], err));
+        TFM_TRY(finish(m, &m->input[i], more, err));
         any = true;
     }
     if (!any)
@@ -216,6 +223,16 @@ tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, tfm_error *err)
                         "none of its taps feeds a matrix of this model; '%s' is one that does",
                         m->n_inputs ? m->input[0].name : "");
     return TFM_OK;
+}
+
+size_t tfm_importance_names(const tfm_importance *m, const char **name) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_inputs; i++) {
+        if (!m->input[i].has_name) continue;
+        if (name) name[n] = m->input[i].name;
+        n++;
+    }
+    return n;
 }
 
 const float *tfm_importance_of(const tfm_importance *m, size_t tensor, const char **value,

@@ -31,8 +31,12 @@ tfm_status tfm_importance_new(tfm_importance **out, const tfm_graph *g,
                               const tfm_tensor *first_tensor, size_t n_tensors,
                               tfm_error *err) TFM_MUST_CHECK;
 void tfm_importance_free(tfm_importance *m);
-/* Reads r to its end. Names that feed no matrix are left out. */
-tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, tfm_error *err) TFM_MUST_CHECK;
+/* What matrices read and a probe can tap; name: NULL or room for as many as are returned. */
+size_t tfm_importance_names(const tfm_importance *m, const char **name);
+/* Reads r to its end. Names that feed no matrix are left out. more: added to every column, in units
+ * of the average one, for taps that tell little of what will flow there. */
+tfm_status tfm_importance_read(tfm_importance *m, tfm_reader *r, float more,
+                               tfm_error *err) TFM_MUST_CHECK;
 /* [columns] of a tensor; NULL if it reads no value of a step. *value: the value's name; *rows: how
  * many were read of it, 0: the result is NULL. */
 const float *tfm_importance_of(const tfm_importance *m, size_t tensor, const char **value,

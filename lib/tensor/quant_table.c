@@ -25,16 +25,17 @@ typedef struct table_fit {
     uint8_t codes[N];
 } table_fit;
 
-/* codes[i] = the number of the value nearest to x[i] * inverse; the lower one of two. */
+/* codes[i] = the number of the value nearest to x[i] * inverse; the lower one of two. Middle after
+ * middle for all of the block at once: compilers make vectors of that. */
 static void nearest_iq4(const float *x, float inverse, uint8_t *codes) {
-    for (unsigned i = 0; i < N; i++) {
-        const float v = x[i] * inverse;
-        unsigned code = 0;
-        for (unsigned k = 0; k + 1 < 16; k++) {
-            code += v > 0.5f * (float)(tfm_iq4_values[k] + tfm_iq4_values[k + 1]);
-        }
-        codes[i] = (uint8_t)code;
+    float v[N];
+    int32_t code[N] = {0};
+    for (unsigned i = 0; i < N; i++) v[i] = x[i] * inverse;
+    for (unsigned k = 0; k + 1 < 16; k++) {
+        const float middle = 0.5f * (float)(tfm_iq4_values[k] + tfm_iq4_values[k + 1]);
+        for (unsigned i = 0; i < N; i++) code[i] += v[i] > middle;
     }
+    for (unsigned i = 0; i < N; i++) codes[i] = (uint8_t)code[i];
 }
 
 /* The same for the doubled values of mxfp4. A zero keeps no sign. */

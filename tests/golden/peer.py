@@ -19,10 +19,14 @@ dequantised to f16 (kept in --work), of others too; how these fare with the file
 perplexity: the text's ids are cut into windows of --window tokens, the begin token in front of each;
 every token but that is scored, by a softmax in double. The two may differ by 0.5 %.
 
-quantise: what is compared is perplexity (--bytes of the text), and, far less noisy, the divergence
-of the distributions from those of F16.gguf (--divergence: so many of its tokens). Both are computed
-by tfm-score, or, of a file with a type that tfm does not have, by llama.cpp: it is marked. The two files
-must have the same size, or it is said.
+quantise: F16.gguf in each type by our quantiser and by llama.cpp's (--pure; without an importance
+matrix), files of the same size, or it is said. What is compared is perplexity (--bytes of the text),
+with the standard error of the mean of the tokens' differences, and, far less noisy, the divergence of
+the distributions from those of F16.gguf (--divergence: so many of its tokens). All is computed by
+tfm-score, so that only the weights differ, and with these dequantised to f16 first, so that no
+rounding of what they are multiplied with comes in between (--as-is: with it). Demanded: a perplexity
+no higher, or higher by less than twice its error with a divergence that is no higher. Quantised files
+and results are kept in --work; a second run computes what is missing.
 """
 import argparse
 import ctypes
@@ -277,50 +281,55 @@ def quantise_by_llama(f16, out, ftype, pure, threads):
         sys.exit(f"{out}: llama.cpp cannot make it")
 
 
-def measure(a, f16, path, windows, few):
-    """Perplexity over windows; divergence and agreement of the likeliest token over few; by whom."""
-    if subprocess.run(["tfm-show", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
-        _, perplexity = our_perplexity(path, windows)
-        out = tfm("tfm-score", "-m", path, "--distributions", stdin=as_tokens(path, few))
-        r = subprocess.run(["tfm-cmp", "--stats", f16, "-"], input=out, stdout=subprocess.PIPE)
-        row = r.stdout.decode().splitlines()[-1].split("\t")
-        return perplexity, float(row[-2]), float(row[-1]), "tfm"
-    theirs = Llama(path, a.window, a.threads)
-    nll = [-p[t] for p, t in zip(theirs.distributions(windows), [t for w in windows for t in w[1:]])]
-    whole = Llama(a.model, a.window, a.threads)
-    kl, same = [], []
-    for p, q in zip(whole.distributions(few), theirs.distributions(few)):
-        kl.append(float((np.exp(p) * (p - q)).sum()))
-        same.append(p.argmax() == q.argmax())
-    whole.close()
-    theirs.close()
-    return math.exp(sum(nll) / len(nll)), float(np.mean(kl)), float(np.mean(same)), "llama.cpp"
+def measure(a, reference, path, windows, few):
+    """Negative log-probability of every token of windows, the mean divergence and the share of equal likeliest
+    tokens over few. Kept in a file."""
+    kept = os.path.join(a.work, f"{os.path.basename(path)}.{a.bytes}.{a.divergence}{'.as-is' if a.as_is else ''}.npz")
+    if os.path.exists(kept) and os.path.getmtime(kept) > os.path.getmtime(path):
+        r = np.load(kept)
+        return r["nll"], float(r["kl"]), float(r["same"])
+    model = path
+    if not a.as_is:
+        model = os.path.join(a.work, "f16.gguf")
+        tfm("tfm-convert", "-q", "--type", "f16", "--to", "gguf", "-o", model, path)
+    rows = tfm("tfm-score", "-t", str(a.threads), "-m", model, stdin=as_tokens(model, windows)).splitlines()[1:]
+    nll = np.array([-float(row.split(b"\t")[-1]) for row in rows])
+    out = tfm("tfm-score", "-t", str(a.threads), "-m", model, "--distributions", stdin=as_tokens(model, few))
+    r = subprocess.run(["tfm-cmp", "--stats", reference, "-"], input=out, stdout=subprocess.PIPE)
+    kl, same = map(float, r.stdout.decode().splitlines()[-1].split("\t")[-2:])
+    if model != path:
+        os.remove(model)
+    np.savez(kept, nll=nll, kl=kl, same=same)
+    return nll, kl, same
 
 
 def quantise(a):
-    ids = id_lines(tfm("tfm-tokenize", "-m", a.model, stdin=open(a.text, "rb").read(a.bytes)))[0]
+    text = open(a.text, "rb").read(a.bytes)
+    ids = id_lines(tfm("tfm-tokenize", "-m", a.model, stdin=text))[0]
     windows = windows_of(ids, a.window)
     few = windows_of(ids[:a.divergence + 1], a.window)
-    reference = os.path.join(a.work, "reference.tfms")
-    tfm("tfm-score", "-m", a.model, "--distributions", "-o", reference, stdin=as_tokens(a.model, few))
-    print(f"{a.model}: perplexity {our_perplexity(a.model, windows)[1]:.4f} of {len(ids) - 1} tokens; "
-          f"divergence over {a.divergence}\ntype\tby\tbytes\tperplexity\tKL\tsame top\tmeasured by", flush=True)
+    reference = os.path.join(a.work, f"reference.{a.divergence}.tfms")
+    if not os.path.exists(reference):
+        tfm("tfm-score", "-t", str(a.threads), "-m", a.model, "--distributions", "-o", reference,
+            stdin=as_tokens(a.model, few))
+    print(f"# {len(ids) - 1} tokens, divergence over {sum(len(w) for w in few)}, "
+          f"{'as it is' if a.as_is else 'weights dequantised to f16'}\n"
+          "type\tbytes\ttheirs\tperplexity\ttheirs\tlog ratio\terror\tKL\ttheirs\tverdict", flush=True)
     good = True
     for name in a.types.split(","):
-        files = {by: os.path.join(a.work, f"{by}-{name}.gguf") for by in ["tfm", "llama.cpp"]}
-        if not os.path.exists(files["tfm"]):
-            tfm("tfm-convert", "-q", "--type", name, "--to", "gguf", "-o", files["tfm"], a.model)
-        if not os.path.exists(files["llama.cpp"]):
-            quantise_by_llama(a.model, files["llama.cpp"], *TYPES[name], a.threads)
-        got = {}
-        for by, path in files.items():
-            got[by] = measure(a, reference, path, windows, few)
-            perplexity, kl, same, engine = got[by]
-            print(f"{name}\t{by}\t{os.path.getsize(path)}\t{perplexity:.4f}\t{kl:.5f}\t{same:.4f}\t{engine}",
-                  flush=True)
-        ok = got["tfm"][0] <= got["llama.cpp"][0] and len({os.path.getsize(f) for f in files.values()}) == 1
-        print(f"{name}\t{'good' if ok else 'BAD'}", flush=True)
-        good = good and ok
+        ours, theirs = (os.path.join(a.work, f"{by}-{name}.gguf") for by in ["tfm", "llama.cpp"])
+        if not os.path.exists(ours):
+            tfm("tfm-convert", "-q", "--type", name, "--to", "gguf", "-o", ours, a.model)
+        if not os.path.exists(theirs):
+            quantise_by_llama(a.model, theirs, *TYPES[name], a.threads)
+        (p, kl, _), (q, their_kl, _) = (measure(a, reference, f, windows, few) for f in [ours, theirs])
+        sizes = [os.path.getsize(f) for f in [ours, theirs]]
+        ratio, error = float(np.mean(p - q)), float(np.std(p - q) / math.sqrt(len(p)))
+        ok = ratio <= 0 or (ratio < 2 * error and kl <= their_kl)
+        verdict = ("good" if ok else "BAD") + ("" if sizes[0] == sizes[1] else ", other size")
+        print(f"{name}\t{sizes[0]}\t{sizes[1]}\t{math.exp(p.mean()):.4f}\t{math.exp(q.mean()):.4f}\t"
+              f"{ratio:+.5f}\t{error:.5f}\t{kl:.5f}\t{their_kl:.5f}\t{verdict}", flush=True)
+        good = good and ok and sizes[0] == sizes[1]
     return good
 
 
@@ -334,6 +343,7 @@ def main():
     p.add_argument("--window", type=int, default=2048, help="tokens (default: 2048)")
     p.add_argument("--threads", type=int, default=2, help="of llama.cpp (default: 2)")
     p.add_argument("--types", default=",".join(TYPES), help="for quantise (default: all)")
+    p.add_argument("--as-is", action="store_true", help="quantise: measure files without dequantising them")
     p.add_argument("--work", default=".", help="folder for quantised files, which are kept")
     a = p.parse_args()
     if a.what != "greedy" and not a.text:

@@ -71,6 +71,9 @@ static void beats_plain_rounding(void) {
     CHECK_INT(tfm_from_f32(TFM_Q4_0, x, COUNT, blocks, &err), TFM_OK);
     CHECK_INT(tfm_to_f32(TFM_Q4_0, blocks, COUNT, y, &err), TFM_OK);
     CHECK(searched < 0.95 * error_of(0, COLUMNS));
+    /* iq4_nl takes the place of q3_K where q4_0 could: it must be worth it */
+    there_and_back(TFM_IQ4_NL, NULL);
+    CHECK(error_of(0, COLUMNS) < 0.95 * searched);
 }
 
 /* What lies exactly on a grid comes back (nearly: scales are fitted in floats). */

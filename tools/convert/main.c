@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "calibrate.h"
 #include "cli/cli.h"
 #include "tfm/load.h"
 
@@ -22,7 +23,8 @@ enum {
 static const tfm_option option_table[] = {
     TFM_OPT_COMMON,
     {OPT_ARCH, "arch", "FILE", "use this architecture file (default: the one that matches IN)"},
-    {OPT_IMATRIX, "imatrix", "FILE", "taps of a calibration run: what columns count (- is stdin)"},
+    {OPT_IMATRIX, "imatrix", "FILE",
+     "what columns count: taps of a run; - is stdin; none: the same"},
     {OPT_LAYOUT, "layout", "LAYOUT", "rows or p16, of linear weights (default: p16)"},
     {OPT_PORTABLE, "portable", NULL, "choose nothing for a kind of machine: --layout rows"},
     TFM_OPT_PROGRESS,
@@ -40,6 +42,8 @@ typedef struct options {
     tfm_convert_options convert;
     const char *in;
     bool to_gguf, layout_given, portable;
+    bool no_imatrix; /* --imatrix none */
+    calibration calibration;
 } options;
 
 static void parse_type(tfm_cli *c, options *o) {
@@ -72,7 +76,10 @@ static void parse(tfm_cli *c, options *o) {
                 tfm_cli_usage(c, "%s: '%s' is none of model, gguf", c->option, c->arg);
             break;
         case OPT_TOKENIZER: o->convert.load.tokenizer_path = c->arg; break;
-        case OPT_IMATRIX: o->convert.imatrix_name = c->arg; break;
+        case OPT_IMATRIX:
+            o->no_imatrix = strcmp(c->arg, "none") == 0;
+            o->convert.imatrix_name = o->no_imatrix ? NULL : c->arg;
+            break;
         case OPT_TYPE: parse_type(c, o); break;
         }
     if (tfm_cli_operands(c, &operand) != 1)
@@ -99,7 +106,13 @@ static void detail(void *ctx, const char *line) {
 }
 
 static tfm_status open_imatrix(tfm_cli *c, options *o, int *fd, tfm_error *err) {
-    if (!o->convert.imatrix_name) return TFM_OK;
+    if (!o->convert.imatrix_name) {
+        o->calibration =
+            (calibration){.in = o->in, .load = &o->convert.load, .threads = c->threads};
+        o->convert.calibrate = o->no_imatrix ? NULL : calibration_start;
+        o->convert.calibrate_ctx = &o->calibration;
+        return TFM_OK;
+    }
     TFM_TRY(tfm_cli_open_input(c, o->convert.imatrix_name, fd, &o->convert.imatrix_name, err));
     return tfm_reader_new(&o->convert.imatrix, *fd, o->convert.imatrix_name, err);
 }
@@ -154,6 +167,7 @@ int main(int argc, char **argv) {
         st = tfm_writer_new(&w, fd, name, &err);
         if (st == TFM_OK) st = to_model(&c, &o, w, &err);
     }
+    st = calibration_end(&o.calibration, st, &err);
     status = tfm_cli_finish(&c, st, w, &err);
     tfm_writer_free(w);
     tfm_reader_free(o.convert.imatrix);
