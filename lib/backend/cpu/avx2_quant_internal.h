@@ -379,6 +379,8 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
     }
 }
 
+#include "backend/cpu/avx2_quant_row_internal.h"
+
 /* All rows of a block times `panels` (1 or 2) panels. */
 INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel, int panels,
                         uint32_t row, size_t rows) {
@@ -386,6 +388,11 @@ INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t pan
     const uint8_t *w = a->w + panel * a->panel_bytes, *lines = a->act + row * a->act_stride;
     const size_t bytes = quant_part_bytes(t), width = (size_t)panels * TFM_PANEL;
     const int parts = is_kquant(t) ? 8 : 1;
+    if (rows == 1 && has_row_kernel(t)) {
+        row_panel(t, a, w, lines, sums);
+        finish_panels(a, panel, panel + 1, sums, width, row, 1);
+        return;
+    }
     memset(sums, 0, rows * width * sizeof *sums);
     for (uint32_t k = 0; k < a->k; k += 32 * (uint32_t)parts) {
         const uint8_t *packed = w + 8 * bytes;
