@@ -67,20 +67,19 @@ void tfm_block_put_codes(tfm_dtype t, uint8_t *block, const uint8_t *codes) {
 
 bool tfm_block_is_pairs(tfm_dtype t) {
     const tfm_block_form *form = tfm_block_form_of(t);
-    return form != NULL && form->low.bits == 4 && form->high.bits == 0 && form->n_scales == 0 &&
-           !form->has_min;
+    return form != NULL && form->low.bits == 4 && form->low.stride == TFM_PAIRS_BYTES &&
+           form->high.bits == 0 && form->n_scales == 0 && !form->has_min;
 }
 
 void tfm_block_from_pairs(tfm_dtype t, const uint8_t *pairs, const uint8_t *scale, uint8_t *block) {
     const tfm_block_form *form = tfm_block_form_of(t);
-    uint8_t codes[2 * TFM_PAIRS_BYTES];
-    for (unsigned i = 0; i < TFM_PAIRS_BYTES; i++) {
-        codes[2 * i] = pairs[i] & 15;
-        codes[2 * i + 1] = pairs[i] >> 4;
-    }
-    memset(block, 0, tfm_dtype_block_bytes(t));
+    uint8_t *to = block + form->low.offset;
     memcpy(block + form->d_at, scale, tfm_dtype_block_bytes(t) - TFM_PAIRS_BYTES);
-    tfm_block_put_codes(t, block, codes);
+    for (unsigned i = 0; i < TFM_PAIRS_BYTES / 2; i++) { /* codes k and k + 16 share a byte */
+        const unsigned first = pairs[i], second = pairs[TFM_PAIRS_BYTES / 2 + i];
+        to[2 * i] = (uint8_t)((first & 15u) | second << 4);
+        to[2 * i + 1] = (uint8_t)(first >> 4 | (second & 0xf0u));
+    }
 }
 
 uint32_t tfm_block_group(tfm_dtype t) {
