@@ -1,5 +1,6 @@
-/* hf_wordpiece.c - WordLevel (a token a word), and WordPiece as BERT and its relatives have it: in a tokenizer.json, or as a list
- * of pieces (vocab.txt) whose settings stand in tokenizer_config.json. */
+/* hf_wordpiece.c - WordLevel (a token a word), and WordPiece as BERT and its relatives have it: in
+ * a tokenizer.json, or as a list of pieces (vocab.txt) whose settings stand in
+ * tokenizer_config.json. */
 #include <string.h>
 
 #include "model/json_internal.h"

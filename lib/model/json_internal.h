@@ -51,8 +51,8 @@ tfm_status tfm_hf_decoder_steps(tfm_draft *d, const json_t *j, tfm_error *err) T
 /* The pre_tokenizer as such a list, behind the normalizer (hf_split.c). */
 tfm_status tfm_hf_splitter_steps(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
 /* All that tokenizer.json says but for its model's own tables and its post_processor: by the fixed
- * settings if these have words for it, else by lists of steps. Each of the two reads it all from the
- * whole file j; the first leaves what it does not know to the second (TFM_UNSUPPORTED). */
+ * settings if these have words for it, else by lists of steps. Each of the two reads it all from
+ * the whole file j; the first leaves what it does not know to the second (TFM_UNSUPPORTED). */
 typedef tfm_status (*tfm_hf_reader)(tfm_draft *d, const json_t *j, tfm_error *err);
 tfm_status tfm_hf_either(tfm_draft *d, const json_t *j, tfm_hf_reader fixed, tfm_hf_reader steps,
                          tfm_error *err) TFM_MUST_CHECK;

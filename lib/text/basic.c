@@ -6,11 +6,11 @@
  *     lowercase       character by character, without regard to what stands around
  *     always          words end at white space; each punctuation character is a word
  *
- * All in one pass over the characters, in this order, as Hugging Face's tokenizers do it. Without the
- * last, it is a step of a normaliser (norm_steps.c). They know
- * the classes of characters as of Unicode 8, with which the models were trained: what is another
- * class since, or was no character then, stands in the table below. (Found by comparing all code
- * points with tokenizers 0.20.3 and utf8proc 2.8.0, which has Unicode 15.) */
+ * All in one pass over the characters, in this order, as Hugging Face's tokenizers do it. Without
+ * the last, it is a step of a normaliser (norm_steps.c). They know the classes of characters as of
+ * Unicode 8, with which the models were trained: what is another class since, or was no character
+ * then, stands in the table below. (Found by comparing all code points with tokenizers 0.20.3 and
+ * utf8proc 2.8.0, which has Unicode 15.) */
 #include <utf8proc.h>
 
 #include "text/text_internal.h"

@@ -1,6 +1,6 @@
 /* char_bpe.c - BPE over characters with all that the model of a tokenizer.json may say: what ends a
- * word has a suffix ("</w>": CLIP, GPT-1), what does not begin one a prefix, an unknown character is
- * bytes or a token, which may stand for a run of such. (Without these, spm.c does it.)
+ * word has a suffix ("</w>": CLIP, GPT-1), what does not begin one a prefix, an unknown character
+ * is bytes or a token, which may stand for a run of such. (Without these, spm.c does it.)
  *
  * A symbol is the character with its affixes, looked up whole; from there on only ids count, for a
  * piece need not be what the text spells. A part of the text is merged by itself, so there is no

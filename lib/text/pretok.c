@@ -1,7 +1,8 @@
 /* pretok.c - the pre-tokenizer: patterns that cut a text into the pieces within which BPE merges.
  *
- * The patterns come from tokenizer.json; pattern.c makes PCRE2's of them. Each pattern is applied to every piece that the one before it left, and sees nothing outside that
- * piece; what matches and what lies between matches both become pieces ("isolated").
+ * The patterns come from tokenizer.json; pattern.c makes PCRE2's of them. Each pattern is applied
+ * to every piece that the one before it left, and sees nothing outside that piece; what matches and
+ * what lies between matches both become pieces ("isolated").
  *
  * Patterns of the plain kind, which are nearly all that models have, are matched by scan.c.
  *

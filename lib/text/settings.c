@@ -1,8 +1,9 @@
 /* settings.c - the settings of a vocabulary as YAML: the `tokenizer:` section of a model's
  * description (tfm-model(5)). One flat mapping of scalars and lists: `patterns`, the ids `Before`
- * and `After`, and the lists of lists `steps`, `Splitter` and `Decoder`. Unknown keys are passed over, unless
- * they begin with an upper-case letter: those change the ids or the text. Keys that older versions
- * did not have are written only where they say something, so that a vocabulary keeps its id. */
+ * and `After`, and the lists of lists `steps`, `Splitter` and `Decoder`. Unknown keys are passed
+ * over, unless they begin with an upper-case letter: those change the ids or the text. Keys that
+ * older versions did not have are written only where they say something, so that a vocabulary keeps
+ * its id. */
 #include <stdlib.h>
 #include <yaml.h>
 

@@ -2,8 +2,8 @@
  * each step is applied to every part that the one before it left, and each part that the last one
  * leaves goes to the model by itself. A part has no memory of what stood beside it.
  *
- * Parts are not gathered: a step hands each on as soon as it is whole, so the steps are nested calls
- * and only those that change a part need memory. How much they may make in all is bounded in
+ * Parts are not gathered: a step hands each on as soon as it is whole, so the steps are nested
+ * calls and only those that change a part need memory. How much they may make in all is bounded in
  * proportion to the text.
  *
  * The classes of characters were compared with tokenizers 0.20.3 at every code point. */
@@ -284,7 +284,7 @@ static tfm_status step(tfm_tok_run *r, uint32_t i, const unsigned char *s, size_
     }
 }
 
-/* Bytes that are no UTF-8: where text becomes bytes anyway they are a part, else as the model can. */
+/* Bytes that are no UTF-8: a part where text becomes bytes anyway, else as the model can. */
 static tfm_status broken(tfm_tok_run *r, const unsigned char *s, size_t n) {
     const tfm_steps *steps = &r->v->set.splitter;
     tfm_buf *out;

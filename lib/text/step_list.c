@@ -1,6 +1,7 @@
 /* step_list.c - the lists of steps that a vocabulary may have: of its normaliser (norm_steps.c), of
- * its splitter (split_steps.c) and of its decoder (decode.c). A step is a kind and up to two texts; what kinds there are, and what
- * texts each needs, stands here, for the settings and for the readers of foreign files. */
+ * its splitter (split_steps.c) and of its decoder (decode.c). A step is a kind and up to two texts;
+ * what kinds there are, and what texts each needs, stands here, for the settings and for the
+ * readers of foreign files. */
 #include "text/text_internal.h"
 
 typedef struct kind {

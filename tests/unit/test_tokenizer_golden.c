@@ -1,5 +1,5 @@
 /* Vocabularies of tests/golden/tokenizers (tokenizer.json, GGUF) against what Hugging Face's
- * tokenizers and SentencePiece make of hard texts: ids with their special tokens, and text again. */
+ * tokenizers and SentencePiece make of hard texts: ids with special tokens, and text again. */
 #include <jansson.h>
 
 #include "tfm/load.h"

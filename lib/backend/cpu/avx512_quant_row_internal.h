@@ -1,9 +1,9 @@
 /* avx512_quant_row_internal.h - a single row: q2_K and q3_K, and the types of 32 columns a block.
  *
- * Included by avx512_quant_internal.h. With many rows of q2_K and q3_K the small scales are multiplied into the
- * codes, which costs a table of products for every 16 columns and is shared by the rows. One row
- * does it the other way: codes as they are, then both halves' sums, which fit in int16, times both
- * scales in one vpmaddwd. The integers are the same, so are the bits. */
+ * Included by avx512_quant_internal.h. With many rows of q2_K and q3_K the small scales are
+ * multiplied into the codes, which costs a table of products for every 16 columns and is shared by
+ * the rows. One row does it the other way: codes as they are, then both halves' sums, which fit in
+ * int16, times both scales in one vpmaddwd. The integers are the same, so are the bits. */
 
 /* 16 columns of crumbs, part's half g; dot starts at what is given. high: q3_K's words of high
  * bits. */

@@ -9,8 +9,8 @@
  *
  * Each output has one accumulator and one order, so how many rows and panels are worked on together
  * is free. A tile's sums stay in registers over K_BLOCK columns (a single row's over all); those
- * columns of GROUP_PANELS panels fit in a quarter of an L2 cache and serve all rows. f16 and bf16 become
- * f32 (exactly) in registers, or where that is dear and rows are many, in memory once. */
+ * columns of GROUP_PANELS panels fit in a quarter of an L2 cache and serve all rows. f16 and bf16
+ * become f32 (exactly) in registers, or where that is dear and rows are many, in memory once. */
 
 enum {
     K_BLOCK = 1024,
