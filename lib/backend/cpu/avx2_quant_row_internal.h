@@ -1,8 +1,8 @@
 /* avx2_quant_row_internal.h - a single row: types of 32 columns a block whose codes are numbers.
  *
- * Included by avx2_quant_internal.h. Decoding into a buffer pays where rows share it; a single row's
- * weights go from memory through registers into the sums, every byte in its turn. The integers are
- * the same, so are the bits. */
+ * Included by avx2_quant_internal.h. Decoding into a buffer pays where rows share it; a single
+ * row's weights go from memory through registers into the sums, every byte in its turn. The
+ * integers are the same, so are the bits. */
 
 INLINE bool has_row_kernel(const tfm_dtype t) {
     return t == TFM_Q8_0 || t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q5_0 || t == TFM_Q5_1;
