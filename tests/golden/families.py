@@ -299,3 +299,13 @@ case("gpt_bigcode-heads", "gpt_bigcode", dict(GPT, multi_query=False, scale_attn
 case("gpt_neo", "gpt_neo", dict(hidden_size=32, intermediate_size=40, num_layers=2, num_heads=4,
      window_size=9, attention_types=[[["global", "local"], 1]], max_position_embeddings=64),
      gguf=False, off={"window_size": 64})
+DOTS = dict(SMALL, num_hidden_layers=3, moe_intermediate_size=24, n_routed_experts=8,
+     num_experts_per_tok=3, n_shared_experts=2, first_k_dense_replace=1, routed_scaling_factor=1.5)
+case("dots1", "dots1", dict(DOTS, norm_topk_prob=True, attention_bias=True), gguf=False,
+     single=True, off={"norm_topk_prob": False, "routed_scaling_factor": 1.0})
+case("dots1-groups", "dots1", dict(DOTS, num_hidden_layers=2, n_group=4, topk_group=2,
+     layer_types=["sliding_attention", "full_attention"], sliding_window=9), gguf=False,
+     single=True, rules=CHOICE, off={"topk_group": 4, "layer_types": ["full_attention"] * 2})
+case("ernie4_5_moe", "ernie4_5_moe", dict(SMALL, num_hidden_layers=3, head_dim=8,
+     moe_intermediate_size=24, moe_num_experts=5, moe_k=2, moe_num_shared_experts=1), gguf=False, single=True,
+     off={"moe_k": 1})
