@@ -1,6 +1,6 @@
 /* hf_tokenizer.c - tokenizer.json of Hugging Face's tokenizers, model BPE.
  *
- * The pieces stay in jansson's tree, which the draft keeps until its tables are built; merges are
+ * Added tokens stay in jansson's tree, which the draft keeps until its tables are built; merges are
  * read by hf_merges.c. What the stages around the model mean is in hf_pipeline.c. */
 #include <string.h>
 
@@ -45,17 +45,28 @@ static tfm_status count_ids(json_t *vocab, const json_t *added, uint64_t *n, tfm
     return TFM_OK;
 }
 
+/* Copies them, so that the tree, which takes ten times the room, can go before tables are built. */
 static tfm_status take_pieces(tfm_draft *d, json_t *vocab, tfm_error *err) {
+    size_t total = 0;
+    void *block;
+    for (void *at = json_object_iter(vocab); at; at = json_object_iter_next(vocab, at))
+        total += strlen(json_object_iter_key(at)) + 1;
+    TFM_TRY(tfm_arena_alloc(d->arena, &block, total, err));
+    char *copy = block;
     for (uint32_t i = 0; i < d->src.n; i++) d->flags[i] = TFM_TOKEN_UNUSED;
     for (void *at = json_object_iter(vocab); at; at = json_object_iter_next(vocab, at)) {
         const char *piece = json_object_iter_key(at);
         json_int_t id = json_integer_value(json_object_iter_value(at));
         if (d->flags[id] != TFM_TOKEN_UNUSED)
             return tfm_fail(err, TFM_FORMAT, "two pieces have the id %lld", (long long)id);
-        d->piece[id] = piece;
-        d->piece_len[id] = (uint32_t)strlen(piece);
+        size_t n = strlen(piece);
+        memcpy(copy, piece, n + 1); /* messages print it */
+        d->piece[id] = copy;
+        d->piece_len[id] = (uint32_t)n;
         d->flags[id] = 0;
+        copy += n + 1;
     }
+    json_object_clear(vocab);
     return TFM_OK;
 }
 
