@@ -113,11 +113,13 @@ TFM_API bool tfm_can_quantise(tfm_dtype t);
 TFM_API tfm_status tfm_quantise(tfm_dtype t, const float *src, uint64_t n_rows, uint32_t k,
                                 const float *importance, void *dst, tfm_error *err) TFM_MUST_CHECK;
 
-/* One activation row to int8 per block of 32, the numerics of all quantised linears (DESIGN 7):
- * scale[b] = amax/127 (f32), q = round-half-even(x / scale), at most 127 in magnitude (0 when scale
- * is 0). A block that holds a NaN or an infinity gets scale NaN and q 0, so that it stays visible.
- * src: [k] f32, k a multiple of 32; q: [k] int8; scale: [k/32] f32. */
-TFM_API void tfm_quantize_act_i8(const float *src, uint64_t k, int8_t *q, float *scale);
+/* One activation row to int8, the numerics of all quantised linears: in blocks as long as those of
+ * the weights, tfm_dtype_block(their type), 32 or 256 for k-quants. Per block: scale = amax/127
+ * (f32), q = round-half-even(x / scale), at most 127 in magnitude (0 when scale is 0). A block that
+ * holds a NaN or an infinity gets scale NaN and q 0, so that it stays visible.
+ * src: [k] f32, k a multiple of `block`; q: [k] int8; scale: [k/block] f32. */
+TFM_API void tfm_quantize_act_i8(const float *src, uint64_t k, uint32_t block, int8_t *q,
+                                 float *scale);
 
 /* ---- layouts ---- */
 

@@ -208,21 +208,21 @@ tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst
 
 /* scale = amax / 127; q = round-half-even(x / scale). Adding and taking off 1.5 * 2^23 rounds to
  * the nearest integer, ties to even, as the SIMD conversion instructions do. */
-void tfm_quantize_act_i8(const float *src, uint64_t k, int8_t *q, float *scale) {
-    for (uint64_t b = 0; b < k / 32; b++, src += 32, q += 32) {
+void tfm_quantize_act_i8(const float *src, uint64_t k, uint32_t block, int8_t *q, float *scale) {
+    for (uint64_t b = 0; b < k / block; b++, src += block, q += block) {
         uint32_t amax_bits = 0; /* magnitudes order like their bits, NaN above all */
-        for (unsigned i = 0; i < 32; i++) {
+        for (uint32_t i = 0; i < block; i++) {
             const uint32_t mag = tfm_f32_to_bits(src[i]) & 0x7fffffffu;
             amax_bits = mag > amax_bits ? mag : amax_bits;
         }
         if (amax_bits >= 0x7f800000u) {
             scale[b] = NAN;
-            memset(q, 0, 32);
+            memset(q, 0, block);
             continue;
         }
         const float s = tfm_bits_to_f32(amax_bits) / 127.0f;
         scale[b] = s;
-        for (unsigned i = 0; i < 32; i++) {
+        for (uint32_t i = 0; i < block; i++) {
             float r = s > 0.0f ? src[i] / s : 0.0f;
             /* A subnormal scale is so coarse that the quotient can pass 127. */
             r = r > 127.0f ? 127.0f : r < -127.0f ? -127.0f : r;

@@ -130,15 +130,16 @@ def pick_ids(model, vocabulary, seed, kinds=None):
 
 def emulate(model, kinds):
     """Makes the linear steps round their input as the toolkit does for that weight type: int8 per
-    block of 32 for quantised weights, bfloat16 for bf16. kinds: {module name: kind}."""
+    block of the weights, of 32 or 256, for quantised ones, bfloat16 for bf16. kinds: {module name: kind}."""
 
-    def int8(x):
-        blocks = x.unflatten(-1, (-1, 32))
+    def int8(x, block):
+        blocks = x.unflatten(-1, (-1, block))
         scale = blocks.abs().amax(-1, keepdim=True) / 127
         quant = torch.where(scale > 0, (blocks / scale).round(), 0)
         return (quant * scale).flatten(-2)
 
-    rounding = {"int8": int8, "bf16": lambda x: x.bfloat16().to(x.dtype)}
+    rounding = {"int8 32": lambda x: int8(x, 32), "int8 256": lambda x: int8(x, 256),
+                "bf16": lambda x: x.bfloat16().to(x.dtype)}
     hooks = []
     for name, kind in kinds.items():
         if kind in rounding:
@@ -161,7 +162,7 @@ def expect(name, path, model, ids, greedy, kinds=None):
     assert noise < EXACT / 10, f"{name}: the reference itself is only good to {noise}"
     worst_noise.append(noise)
     cases.append((name, path, "f32" if kinds else "-", "logits.f32", EXACT, EXACT))
-    if not kinds or not set(kinds.values()) & {"int8", "bf16"}:
+    if not kinds or not set(kinds.values()) - {"f32", "f16"}:
         if kinds:
             cases.append((name, path, "-", "logits.f32", EXACT, EXACT))
         return
@@ -347,7 +348,8 @@ class Gguf:
         raw, weights = quantised(kind, shape, scale or shape[1] ** -0.5, self.rng)
         self.writer.add_tensor(name, raw, raw_dtype=kind)
         self.state[to + ".weight"] = torch.from_numpy(turn(weights) if turn else weights)
-        self.kinds[to] = {Q.F32: "f32", Q.F16: "f16", Q.BF16: "bf16"}.get(kind, "int8")
+        self.kinds[to] = {Q.F32: "f32", Q.F16: "f16", Q.BF16: "bf16"}.get(
+            kind, f"int8 {gguf.GGML_QUANT_SIZES[kind][0]}")
 
     def vector(self, name, to, n, mean, spread, turn=None):
         v = (mean + spread * self.rng.standard_normal(n)).astype(np.float32)

@@ -11,10 +11,13 @@ Exit status: 0 if what is demanded holds, 1 if not.
 greedy: ids must be equal, or first differ where the two largest logits of BOTH engines are less than
 0.05 apart, in one prompt of the five at most. llama.cpp is given the ids of its own tokenizer, which
 must be those of tfm-tokenize; margins of ours are those of tfm-score --distributions. Both engines round what
-quantised weights are multiplied with to 8 bits, llama.cpp in blocks of 256 for types with _K, tfm in blocks of
-32: so their logits differ by more than that margin (the last lines say by how much), and of prompts that can
-go on in many ways some do. This is demanded, therefore, of prompts that can't, and, with the weights
-dequantised to f16 (kept in --work), of others too; how these fare with the file as it is, is only shown.
+quantised weights are multiplied with to 8 bits, in blocks as long as those of the weights. A difference far below
+the step of this rounding, as between any two orders of a sum, sends some numbers to the other side, and from
+there on the two are as far apart as if each had rounded in its own way. Their logits differ by more than that
+margin (the last lines say by how much), and of prompts that can go on in many ways some do: so they do with
+llama.cpp given a prompt in one batch and llama.cpp given it token by token. This is demanded,
+therefore, of prompts that can't, and, with the weights dequantised to f16 (kept in --work), of others too;
+how these fare with the file as it is, is only shown, beside how llama.cpp fares with itself.
 
 perplexity: the text's ids are cut into windows of --window tokens, the begin token in front of each;
 every token but that is scored, by a softmax in double. The two may differ by 0.5 %.
@@ -127,10 +130,14 @@ class Llama:
             for i in range(len(piece)):
                 yield np.ctypeslib.as_array(lib.llama_get_logits_ith(self.ctx, i), (self.n_vocab,))
 
-    def greedy(self, prompt, n):
+    def greedy(self, prompt, n, one_by_one=False):
         """n ids, and before each of them the distance of the two largest logits."""
         self.clear()
         ids, margins, given = [], [], prompt
+        if one_by_one:
+            given = prompt[-1:]
+            for i, t in enumerate(prompt[:-1]):
+                list(self.rows([t], i))
         while len(ids) < n:
             for x in self.rows(given, len(prompt) + len(ids) - len(given)):
                 pass
@@ -236,8 +243,19 @@ def greedy(a):
         verdict = 'good' if ok else 'BAD' if judged else 'see above'
         print(f"# {len(prompts) - different} of {len(prompts)} equal: {verdict}")
         good = good and (ok or not judged)
+    itself(a.model, a.threads)
     rounding(a.model, f16, a.threads)
     return good
+
+
+def itself(model, threads):
+    """How many open prompts llama.cpp continues alike, whether it is given them whole or token by token."""
+    theirs, same = Llama(model, 512, threads), 0
+    for text in OPEN:
+        prompt = theirs.ids(text.encode())
+        same += theirs.greedy(prompt, TOKENS)[0] == theirs.greedy(prompt, TOKENS, one_by_one=True)[0]
+    theirs.close()
+    print(f"# open prompts, as it is, llama.cpp with itself, whole or token by token: {same} of {len(OPEN)} equal")
 
 
 def rounding(model, f16, threads):

@@ -95,9 +95,10 @@ static void check_case(ops_case *c, bound_fn bound) {
 /* Float weights: each output is a chain of k multiplications and k additions, then the bias. The
  * error of a sum of n rounded products in any order is at most gamma(n) sum |w x|, gamma(n) = n u /
  * (1 - n u); one more for the bias and one for ref's rounding: (k + 3) u (sum |w x| + |b|), with 1%
- * for the higher orders. Quantised weights: G groups; each term has three roundings (scale * sx,
- * times the exact integer, the addition), 2 G additions at most if there is a minimum:
- * (2 G + 4) u sum of |terms|. */
+ * for the higher orders. Quantised weights: B blocks, each one product and, if there is a minimum,
+ * another; each has three roundings (d * sx; the integer to float, which is exact for blocks of 32;
+ * the product, if not fused) before it is added: (2 B + 5) u sum of |terms|, whose sum over a
+ * block's groups is not less than its magnitude. */
 static double bound_linear(const ops_case *c, uint32_t row, uint32_t col, double ref) {
     static float w[1 << 12], x[1 << 12], scale[1 << 7];
     static int8_t q[1 << 12];
@@ -116,7 +117,7 @@ static double bound_linear(const ops_case *c, uint32_t row, uint32_t col, double
         }
     } else {
         const uint32_t group = tfm_block_group(t->dtype);
-        tfm_quantize_act_i8(in, k, q, scale);
+        tfm_quantize_act_i8(in, k, each, q, scale);
         for (uint32_t at = 0; at < k; at += each) {
             int8_t codes[TFM_BLOCK_MAX];
             float s[TFM_BLOCK_GROUPS], m[TFM_BLOCK_GROUPS];
@@ -128,11 +129,11 @@ static double bound_linear(const ops_case *c, uint32_t row, uint32_t col, double
                     dot += codes[i] * q[at + i];
                     total += q[at + i];
                 }
-                const double sx = scale[(at + g * group) / 32];
+                const double sx = scale[at / each];
                 sum += fabs((double)s[g] * sx * dot) + fabs((double)m[g] * sx * total);
             }
         }
-        n = 2.0 * k / group + 4;
+        n = 2.0 * k / each + 5;
     }
     if (c->step[1].bias != TFM_NONE) sum += fabs((double)((const float *)c->tensor[1].data)[col]);
     return 1.01 * n * U * sum;

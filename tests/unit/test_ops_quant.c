@@ -1,10 +1,10 @@
 /* test_ops_quant.c - the quantised kernels of the processor against their definition, bit for bit.
  *
- * The definition is the table of formulas in lib/backend/cpu/quant_line_internal.h, written here
- * once more as scalar C with fmaf, from blocks in layout `rows`. test_ops.c holds the same kernels
- * to derived bounds and to equal bits for any cutting; here no bit may differ from what is
- * documented, whatever the number of rows and panels of a call and whatever the alignment of the
- * weights. */
+ * The definition is the table of formulas in lib/backend/cpu/quant_line_internal.h and
+ * kquant_line_internal.h, written here once more as scalar C with fmaf, from blocks in layout
+ * `rows`. test_ops.c holds the same kernels to derived bounds and to equal bits for any cutting;
+ * here no bit may differ from what is documented, whatever the number of rows and panels of a call
+ * and whatever the alignment of the weights. */
 #include "../ops/ops.h"
 
 #include "backend/cpu/kernel_internal.h"
@@ -29,43 +29,52 @@ static int total(const int8_t *a, int n) {
     return sum;
 }
 
-/* acc + the 32 columns w and x; scale and min: of one group, or of two halves; d: of the block. */
-static float add_32(tfm_dtype t, const int8_t *w, const float *scale, const float *min, float d,
-                    const int8_t *x, float sx, float acc) {
-    if (t == TFM_Q6_K) {
-        float both = (float)dot(w, x, 16) * scale[0];
-        both = fmaf((float)dot(w + 16, x + 16, 16), scale[1], both);
-        return fmaf(both, sx, acc);
+/* acc + a block of 32 columns w times x. */
+static float add_32(tfm_dtype t, const int8_t *w, float scale, float min, const int8_t *x, float sx,
+                    float acc) {
+    acc = fmaf((float)dot(w, x, 32), scale * sx, acc);
+    return tfm_block_form_of(t)->has_min ? fmaf(-min, sx * (float)total(x, 32), acc) : acc;
+}
+
+/* The integer that was multiplied by d; any where d is 0. */
+static int small(float scaled, float d) {
+    return d != 0.0f ? (int)(scaled / d) : 0;
+}
+
+/* acc + a block of 256 columns w times x; scale and min: of its groups. */
+static float add_256(tfm_dtype t, const uint8_t *block, const int8_t *w, const float *scale,
+                     const float *min, const int8_t *x, float sx, float acc) {
+    const tfm_block_form *form = tfm_block_form_of(t);
+    const uint32_t group = tfm_block_group(t);
+    const float d = tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->d_at));
+    int dots = 0, mins = 0;
+    for (uint32_t j = 0; j < 256 / group; j++) {
+        dots += small(scale[j], d) * dot(w + j * group, x + j * group, (int)group);
     }
-    if (t == TFM_Q2_K || t == TFM_Q3_K) {
-        const int s0 = d != 0.0f ? (int)(scale[0] / d) : 0,
-                  s1 = d != 0.0f ? (int)(scale[1] / d) : 0;
-        acc = fmaf((float)(s0 * dot(w, x, 16) + s1 * dot(w + 16, x + 16, 16)), d * sx, acc);
-        if (t == TFM_Q3_K) return acc;
-        acc = fmaf(-min[0], sx * (float)total(x, 16), acc);
-        return fmaf(-min[1], sx * (float)total(x + 16, 16), acc);
+    acc = fmaf((float)dots, d * sx, acc);
+    if (!form->has_min) return acc;
+    const float dmin = tfm_inline_f16_to_f32(tfm_inline_load_u16(block + form->m_at));
+    for (uint32_t j = 0; j < 256 / group; j++) {
+        mins += small(min[j], dmin) * total(x + j * group, (int)group);
     }
-    acc = fmaf((float)dot(w, x, 32), scale[0] * sx, acc);
-    return tfm_block_form_of(t)->has_min ? fmaf(-min[0], sx * (float)total(x, 32), acc) : acc;
+    return fmaf((float)mins, -(dmin * sx), acc);
 }
 
 /* One output: a row of blocks times a row of activations. */
 static float defined(tfm_dtype t, const uint8_t *row, const float *src, uint32_t k) {
     static int8_t x[MOST_K];
     static float sx[MOST_K / 32];
-    const uint32_t each = tfm_dtype_block(t), group = tfm_block_group(t);
+    const uint32_t each = tfm_dtype_block(t);
     float acc = 0.0f;
-    tfm_quantize_act_i8(src, k, x, sx);
+    tfm_quantize_act_i8(src, k, each, x, sx);
     for (uint32_t at = 0; at < k; at += each, row += tfm_dtype_block_bytes(t)) {
         int8_t w[TFM_BLOCK_MAX];
         float scale[TFM_BLOCK_GROUPS], min[TFM_BLOCK_GROUPS];
-        const float d =
-            tfm_inline_f16_to_f32(tfm_inline_load_u16(row + tfm_block_form_of(t)->d_at));
         tfm_block_decode(t, row, w, scale, min);
-        for (uint32_t i = 0; i < each; i += 32) {
-            acc = add_32(t, w + i, scale + i / group, min + i / group, d, x + at + i,
-                         sx[(at + i) / 32], acc);
-        }
+        if (each == 32)
+            acc = add_32(t, w, scale[0], min[0], x + at, sx[at / 32], acc);
+        else
+            acc = add_256(t, row, w, scale, min, x + at, sx[at / 256], acc);
     }
     return acc;
 }
@@ -166,20 +175,21 @@ static void check_kernels(const char *name) {
 }
 
 /* An activation that is not finite shows in every output. */
-static void not_finite(const char *name) {
+static void not_finite(const char *name, tfm_dtype t) {
     const float bad[] = {INFINITY, -INFINITY, NAN};
+    const uint32_t k = 2 * tfm_dtype_block(t);
     const tfm_cpu_kernels *kernels = tfm_cpu_kernels_find(name);
     for (int i = 0; kernels != NULL && i < 3; i++) {
-        quant_case c = make_case(TFM_Q4_1, 64);
-        c.x[(size_t)7 * 64 + 40] = bad[i];
-        const size_t stride = kernels->act_bytes(TFM_Q4_1, 64);
+        quant_case c = make_case(t, k);
+        c.x[7 * k + 40] = bad[i];
+        const size_t stride = kernels->act_bytes(t, k);
         uint8_t *act = ops_alloc(stride);
-        kernels->prepare(TFM_Q4_1, 64, c.x + (size_t)7 * 64, act);
+        kernels->prepare(t, k, c.x + (size_t)7 * k, act);
         float out[N_OUT];
-        const tfm_cpu_linear a = {.type = TFM_Q4_1,
+        const tfm_cpu_linear a = {.type = t,
                                   .w = c.panels,
-                                  .panel_bytes = 640,
-                                  .k = 64,
+                                  .panel_bytes = ops_bytes(&c.rows, TFM_LAYOUT_P16) / 4,
+                                  .k = k,
                                   .n_out = N_OUT,
                                   .act = act,
                                   .act_stride = stride,
@@ -195,7 +205,9 @@ int main(void) {
     CHECK(tfm_cpu_kernels_find(NULL) != NULL);
     check_kernels("avx2");
     check_kernels("avx512");
-    not_finite("avx2");
-    not_finite("avx512");
+    not_finite("avx2", TFM_Q4_1);
+    not_finite("avx2", TFM_Q3_K);
+    not_finite("avx512", TFM_Q4_1);
+    not_finite("avx512", TFM_Q3_K);
     return unit_done();
 }

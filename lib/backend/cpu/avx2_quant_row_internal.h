@@ -51,7 +51,7 @@ INLINE __m256i row_nibbles(const tfm_dtype t, const uint8_t *at, __m256i high, c
 INLINE void row_part(const tfm_dtype t, const uint8_t *part, const quant_line *x, __m256 acc[2]) {
     const uint8_t *halves = part + quant_part_bytes(t) - (quant_has_min(t) ? 64 : 32);
     const bool fifth = t == TFM_Q5_0 || t == TFM_Q5_1;
-    __m256i dot[2] = {dot_start(t, NULL, x, 0, 0), dot_start(t, NULL, x, 0, 1)}, pairs[2];
+    __m256i dot[2] = {dot_start(t, x), dot_start(t, x)}, pairs[2];
     UNROLL for (int i = 0; i < 4; i++) {
         UNROLL for (int v = 0; v < 2; v++) {
             const uint8_t *at = part + 64 * i + 32 * v;

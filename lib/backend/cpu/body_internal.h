@@ -34,14 +34,14 @@ static bool is_float(tfm_dtype t) {
 
 static size_t act_bytes(tfm_dtype t, uint32_t k) {
     if (t == TFM_F32 || t == TFM_F16) return 0;
-    return t == TFM_BF16 ? bf16_act_bytes(k) : quant_act_bytes(k);
+    return t == TFM_BF16 ? bf16_act_bytes(k) : quant_act_bytes(t, k);
 }
 
 static void prepare(tfm_dtype t, uint32_t k, const float *src, uint8_t *act) {
     if (t == TFM_BF16)
         prepare_bf16(k, src, act);
     else
-        prepare_quant(k, src, act);
+        prepare_quant(t, k, src, act);
 }
 
 static size_t linear_bytes(tfm_dtype t, uint32_t k) {

@@ -1,13 +1,20 @@
 /* body_quant_internal.h - rows times one panel of 16 outputs, for the block-quantised types.
  *
- * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8). For groups j of 16 or 32
- * columns, ascending:
+ * Activations are int8 with a scale sx per block of the weight's type (tfm_quantize_act_i8). Types
+ * of 32 columns a block, blocks ascending, d and m the block's scale and min (the second line only
+ * for types with a minimum):
  *
- *     acc = madd((float)(sum_k q[k] x[k]), scale[j] * sx, acc)
- *     acc = madd((float)(sum_k x[k]), -(min[j] * sx), acc)           only for types with a minimum
+ *     acc = madd((float)(sum_k q[k] x[k]), d * sx, acc)
+ *     acc = madd((float)(sum_k x[k]), -(m * sx), acc)
  *
- * The integer sums are exact, so their order is free; scale[j] and min[j] are the f32 numbers that
- * tfm_block_decode gives. The bias is added last.
+ * k-quants, 256 columns a block with small integer scales s[j] and mins n[j] of its groups of 16 or
+ * 32 columns:
+ *
+ *     acc = madd((float)(sum_j s[j] * sum_k q[k] x[k]), d * sx, acc)
+ *     acc = madd((float)(sum_j n[j] * sum_k x[k]), -(dmin * sx), acc)
+ *
+ * The integer sums are exact and fit in 32 bits (kquant_line_internal.h), so their order is free.
+ * The bias is added last.
  *
  * A 32-bit lane of weights holds 4 columns of one output; as int16 its even bytes meet x[0], x[2],
  * its odd ones x[1], x[3], two products and their sum a lane. */
@@ -15,18 +22,25 @@
 #include "tensor/block_internal.h"
 
 /* One row of activations: [k] int16 with every 4 columns in the order 0 2 1 3, then [k/32] f32
- * scales, then [k/16] int32 sums of 16. */
-static size_t quant_act_bytes(uint32_t k) {
+ * scales (k-quants: a block's eight are equal), then [k/16] int32 sums of 16. */
+static size_t quant_act_bytes(tfm_dtype t, uint32_t k) {
+    (void)t;
     return (size_t)k * 2 + (size_t)k / 32 * 4 + (size_t)k / 16 * 4;
 }
 
-KERNEL static void prepare_quant(uint32_t k, const float *src, uint8_t *act) {
+KERNEL static void prepare_quant(tfm_dtype t, uint32_t k, const float *src, uint8_t *act) {
+    const uint32_t block = tfm_dtype_block(t);
     int16_t *x = (int16_t *)(void *)act;
     float *scale = (float *)(void *)(act + (size_t)k * 2);
     int32_t *sum = (int32_t *)(void *)(act + (size_t)k * 2 + (size_t)k / 32 * 4);
+    int8_t codes[TFM_BLOCK_MAX];
     for (uint32_t b = 0; b < k / 32; b++) {
-        int8_t q[32];
-        tfm_quantize_act_i8(src + (size_t)b * 32, 32, q, &scale[b]);
+        const uint32_t in_block = b * 32 % block;
+        const int8_t *q = codes + in_block;
+        if (in_block == 0)
+            tfm_quantize_act_i8(src + (size_t)b * 32, block, block, codes, &scale[b]);
+        else
+            scale[b] = scale[b - 1];
         for (int i = 0; i < 32; i += 4, x += 4) {
             x[0] = q[i], x[1] = q[i + 2], x[2] = q[i + 1], x[3] = q[i + 3];
         }
@@ -94,38 +108,38 @@ INLINE void dot_quads(const quads *w, const int16_t *x, int first, int count, vi
     }
 }
 
-/* Scales of the 16 outputs for 1 or 2 groups of 32 columns. */
-typedef struct group_scales {
-    float scale[2][TFM_PANEL], min[2][TFM_PANEL];
-} __attribute__((aligned(64))) group_scales;
+/* Columns k, k + 1 .. of a row of activations. */
+typedef struct act_at {
+    const int16_t *x;
+    float scale;
+    const int32_t *sum; /* of 16 columns each */
+} act_at;
 
-/* acc[16] += the group g of a part, `group` columns wide: dot * (scale * sx) - sum * (min * sx). */
-INLINE void add_group(const quads *w, const int16_t *x, const group_scales *gs, int g, int group,
-                      float sx, int32_t sum, bool has_min, float *acc) {
-    vi dot[NV];
-    dot_quads(w, x, g * group / 4, group / 4, dot);
-    UNROLL for (int v = 0; v < NV; v++) {
-        const vf scaled = load(&gs->scale[g][v * LANES]) * sx;
-        vf y = madd(__builtin_convertvector(dot[v], vf), scaled, load(acc + v * LANES));
-        if (has_min) y = madd(splat((float)sum), -(load(&gs->min[g][v * LANES]) * sx), y);
-        store(acc + v * LANES, y);
-    }
+INLINE act_at find_act(const tfm_cpu_linear *a, size_t row, size_t k) {
+    const uint8_t *act = a->act + row * a->act_stride;
+    const float *scales = (const float *)(const void *)(act + (size_t)a->k * 2);
+    const int32_t *sums = (const int32_t *)(const void *)(scales + a->k / 32);
+    return (act_at){(const int16_t *)(const void *)act + k, scales[k / 32], sums + k / 16};
 }
 
-/* acc[rows][16] += one 32-column part. group: 16 or 32. */
-INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const group_scales *gs, size_t k,
-                     int group, bool has_min, uint32_t row, size_t rows, float *acc) {
+/* The 16 outputs' scale and min of a block. */
+typedef struct block_scales {
+    float scale[TFM_PANEL], min[TFM_PANEL];
+} __attribute__((aligned(64))) block_scales;
+
+/* acc[rows][16] += one block of 32 columns. */
+INLINE void add_part(const tfm_cpu_linear *a, const quads *w, const block_scales *s, size_t k,
+                     bool has_min, uint32_t row, size_t rows, float *acc) {
     for (size_t r = 0; r < rows; r++, acc += TFM_PANEL) {
-        const uint8_t *act = a->act + (row + r) * a->act_stride;
-        const int16_t *x = (const int16_t *)(const void *)act + k;
-        const float *scales = (const float *)(const void *)(act + (size_t)a->k * 2);
-        const int32_t *sums = (const int32_t *)(const void *)(scales + a->k / 32) + k / 16;
-        const float sx = scales[k / 32];
-        if (group == 32) {
-            add_group(w, x, gs, 0, 32, sx, sums[0] + sums[1], has_min, acc);
-        } else {
-            add_group(w, x, gs, 0, 16, sx, sums[0], has_min, acc);
-            add_group(w, x, gs, 1, 16, sx, sums[1], has_min, acc);
+        const act_at x = find_act(a, row + r, k);
+        const float sum = (float)(x.sum[0] + x.sum[1]);
+        vi dot[NV];
+        dot_quads(w, x.x, 0, 8, dot);
+        UNROLL for (int v = 0; v < NV; v++) {
+            const vf scaled = load(&s->scale[v * LANES]) * x.scale;
+            vf y = madd(__builtin_convertvector(dot[v], vf), scaled, load(acc + v * LANES));
+            if (has_min) y = madd(splat(sum), -(load(&s->min[v * LANES]) * x.scale), y);
+            store(acc + v * LANES, y);
         }
     }
 }
@@ -137,7 +151,7 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
     const size_t part = (size_t)(32 * (low_bits + high_bits) / 8 * TFM_PANEL);
     for (size_t k = 0; k < a->k; k += 32) {
         quads w;
-        group_scales gs;
+        block_scales gs;
         if (low_bits == 8) {
             UNROLL for (int j = 0; j < 8; j++) {
                 UNROLL for (int v = 0; v < NV; v++) {
@@ -149,12 +163,12 @@ INLINE void linear_32(const tfm_cpu_linear *a, const uint8_t *piece, int low_bit
         }
         piece += part;
         UNROLL for (int v = 0; v < NV; v++) {
-            store(&gs.scale[0][v * LANES], from_f16(piece + v * LANES * 2));
+            store(&gs.scale[v * LANES], from_f16(piece + v * LANES * 2));
             /* min as tfm_block_scales has it: the negated m */
-            if (has_min) store(&gs.min[0][v * LANES], -from_f16(piece + 32 + v * LANES * 2));
+            if (has_min) store(&gs.min[v * LANES], -from_f16(piece + 32 + v * LANES * 2));
         }
         piece += has_min ? 64 : 32;
-        add_part(a, &w, &gs, k, 32, has_min, row, rows, acc);
+        add_part(a, &w, &gs, k, has_min, row, rows, acc);
     }
 }
 
@@ -196,27 +210,27 @@ INLINE void linear_values(const tfm_cpu_linear *a, const uint8_t *piece, const i
                           bool is_e8m0, uint32_t row, size_t rows, float *acc) {
     for (size_t k = 0; k < a->k; k += 32) {
         quads w;
-        group_scales gs;
+        block_scales gs;
         decode_values(piece, values, &w);
         piece += 16 * TFM_PANEL;
         if (is_e8m0) {
             UNROLL for (int v = 0; v < NV; v++) {
-                store(&gs.scale[0][v * LANES], from_e8m0(piece + v * LANES));
+                store(&gs.scale[v * LANES], from_e8m0(piece + v * LANES));
             }
         } else {
             UNROLL for (int v = 0; v < NV; v++) {
-                store(&gs.scale[0][v * LANES], from_f16(piece + v * LANES * 2));
+                store(&gs.scale[v * LANES], from_f16(piece + v * LANES * 2));
             }
         }
         piece += (is_e8m0 ? 1 : 2) * TFM_PANEL;
-        add_part(a, &w, &gs, k, 32, false, row, rows, acc);
+        add_part(a, &w, &gs, k, false, row, rows, acc);
     }
 }
 
 /* ---- k-quants: 256 columns ---- */
 
 /* The small integer scale and min of group j as in tfm_kquant_scales; s: [n_scales][16] bytes. */
-INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vf *scale, vf *min) {
+INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vi *scale, vi *min) {
     vu a = splat_u(0), b = splat_u(0);
     s += v * LANES;
 #define BYTE(i) bytes_u(s + (i)*TFM_PANEL)
@@ -237,8 +251,60 @@ INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vf *scale,
         b = BYTE(4 + j) >> 4 | (BYTE(j) >> 6) << 4;
     }
 #undef BYTE
-    *scale = __builtin_convertvector((vi)a, vf);
-    *min = __builtin_convertvector((vi)b, vf);
+    *scale = (vi)a;
+    *min = (vi)b;
+}
+
+enum { QUANT_ROWS = 32 };
+
+/* The integer sums of a block of 256 columns. */
+typedef struct block_sums {
+    int32_t dot[QUANT_ROWS * TFM_PANEL], min[QUANT_ROWS * TFM_PANEL]; /* [rows][16] */
+} __attribute__((aligned(64))) block_sums;
+
+INLINE vi load_i(const int32_t *p) {
+    return (vi)load((const float *)(const void *)p);
+}
+
+INLINE void store_i(int32_t *p, vi v) {
+    store((float *)(void *)p, (vf)v);
+}
+
+/* sums += group g of the part at column k: `group` columns with small scale and min. */
+INLINE void add_group(const tfm_cpu_linear *a, const quads *w, size_t k, int g, int group,
+                      const vi scale[NV], const vi min[NV], bool has_min, uint32_t row, size_t rows,
+                      block_sums *sums) {
+    for (size_t r = 0; r < rows; r++) {
+        const act_at x = find_act(a, row + r, k);
+        const int32_t sum = group == 32 ? x.sum[0] + x.sum[1] : x.sum[g];
+        vi dot[NV];
+        dot_quads(w, x.x, g * group / 4, group / 4, dot);
+        UNROLL for (int v = 0; v < NV; v++) {
+            int32_t *to = &sums->dot[r * TFM_PANEL + (size_t)(v * LANES)];
+            store_i(to, load_i(to) + dot[v] * scale[v]);
+            if (!has_min) continue;
+            to = &sums->min[r * TFM_PANEL + (size_t)(v * LANES)];
+            store_i(to, load_i(to) + min[v] * sum);
+        }
+    }
+}
+
+/* acc[rows][16] += a block; halves: d and dmin. */
+INLINE void add_block(const tfm_cpu_linear *a, const block_sums *sums, const uint8_t *halves,
+                      size_t k, bool has_min, uint32_t row, size_t rows, float *acc) {
+    for (size_t r = 0; r < rows; r++) {
+        const float sx = find_act(a, row + r, k).scale;
+        UNROLL for (int v = 0; v < NV; v++) {
+            const size_t at = r * TFM_PANEL + (size_t)(v * LANES);
+            const vf dot = __builtin_convertvector(load_i(&sums->dot[at]), vf);
+            vf y = madd(dot, from_f16(halves + v * LANES * 2) * sx, load(acc + at));
+            if (has_min) {
+                const vf min = __builtin_convertvector(load_i(&sums->min[at]), vf);
+                y = madd(min, -(from_f16(halves + 32 + v * LANES * 2) * sx), y);
+            }
+            store(acc + at, y);
+        }
+    }
 }
 
 /* group: columns a scale; n_scales: scale bytes a block. */
@@ -247,23 +313,24 @@ INLINE void linear_256(const tfm_cpu_linear *a, const uint8_t *piece, const tfm_
                        bool has_min, uint32_t row, size_t rows, float *acc) {
     const size_t part = (size_t)(32 * (low_bits + high_bits) / 8 * TFM_PANEL);
     for (size_t k = 0; k < a->k; k += 256) {
-        const uint8_t *packed = piece + 8 * part, *d = packed + n_scales * TFM_PANEL;
+        const uint8_t *packed = piece + 8 * part, *halves = packed + n_scales * TFM_PANEL;
+        block_sums sums;
+        memset(sums.dot, 0, rows * TFM_PANEL * sizeof *sums.dot);
+        memset(sums.min, 0, rows * TFM_PANEL * sizeof *sums.min);
         for (int i = 0; i < 8; i++, piece += part) {
             quads w;
-            group_scales gs;
             decode_codes(piece, low_bits, high_bits, bias, &w);
             for (int g = 0; g < 32 / group; g++) {
+                vi scale[NV], min[NV];
                 UNROLL for (int v = 0; v < NV; v++) {
-                    vf scale, min;
-                    small_scales(t, packed, i * (32 / group) + g, v, &scale, &min);
-                    store(&gs.scale[g][v * LANES], from_f16(d + v * LANES * 2) * scale);
-                    if (!has_min) continue;
-                    store(&gs.min[g][v * LANES], from_f16(d + 32 + v * LANES * 2) * min);
+                    small_scales(t, packed, i * (32 / group) + g, v, &scale[v], &min[v]);
                 }
+                add_group(a, &w, k + (size_t)i * 32, g, group, scale, min, has_min, row, rows,
+                          &sums);
             }
-            add_part(a, &w, &gs, k + (size_t)i * 32, group, has_min, row, rows, acc);
         }
-        piece = d + (has_min ? 64 : 32);
+        add_block(a, &sums, halves, k, has_min, row, rows, acc);
+        piece = halves + (has_min ? 64 : 32);
     }
 }
 
@@ -296,8 +363,6 @@ LINEAR_256(linear_q3_k, TFM_Q3_K, 2, 1, 4, 16, 12, false)
 LINEAR_256(linear_q4_k, TFM_Q4_K, 4, 0, 0, 32, 12, true)
 LINEAR_256(linear_q5_k, TFM_Q5_K, 4, 1, 0, 32, 12, true)
 LINEAR_256(linear_q6_k, TFM_Q6_K, 4, 2, 32, 16, 16, false)
-
-enum { QUANT_ROWS = 32 };
 
 KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
                                 uint32_t row_end) {

@@ -51,11 +51,12 @@ static void prepare_piece(void *arg, size_t piece, unsigned worker) {
                      first + (left < j->rows_each ? left : j->rows_each));
 }
 
-/* Do weights of these types want the same activations? */
+/* Do weights of these types want the same activations? Quantised ones do if their blocks are of one
+ * length. */
 static bool same_act(tfm_dtype a, tfm_dtype b) {
     const bool plain_a = a == TFM_F32 || a == TFM_F16, plain_b = b == TFM_F32 || b == TFM_F16;
     if (plain_a || plain_b) return plain_a && plain_b;
-    return (a == TFM_BF16) == (b == TFM_BF16);
+    return tfm_dtype_block(a) == tfm_dtype_block(b);
 }
 
 static bool act_ready(const cpu_plan *p, int value, tfm_dtype type) {

@@ -12,7 +12,8 @@
  * bodies are compiled for 4, 8 and 16 lanes a vector: lanes never mix except in the fixed trees, so
  * the width changes no bit, and `generic` has two tables of which either may serve. `avx2` and
  * `avx512` replace what pays by kernels of their own (avx2_*.h, avx512_*.h), in the same orders but
- * for the scales of quantised weights, whose order there is in quant_line_internal.h. */
+ * for the scales of quantised weights, whose order there is in quant_line_internal.h and
+ * kquant_line_internal.h. */
 #ifndef TFM_CPU_KERNEL_INTERNAL_H
 #define TFM_CPU_KERNEL_INTERNAL_H
 

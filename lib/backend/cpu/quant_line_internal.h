@@ -1,59 +1,38 @@
 /* quant_line_internal.h - quantised linears in the numerics `avx2` and `avx512`: activations.
  *
- * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8); one line holds 32 of them and
- * all that the kernels need to know of them, for every weight type: a cache line.
+ * Here for the types of 32 columns a block; kquant_line_internal.h has those of 256.
  *
- * The sum of one output, columns in groups of 32, ascending; d and m are the f16 scale and min of a
- * block, s and n the small integers of a k-quant, exact in f32 when multiplied by d, dmin:
+ * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8); one line holds 32 of them and
+ * all that the kernels need to know of them, for every such weight type: a cache line.
+ *
+ * The sum of one output, blocks ascending; d and m are the scale and min of a block:
  *
  *     q4_0 q5_0 q8_0,
  *     iq4_nl mxfp4         acc = fma((float)dot, d * sx, acc)
  *     q4_1 q5_1            the same, then acc = fma(m, sum, acc)
- *     q4_K q5_K            acc = fma((float)dot, (d * s) * sx, acc), then
- *                          acc = fma(-(dmin * n), sum, acc)
- *     q6_K                 t = (float)dot0 * (d * s0); t = fma((float)dot1, d * s1, t);
- *                          acc = fma(t, sx, acc)
- *     q3_K                 acc = fma((float)(s0 dot0 + s1 dot1), d * sx, acc)
- *     q2_K                 the same, then acc = fma(-(dmin * n0), half_sum[0], acc),
- *                          acc = fma(-(dmin * n1), half_sum[1], acc)
  *
- * dot is the sum of weight times activation over the group, dot0 and dot1 over its halves of 16, as
- * integers; they and their products with s are below 2^24, so exact in any order. sum and half_sum
- * are sx * (float)(sum of the activations), rounded once. The bias is added last. One row and many
- * rows do these same operations, so how rows and panels are blocked is free. */
+ * dot is the sum of weight times activation over the block as an integer, below 2^24, so exact in
+ * any order. sum is sx * (float)(sum of the activations), rounded once. The bias is added last. One
+ * row and many rows do these same operations, so how rows and panels are blocked is free. */
 
 #include "tensor/block_internal.h"
 
 typedef struct quant_line {
     int8_t q[32];
-    float scale;       /* sx */
-    float sum;         /* sx times the sum of q */
-    float half_sum[2]; /* of 16 each */
-    int32_t less_128;  /* -128 times the sum of q, and so on */
+    float scale;      /* sx */
+    float sum;        /* sx times the sum of q */
+    int32_t less_128; /* -128 times the sum of q */
     int32_t less_8;
-    int32_t less_32[2]; /* of 16 each */
+    int32_t unused[4]; /* a cache line is filled */
 #if LANES == 8
-    int16_t wide[32]; /* q, every four in the order 0 2 1 3, for q8_0 */
+    int16_t wide[32]; /* q, every four in the order 0 2 1 3, for q8_0 and iq4_nl */
 #endif
 } quant_line;
 
 /* An odd number of lines a row: the lines of consecutive rows fall into different sets of a
  * cache. */
-static size_t quant_act_bytes(uint32_t k) {
+static size_t line_bytes(uint32_t k) {
     return ((size_t)k / 32 | 1) * sizeof(quant_line);
-}
-
-/* What follows from the codes: first and second are the sums of the halves. */
-INLINE void finish_line(quant_line *to, float scale, int32_t first, int32_t second) {
-    const int32_t both = first + second;
-    to->scale = scale;
-    to->sum = scale * (float)both;
-    to->half_sum[0] = scale * (float)first;
-    to->half_sum[1] = scale * (float)second;
-    to->less_128 = -128 * both;
-    to->less_8 = -8 * both;
-    to->less_32[0] = -32 * first;
-    to->less_32[1] = -32 * second;
 }
 
 /* The largest magnitude of 32 numbers, as its bits: they order alike, NaN above all. */
@@ -69,26 +48,45 @@ INLINE int32_t largest_bits(const __m256 x[4]) {
     return _mm_cvtsi128_si32(t);
 }
 
-/* tfm_quantize_act_i8 of 32 numbers with the same bits: division and conversion round the same way;
- * a scale of zero gives zeros, one that is not finite zeros and NaN. */
-INLINE void make_line(const float *src, quant_line *to) {
+/* Their scale, 0 or not finite: see round_32. */
+INLINE float scale_of(int32_t largest) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(largest))) / 127.0f;
+}
+
+/* 32 numbers as tfm_quantize_act_i8 rounds them, with the same bits: division and conversion round
+ * the same way. largest: of their block; a scale of zero, or one that is not finite, gives zeros. */
+INLINE __m256i round_32(const float *src, int32_t largest) {
     const __m256 most = _mm256_set1_ps(127.0f), least = _mm256_set1_ps(-127.0f);
-    __m256 x[4];
-    __m256i q[4];
-    UNROLL for (int i = 0; i < 4; i++) x[i] = _mm256_loadu_ps(src + 8 * i);
-    const int32_t bits = largest_bits(x);
-    float scale = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))) / 127.0f;
-    const bool some = bits < 0x7f800000 && scale > 0.0f;
+    const float scale = scale_of(largest);
     const __m256 s = _mm256_set1_ps(scale);
+    __m256i q[4];
+    if (largest >= 0x7f800000 || !(scale > 0.0f)) return _mm256_setzero_si256();
     UNROLL for (int i = 0; i < 4; i++) {
-        const __m256 r = _mm256_min_ps(_mm256_div_ps(x[i], s), most);
+        const __m256 r = _mm256_min_ps(_mm256_div_ps(_mm256_loadu_ps(src + 8 * i), s), most);
         q[i] = _mm256_cvtps_epi32(_mm256_max_ps(r, least));
     }
     /* Packing works in halves of 128 bits: 0 4 1 5 2 6 3 7 puts the fours in order. */
-    __m256i codes =
+    const __m256i codes =
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-    codes = _mm256_permutevar8x32_epi32(codes, _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
-    if (!some) codes = _mm256_setzero_si256();
+    return _mm256_permutevar8x32_epi32(codes, _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
+}
+
+/* The sums of the two halves of 32 codes. */
+INLINE void sum_halves(__m256i codes, int32_t sum[2]) {
+    __m256i s = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
+    s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
+    s = _mm256_hadd_epi32(s, s);
+    s = _mm256_hadd_epi32(s, s); /* the half's sum in all its lanes */
+    sum[0] = _mm_cvtsi128_si32(_mm256_castsi256_si128(s));
+    sum[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(s, 1));
+}
+
+INLINE void make_line(const float *src, quant_line *to) {
+    __m256 x[4];
+    int32_t sum[2];
+    UNROLL for (int i = 0; i < 4; i++) x[i] = _mm256_loadu_ps(src + 8 * i);
+    const int32_t largest = largest_bits(x);
+    const __m256i codes = round_32(src, largest);
     _mm256_storeu_si256((__m256i_u *)(void *)to->q, codes);
 #if LANES == 8
     const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 8);
@@ -98,28 +96,22 @@ INLINE void make_line(const float *src, quant_line *to) {
     _mm256_storeu_si256(wide, _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256(wide + 1, _mm256_permute2x128_si256(low, high, 0x31));
 #endif
-    __m256i sum = _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes);
-    sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
-    sum = _mm256_hadd_epi32(sum, sum);
-    sum = _mm256_hadd_epi32(sum, sum); /* the half's sum in all its lanes */
-    if (bits >= 0x7f800000) scale = NAN;
-    finish_line(to, scale, _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)),
-                _mm_cvtsi128_si32(_mm256_extracti128_si256(sum, 1)));
+    sum_halves(codes, sum);
+    to->scale = largest < 0x7f800000 ? scale_of(largest) : NAN;
+    to->sum = to->scale * (float)(sum[0] + sum[1]);
+    to->less_128 = -128 * (sum[0] + sum[1]);
+    to->less_8 = -8 * (sum[0] + sum[1]);
 }
 
-KERNEL static void prepare_quant(uint32_t k, const float *src, uint8_t *act) {
+KERNEL static void prepare_lines(uint32_t k, const float *src, uint8_t *act) {
     quant_line *to = (quant_line *)(void *)act;
     for (uint32_t b = 0; b < k / 32; b++, to++, src += 32) make_line(src, to);
 }
 
 /* ---- what the types have ---- */
 
-INLINE bool is_kquant(const tfm_dtype t) {
-    return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K;
-}
-
 INLINE bool quant_has_min(const tfm_dtype t) {
-    return t == TFM_Q4_1 || t == TFM_Q5_1 || t == TFM_Q2_K || t == TFM_Q4_K || t == TFM_Q5_K;
+    return t == TFM_Q4_1 || t == TFM_Q5_1;
 }
 
 /* Nibbles that number the 16 values of a table. */
@@ -127,7 +119,7 @@ INLINE bool quant_has_table(const tfm_dtype t) {
     return t == TFM_IQ4_NL || t == TFM_MXFP4;
 }
 
-/* Bytes of 32 columns of a panel (layout.c), for the 32-column types with their f16 scales. */
+/* Bytes of 32 columns of a panel (layout.c), with their scales. */
 INLINE size_t quant_part_bytes(const tfm_dtype t) {
     switch (t) {
     case TFM_Q8_0: return 512 + 32;
@@ -136,21 +128,6 @@ INLINE size_t quant_part_bytes(const tfm_dtype t) {
     case TFM_Q5_0: return 256 + 64 + 32;
     case TFM_Q5_1: return 256 + 64 + 64;
     case TFM_IQ4_NL: return 256 + 32;
-    case TFM_MXFP4: return 256 + 16;
-    case TFM_Q2_K: return 128;
-    case TFM_Q3_K: return 128 + 64;
-    case TFM_Q4_K: return 256;
-    case TFM_Q5_K: return 256 + 64;
-    default: return 256 + 128;
-    }
-}
-
-/* Bytes after the eight parts of a k-quant block: small scales, then f16 d (and dmin). */
-INLINE size_t quant_tail_bytes(const tfm_dtype t) {
-    switch (t) {
-    case TFM_Q2_K: return 256 + 64;
-    case TFM_Q3_K: return 192 + 32;
-    case TFM_Q6_K: return 256 + 32;
-    default: return 192 + 64;
+    default: return 256 + 16; /* mxfp4 */
     }
 }

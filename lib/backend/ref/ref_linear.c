@@ -1,11 +1,12 @@
 /* ref_linear.c - out[r,o] = sum_k W[o,k] x[r,k] + b[o], summed in double, rounded once.
  *
  * The activations are rounded first, as the weight's type demands (DESIGN 7): not at all for f32
- * and f16, to bf16 for bf16, to int8 with one scale per 32 for the quantised types. There
+ * and f16, to bf16 for bf16, for the quantised types to int8 with one scale per block of the weights,
+ * 32 or 256 columns. There
  *
  *     out = sum over groups j of scale[j] sx * (sum_k q[k] qx[k]) - min[j] sx * (sum_k qx[k])
  *
- * where sx is the activation's scale of the 32-block that group j (16 or 32 wide) lies in. */
+ * where sx is the activation's scale of the block that group j (16 or 32 wide) lies in. */
 #include "backend/ref/ref_internal.h"
 #include "tensor/block_internal.h"
 
@@ -33,9 +34,9 @@ static tfm_status linear_float(const ref_call *c, float *row, float *x) {
     return TFM_OK;
 }
 
-/* One block times the `count` rounded activations that meet it. */
+/* One block times the rounded activations that meet it, whose scale is sx. */
 static double block_dot(tfm_dtype t, const int8_t *q, const float *scale, const float *min,
-                        const int8_t *x, const float *x_scale) {
+                        const int8_t *x, double sx) {
     const uint32_t group = tfm_block_group(t), count = tfm_dtype_block(t);
     double total = 0.0;
     for (uint32_t j = 0; j < count / group; j++) {
@@ -44,7 +45,6 @@ static double block_dot(tfm_dtype t, const int8_t *q, const float *scale, const 
             dot += q[i] * x[i];
             sum += x[i];
         }
-        const double sx = x_scale[j * group / 32];
         total += (double)scale[j] * sx * dot - (double)min[j] * sx * sum;
     }
     return total;
@@ -62,7 +62,7 @@ static void linear_block(const ref_call *c, const int8_t *x, const float *x_scal
             tfm_block_decode(w->dtype, block, q, scale, min);
             for (uint32_t r = 0; r < c->n_rows; r++) {
                 const size_t at = (size_t)r * k + i;
-                sum[r] += block_dot(w->dtype, q, scale, min, x + at, x_scale + at / 32);
+                sum[r] += block_dot(w->dtype, q, scale, min, x + at, (double)x_scale[at / count]);
             }
         }
         for (uint32_t r = 0; r < c->n_rows; r++) {
@@ -75,18 +75,19 @@ static void linear_block(const ref_call *c, const int8_t *x, const float *x_scal
 tfm_status tfm_ref_linear(const ref_call *c) {
     const uint32_t k = c->w->matrix.dims[1];
     const size_t n = (size_t)c->n_rows * k;
+    const uint32_t block = tfm_dtype_block(c->w->matrix.dtype);
     void *x = NULL, *row = NULL, *scale = NULL;
     tfm_status st;
-    if (tfm_dtype_block(c->w->matrix.dtype) == 1) {
+    if (block == 1) {
         st = tfm_alloc(&row, k, sizeof(float), c->err);
         if (st == TFM_OK) st = tfm_alloc(&x, n, sizeof(float), c->err);
         if (st == TFM_OK) st = linear_float(c, row, x);
     } else {
         st = tfm_alloc(&row, c->n_rows, sizeof(double), c->err);
         if (st == TFM_OK) st = tfm_alloc(&x, n, 1, c->err);
-        if (st == TFM_OK) st = tfm_alloc(&scale, n / 32, sizeof(float), c->err);
+        if (st == TFM_OK) st = tfm_alloc(&scale, n / block, sizeof(float), c->err);
         if (st == TFM_OK) {
-            tfm_quantize_act_i8(c->in[0], n, x, scale);
+            tfm_quantize_act_i8(c->in[0], n, block, x, scale);
             linear_block(c, x, scale, row);
         }
     }
