@@ -79,6 +79,22 @@ folder() {
     err_has 'cut'
 }
 
+@test "a file that was zipped again says so" {
+    needs_program python3
+    folder packed plain.bin pytorch_model.bin
+    python3 - "$files/plain.bin" <<'END'
+import sys, zipfile
+was = zipfile.ZipFile(sys.argv[1])
+with zipfile.ZipFile('packed/pytorch_model.bin', 'w', zipfile.ZIP_DEFLATED) as z:
+    for name in was.namelist():
+        z.writestr(name, was.read(name))
+END
+    pipe 'tfm-convert packed'
+    status_is 3
+    one_line "$err"
+    err_has 'data.pkl is compressed'
+}
+
 @test "a cut or damaged file never crashes" {
     needs_program python3
     folder bad plain.bin pytorch_model.bin

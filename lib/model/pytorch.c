@@ -104,7 +104,9 @@ static tfm_status find_storage(void *ctx, const char *key, size_t n, const unsig
 
 static tfm_status check_kind(const archive *a, tfm_error *err) {
     const tfm_zip_member *m;
+    TFM_TRY(check_stored(&a->zip.member[a->pickle], err));
     TFM_TRY(find_member(a, "", "byteorder", 9, &m, err));
+    if (m) TFM_TRY(check_stored(m, err));
     if (m && (m->size != 6 || memcmp(a->zip.p + m->from, "little", 6) != 0))
         return tfm_fail(err, TFM_UNSUPPORTED, "its numbers are big-endian");
     TFM_TRY(find_member(a, "", "constants.pkl", 13, &m, err));
@@ -112,7 +114,7 @@ static tfm_status check_kind(const archive *a, tfm_error *err) {
         return tfm_fail(err, TFM_UNSUPPORTED,
                         "a TorchScript program, not a checkpoint: save its state_dict() with "
                         "torch.save");
-    return check_stored(&a->zip.member[a->pickle], err);
+    return TFM_OK;
 }
 
 /* ---- the state dict ---- */
