@@ -4,7 +4,8 @@
  * and on two; the CRC-32 of all logits is compared with the table. IEEE 754 fixes every operation
  * and the code fixes their order, so gcc, clang, -O0, -O3, 4 lanes or 8 must all agree. A change of
  * this table is a change of the numerics of `cpu generic`: it needs a reason, a line in NEWS and,
- * once a version is out, a new value in the `numerics` header key. Made by running this program: it prints what it got. */
+ * once a version is out, a new value in the `numerics` header key. Made by running this
+ * program: it prints what it got. */
 #include "../ops/model.h"
 
 #include "backend/cpu/cpu_internal.h"

@@ -1,9 +1,9 @@
 /* avx2_kquant_internal.h - rows times panels of 16 outputs, for the k-quants, AVX2.
  *
- * Included by avx2_quant_internal.h, whose head says how codes and rows meet. The numerics are those
- * of kquant_line_internal.h: the vpmaddwd that widens sums of products multiplies by the group's
- * small scale as well, so a row's integer sum over a block of 256 columns costs nothing more. What
- * pairs of groups need, their mins or the biases of their codes, is multiplied at the block's end. */
+ * Included by avx2_quant_internal.h, whose head says how codes and rows meet. The numerics are
+ * those of kquant_line_internal.h: the vpmaddwd that widens sums of products multiplies by the
+ * group's small scale as well, so a row's integer sum over a block of 256 columns costs nothing more. What
+ * pairs of groups need, mins or the biases of codes, is multiplied at the block's end. */
 
 /* ---- decoding ---- */
 
@@ -71,8 +71,8 @@ INLINE __m256i twice(__m256i low, __m256i high) {
     return _mm256_or_si256(_mm256_and_si256(low, mask), _mm256_slli_epi32(high, 16));
 }
 
-/* 32 columns of one panel: 4 columns of 16 outputs in 64 bytes; the small scale of each group, twice
- * an output. */
+/* 32 columns of one panel: 4 columns of 16 outputs in 64 bytes; the small scale of each group,
+ * twice an output. */
 typedef struct kquant_part {
     uint8_t q[8][64];
     int16_t scale[2][32];

@@ -54,7 +54,7 @@ INLINE float scale_of(int32_t largest) {
 }
 
 /* 32 numbers as tfm_quantize_act_i8 rounds them, with the same bits: division and conversion round
- * the same way. largest: of their block; a scale of zero, or one that is not finite, gives zeros. */
+ * the same way. largest: of their block; a scale of zero, or not finite, gives zeros. */
 INLINE __m256i round_32(const float *src, int32_t largest) {
     const __m256 most = _mm256_set1_ps(127.0f), least = _mm256_set1_ps(-127.0f);
     const float scale = scale_of(largest);

@@ -1,8 +1,8 @@
 /* ref_linear.c - out[r,o] = sum_k W[o,k] x[r,k] + b[o], summed in double, rounded once.
  *
  * The activations are rounded first, as the weight's type demands (DESIGN 7): not at all for f32
- * and f16, to bf16 for bf16, for the quantised types to int8 with one scale per block of the weights,
- * 32 or 256 columns. There
+ * and f16, to bf16 for bf16, for the quantised types to int8 with one scale per block of the
+ * weights, 32 or 256 columns. There
  *
  *     out = sum over groups j of scale[j] sx * (sum_k q[k] qx[k]) - min[j] sx * (sum_k qx[k])
  *
