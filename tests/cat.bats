@@ -21,6 +21,14 @@ streams=$top/tests/streams
     [ "$(wc -l <"$out")" -eq 2 ]
 }
 
+@test "a copy of a model is the model, also out of gzip" {
+    cd "$tmp"
+    pipe "tfm-cat '$top/share/models/story.tfms' >copy; gzip -1 <copy | tfm-cat -o again"
+    status_is 0 0
+    cmp "$top/share/models/story.tfms" copy
+    cmp copy again
+}
+
 @test "unknown ancillary records and keys are passed on" {
     pipe "tfm-cat '$streams/good-ancillary.tfms' | tfm-show --json"
     status_is 0 0

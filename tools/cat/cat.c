@@ -5,6 +5,7 @@
  * records are whole. What cannot be read twice is copied to a temporary file first. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -27,9 +28,12 @@ typedef struct survey {
     tfm_error why;
 } survey;
 
+/* A model's header goes on as it is: the index in it counts bytes from the beginning of the file. */
 static tfm_status copy_header(tfm_cli *cli, tfm_writer *w, const tfm_header *from,
                               const char *salvaged, tfm_error *err) {
     tfm_header *h;
+    if (!salvaged && strcmp(tfm_header_kind(from), "model") == 0)
+        return tfm_writer_header(w, from, err);
     TFM_TRY(tfm_header_copy(&h, from, err));
     tfm_status st = tfm_cli_provenance(cli, h, err);
     if (st == TFM_OK && salvaged) st = tfm_header_set(h, "salvaged", salvaged, err);
