@@ -2,8 +2,8 @@
 """random_llama.py [--shape 110m|1.1b|tiny|least] [--type TYPE] OUT - writes a random Llama.
 
 For speed, which does not depend on what the weights say. OUT ending in .gguf is a GGUF file whose
-weights are of TYPE (f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl mxfp4 q2_K q3_K q4_K q5_K q6_K, or q4_K_M, the
-usual mixture of q4_K and q6_K; default f16), with a vocabulary of bytes and invented words; anything else is
+weights are of TYPE (f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl iq4_xs mxfp4 q2_K q3_K q4_K q5_K q6_K, or q4_K_M,
+the usual mixture of q4_K and q6_K; default f16), with a vocabulary of bytes and invented words; anything else is
 a folder as Hugging Face writes it (f16, f32 or bf16), without a tokenizer. Blocks are random bytes but
 for their scales, which are such that nothing overflows; norms are 1. The same bytes each time;
 `tfm-convert OUT -o FILE` makes the model.
@@ -42,6 +42,7 @@ BLOCKS = {
     "q5_1": (7, 32, 24, [(0, 0.0022), (2, -0.034)]),
     "q8_0": (8, 32, 34, [(0, 0.00028)]),
     "iq4_nl": (20, 32, 18, [(0, 0.0003)]),
+    "iq4_xs": (23, 256, 136, [(0, 0.000016)]),
     "mxfp4": (39, 32, 17, [(0, 120)]),
     "q2_K": (10, 256, 84, [(80, 0.0022), (82, 0.0033)]),
     "q3_K": (11, 256, 110, [(108, 0.0004)]),
@@ -51,7 +52,7 @@ BLOCKS = {
 }
 PLAIN = {"f32": (0, 4), "f16": (1, 2), "bf16": (30, 2)}
 FILE_TYPE = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_K": 10,
-             "q3_K": 12, "q4_K": 14, "q4_K_M": 15, "q5_K": 16, "q6_K": 18, "iq4_nl": 25, "bf16": 32, "mxfp4": 38}
+             "q3_K": 12, "q4_K": 14, "q4_K_M": 15, "q5_K": 16, "q6_K": 18, "iq4_nl": 25, "iq4_xs": 30, "bf16": 32, "mxfp4": 38}
 SAFETENSORS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
 
 

@@ -15,7 +15,7 @@ types() { tfm-show "$1" | awk '$2 == "tensor" && $3 ~ /weight/ { print $3, $4 }'
     printf '3 5 8 13 21' | tfm-tokenize -m f16.tfms --from-ids --no-special >ids
     tfm-score -m f16.tfms --distributions ids >want.tfms
     local type
-    for type in q2_K q3_K q4_K q5_K q6_K q4_1 q5_0 q5_1 iq4_nl mxfp4; do
+    for type in q2_K q3_K q4_K q5_K q6_K q4_1 q5_0 q5_1 iq4_nl iq4_xs mxfp4; do
         tfm-convert --type $type f16.tfms -o $type.tfms
         tfm-check $type.tfms
         types $type.tfms | grep -q "blk.0.ffn_up.weight $type"

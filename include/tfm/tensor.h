@@ -39,7 +39,8 @@ typedef enum tfm_dtype {
     TFM_Q3_K = 25,   /* 256, 110: 32 high bits, 64 quants, 12 scales, f16 d */
     TFM_Q4_K = 26,   /* 256, 144: f16 d, f16 dmin, 12 scales/mins, 128 quants */
     TFM_Q5_K = 27,   /* 256, 176: as q4_K with 32 high-bit bytes before the quants */
-    TFM_Q6_K = 28    /* 256, 210: 128 low nibbles, 64 high pairs, 16 int8 scales, f16 d */
+    TFM_Q6_K = 28,   /* 256, 210: 128 low nibbles, 64 high pairs, 16 int8 scales, f16 d */
+    TFM_IQ4_XS = 29  /* 256, 136: f16 d, 6 bytes of 6-bit scales, nibbles as those of iq4_nl */
 } tfm_dtype;
 
 /* How the bytes of a 2-D weight [rows, k] lie.
@@ -103,7 +104,7 @@ TFM_API tfm_status tfm_to_f64(tfm_dtype t, const void *src, uint64_t count, doub
 TFM_API tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst,
                                 tfm_error *err) TFM_MUST_CHECK;
 
-/* Can tfm_quantise make it: q4_0, q4_1, q5_0, q5_1, iq4_nl, mxfp4 and the k-quants. */
+/* Can tfm_quantise make it: q4_0, q4_1, q5_0, q5_1, iq4_nl, iq4_xs, mxfp4 and the k-quants. */
 TFM_API bool tfm_can_quantise(tfm_dtype t);
 /* f32 rows [n_rows, k] to blocks whose scales are searched for the least squared error, weighted by
  * column: importance [k], not negative (the mean square of what the column is multiplied with), or

@@ -86,9 +86,10 @@ static uint32_t file_type(const plan *p) {
     static const struct {
         tfm_dtype t;
         uint32_t number;
-    } map[] = {{TFM_F32, 0},   {TFM_F16, 1},   {TFM_Q4_0, 2},    {TFM_Q4_1, 3},  {TFM_Q8_0, 7},
-               {TFM_Q5_0, 8},  {TFM_Q5_1, 9},  {TFM_Q2_K, 10},   {TFM_Q3_K, 12}, {TFM_Q4_K, 15},
-               {TFM_Q5_K, 17}, {TFM_Q6_K, 18}, {TFM_IQ4_NL, 25}, {TFM_BF16, 32}, {TFM_MXFP4, 38}};
+    } map[] = {{TFM_F32, 0},     {TFM_F16, 1},     {TFM_Q4_0, 2},  {TFM_Q4_1, 3},
+               {TFM_Q8_0, 7},    {TFM_Q5_0, 8},    {TFM_Q5_1, 9},  {TFM_Q2_K, 10},
+               {TFM_Q3_K, 12},   {TFM_Q4_K, 15},   {TFM_Q5_K, 17}, {TFM_Q6_K, 18},
+               {TFM_IQ4_NL, 25}, {TFM_IQ4_XS, 30}, {TFM_BF16, 32}, {TFM_MXFP4, 38}};
     enum { N = sizeof map / sizeof *map };
     uint64_t elements[N] = {0}, count;
     size_t best = 0;

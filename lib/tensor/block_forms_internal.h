@@ -22,6 +22,7 @@ static const tfm_block_form tfm_block_forms[] = {
     [TFM_Q4_K] = {{16, 32, 4}, {0, 0, 0}, 0, 32, 4, 12, 0, 2, true, NULL, false},
     [TFM_Q5_K] = {{48, 32, 4}, {16, 32, 1}, 0, 32, 4, 12, 0, 2, true, NULL, false},
     [TFM_Q6_K] = {{0, 64, 4}, {128, 32, 2}, 32, 16, 192, 16, 208, 0, false, NULL, false},
+    [TFM_IQ4_XS] = {{8, 16, 4}, {0, 0, 0}, 0, 32, 2, 6, 0, 0, false, tfm_iq4_values, false},
 };
 
 #endif

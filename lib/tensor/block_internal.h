@@ -45,7 +45,7 @@ typedef struct tfm_block_form {
     bool is_e8m0;         /* the scale is one byte, tfm_e8m0_half */
 } tfm_block_form;
 
-/* What the 16 codes of iq4_nl are, ascending, and those of mxfp4: twice the e2m1 floats 0 0.5 1 1.5
+/* What the 16 codes of iq4_nl and iq4_xs are, ascending, and those of mxfp4: twice the e2m1 floats 0 0.5 1 1.5
  * 2 3 4 6 and their negatives, so that they are integers. */
 extern const int8_t tfm_iq4_values[16], tfm_fp4_values[16];
 /* 2^(e - 128): half of what the byte of a block of mxfp4 means, for its values are doubled. */
@@ -76,8 +76,8 @@ enum { TFM_PAIRS_BYTES = 16 };
 bool tfm_block_is_pairs(tfm_dtype t);
 void tfm_block_from_pairs(tfm_dtype t, const uint8_t *pairs, const uint8_t *scale, uint8_t *block);
 
-/* Types with `values` only (quant_table.c): 32 finite numbers x with weights w to a block that is
- * zero, of least error. */
+/* Types with `values` only (quant_table.c): the finite numbers x of a block, with weights w, to a
+ * block that is zero, of least error. */
 void tfm_block_encode_values(tfm_dtype t, const float *x, const float *w, uint8_t *block);
 
 /* k-quants only (kquants.c): the scales of a 256-block. */

@@ -24,7 +24,7 @@ static const dtype_info dtypes[] = {
     [TFM_IQ4_NL] = {"iq4_nl", 32, 18}, [TFM_MXFP4] = {"mxfp4", 32, 17},
     [TFM_Q2_K] = {"q2_K", 256, 84},    [TFM_Q3_K] = {"q3_K", 256, 110},
     [TFM_Q4_K] = {"q4_K", 256, 144},   [TFM_Q5_K] = {"q5_K", 256, 176},
-    [TFM_Q6_K] = {"q6_K", 256, 210},
+    [TFM_Q6_K] = {"q6_K", 256, 210},   [TFM_IQ4_XS] = {"iq4_xs", 256, 136},
 };
 enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
 

@@ -9,7 +9,9 @@
  *   q4_K, q5_K  12 bytes: 8 scales and 8 mins of 6 bits; groups 0-3 in the low six bits of bytes
  *         0-3 (scale) and 4-7 (min); groups 4-7 have their low nibbles in bytes 8-11 (low half
  *         scale, high half min) and their upper two bits on top of bytes 0-3 and 4-7
- *   q6_K  16 signed bytes */
+ *   q6_K  16 signed bytes
+ *   iq4_xs  6 bytes: 8 numbers of 6 bits, biased by 32; the upper two bits of group i in byte i / 4
+ *         from bit 2 * (i % 4), low nibbles in byte 2 + i / 2, even groups in the low half */
 #include "tensor/block_internal.h"
 #include "tensor/float16_internal.h"
 
@@ -49,6 +51,15 @@ static void scales_q6_k(const uint8_t *packed, float d, float *scale, float *min
     }
 }
 
+static void scales_iq4_xs(const uint8_t *packed, float d, float *scale, float *min) {
+    for (unsigned i = 0; i < 8; i++) {
+        const unsigned low = (unsigned)packed[2 + i / 2] >> (i % 2 * 4) & 15u;
+        const unsigned high = (unsigned)packed[i / 4] >> (i % 4 * 2) & 3u;
+        scale[i] = d * (float)((int)(low | high << 4) - 32);
+        min[i] = 0.0f;
+    }
+}
+
 void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *block, float *scale,
                        float *min) {
     const uint8_t *packed = block + form->scales_at;
@@ -60,6 +71,8 @@ void tfm_kquant_scales(tfm_dtype t, const tfm_block_form *form, const uint8_t *b
         scales_q3_k(packed, d, scale, min);
     } else if (t == TFM_Q6_K) {
         scales_q6_k(packed, d, scale, min);
+    } else if (t == TFM_IQ4_XS) {
+        scales_iq4_xs(packed, d, scale, min);
     } else {
         scales_q4_k(packed, d, dmin, scale, min);
     }
@@ -84,9 +97,19 @@ static void put_q4_k(uint8_t *packed, const int *scale, const int *min) {
     }
 }
 
+static void put_iq4_xs(uint8_t *packed, const int *scale) {
+    for (unsigned i = 0; i < 8; i++) {
+        const unsigned v = (unsigned)(scale[i] + 32);
+        packed[2 + i / 2] = (uint8_t)(packed[2 + i / 2] | (v & 15u) << (i % 2 * 4));
+        packed[i / 4] = (uint8_t)(packed[i / 4] | (v >> 4) << (i % 4 * 2));
+    }
+}
+
 void tfm_kquant_put_scales(tfm_dtype t, uint8_t *packed, const int *scale, const int *min) {
     if (t == TFM_Q3_K) {
         put_q3_k(packed, scale);
+    } else if (t == TFM_IQ4_XS) {
+        put_iq4_xs(packed, scale);
     } else if (t == TFM_Q4_K || t == TFM_Q5_K) {
         put_q4_k(packed, scale, min);
     } else {

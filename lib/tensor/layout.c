@@ -22,6 +22,7 @@
  *   q4_K          256  8 x Q4, u8 scales[12][16], f16 d[16], f16 dmin[16]
  *   q5_K          256  8 x (Q4, H1), u8 scales[12][16], f16 d[16], f16 dmin[16]
  *   q6_K          256  8 x (Q4, H2), i8 scales[16][16], f16 d[16]
+ *   iq4_xs        256  8 x Q4, u8 scales[6][16], f16 d[16]
  *
  * where one Q or H part covers 32 consecutive k (q[0..31]) of 16 rows, its last extent being 4
  * bytes of one row, that is one 32-bit lane:
@@ -282,6 +283,7 @@ static void rows_into_panel(tfm_dtype t, uint32_t n, uint32_t k, const uint8_t *
     case TFM_Q3_K: blocks_into_panel(TFM_Q3_K, n, k, src, row_bytes, panel); return;
     case TFM_Q4_K: blocks_into_panel(TFM_Q4_K, n, k, src, row_bytes, panel); return;
     case TFM_Q5_K: blocks_into_panel(TFM_Q5_K, n, k, src, row_bytes, panel); return;
+    case TFM_IQ4_XS: blocks_into_panel(TFM_IQ4_XS, n, k, src, row_bytes, panel); return;
     case TFM_Q6_K: blocks_into_panel(TFM_Q6_K, n, k, src, row_bytes, panel); return;
     default: break;
     }

@@ -39,6 +39,7 @@ static bool range_of(tfm_dtype t, quant_range *r) {
     case TFM_Q5_0: *r = (quant_range){-16, 15, 0, 0, false, false}; return true;
     case TFM_Q5_1: *r = (quant_range){0, 31, 0, 0, true, true}; return true;
     case TFM_IQ4_NL: /* quant_table.c */
+    case TFM_IQ4_XS:
     case TFM_MXFP4: *r = (quant_range){0}; return true;
     case TFM_Q2_K: *r = (quant_range){0, 3, 0, 15, true, false}; return true;
     case TFM_Q3_K: *r = (quant_range){-4, 3, -32, 31, false, false}; return true;

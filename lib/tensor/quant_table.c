@@ -1,11 +1,14 @@
-/* quant_table.c - f32 to blocks whose codes number a table of values: iq4_nl and mxfp4.
+/* quant_table.c - f32 to blocks whose codes number a table of values: iq4_nl, iq4_xs, mxfp4.
  *
- * Owns the choice of scale and codes of one block of 32. Weights and checks are quant_search.c's,
+ * Owns the choice of scales and codes of one block. Weights and checks are quant_search.c's,
  * the tables block.c's.
  *
  * iq4_nl: values are not evenly spaced, so rounding is a search among the 15 middles between
  * neighbours; else as in quant_search.c: several first guesses of the step, each fitted once by
  * least squares, and a few turns of rounding and fitting of the best.
+ *
+ * iq4_xs: the same for each of its 8 groups; then their scales become small integers times d (f16),
+ * of which the neighbours are tried, and d is fitted to all 256 numbers.
  *
  * mxfp4: the scale is a power of two, so there is nothing to fit: the one at which the largest
  * number falls into the topmost binade (the OCP Microscaling specification) and its neighbours are
@@ -13,12 +16,13 @@
  *
  * Plain C in a fixed order: the same bytes on every machine. */
 #include <math.h>
+#include <string.h>
 
 #include "base/base_internal.h"
 #include "tensor/block_internal.h"
 #include "tensor/float16_internal.h"
 
-enum { N = 32, LANES = 4 };
+enum { N = 32, GROUPS = 8, LANES = 4 };
 
 typedef struct table_fit {
     float d, error;
@@ -96,7 +100,8 @@ static float largest(const float *x) {
     return top;
 }
 
-static void encode_iq4_nl(const float *x, const float *w, uint8_t *block) {
+/* The best scale of 32 numbers, as a float. */
+static table_fit search_iq4(const float *x, const float *w) {
     enum { GUESSES = 7, TURNS = 4 };
     const float top = largest(x);
     table_fit best = {.error = INFINITY};
@@ -111,11 +116,72 @@ static void encode_iq4_nl(const float *x, const float *w, uint8_t *block) {
         try_step(x, w, reciprocal(best.d), &best);
         if (best.error >= before) break;
     }
-    const uint16_t h = tfm_inline_f32_to_f16(best.d);
-    block[0] = (uint8_t)(h & 0xff);
-    block[1] = (uint8_t)(h >> 8);
-    nearest_iq4(x, reciprocal(tfm_inline_f16_to_f32(h)), best.codes);
+    return best;
+}
+
+/* d as f16 holds it, written to p. */
+static float put_f16(uint8_t *p, float d) {
+    const uint16_t h = tfm_inline_f32_to_f16(d);
+    p[0] = (uint8_t)(h & 0xff);
+    p[1] = (uint8_t)(h >> 8);
+    return tfm_inline_f16_to_f32(h);
+}
+
+static void encode_iq4_nl(const float *x, const float *w, uint8_t *block) {
+    table_fit best = search_iq4(x, w);
+    nearest_iq4(x, reciprocal(put_f16(block, best.d)), best.codes);
     tfm_block_put_codes(TFM_IQ4_NL, block, best.codes);
+}
+
+/* The nearest integer that leaves a neighbour on both sides among the 6-bit scales. */
+static int nearest_scale(float v) {
+    if (!(v > -31.0f)) return -31;
+    return v > 30.0f ? 30 : (int)((v + 0x1.8p23f) - 0x1.8p23f);
+}
+
+/* The integers around want[k] / d of which each group's error is least; codes: [256]. Returns the
+ * best d for them. */
+static float choose_scales(const float *x, const float *w, const float *want, float d, int *scale,
+                           uint8_t *codes) {
+    double xq = 0.0, qq = 0.0;
+    for (unsigned k = 0; k < GROUPS; k++, x += N, w += N, codes += N) {
+        const int s0 = nearest_scale(want[k] * reciprocal(d));
+        float least = INFINITY;
+        for (int s = s0 - 1; s <= s0 + 1; s++) {
+            table_fit f = {.d = d * (float)s};
+            nearest_iq4(x, reciprocal(f.d), f.codes);
+            f.error = error_of(tfm_iq4_values, f.codes, f.d, x, w);
+            if (!(f.error < least)) continue;
+            least = f.error;
+            scale[k] = s;
+            memcpy(codes, f.codes, N);
+        }
+        for (unsigned i = 0; i < N; i++) {
+            const double q = (double)(scale[k] * tfm_iq4_values[codes[i]]);
+            xq += (double)w[i] * q * (double)x[i];
+            qq += (double)w[i] * q * q;
+        }
+    }
+    return qq > 0.0 ? (float)(xq / qq) : 0.0f;
+}
+
+static void encode_iq4_xs(const float *x, const float *w, uint8_t *block) {
+    enum { TURNS = 2 };
+    const tfm_block_form *form = tfm_block_form_of(TFM_IQ4_XS);
+    uint8_t codes[GROUPS * N] = {0};
+    float want[GROUPS], top = 0.0f;
+    int scale[GROUPS] = {0};
+    for (unsigned k = 0; k < GROUPS; k++) {
+        want[k] = search_iq4(x + k * N, w + k * N).d;
+        if (fabsf(want[k]) > fabsf(top)) top = want[k];
+    }
+    float d = put_f16(block + form->d_at, top / -32.0f); /* these reach one further below zero */
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        d = put_f16(block + form->d_at, choose_scales(x, w, want, d, scale, codes));
+    }
+    (void)choose_scales(x, w, want, d, scale, codes);
+    tfm_kquant_put_scales(TFM_IQ4_XS, block + form->scales_at, scale, NULL);
+    tfm_block_put_codes(TFM_IQ4_XS, block, codes);
 }
 
 static void encode_mxfp4(const float *x, const float *w, uint8_t *block) {
@@ -141,6 +207,8 @@ static void encode_mxfp4(const float *x, const float *w, uint8_t *block) {
 void tfm_block_encode_values(tfm_dtype t, const float *x, const float *w, uint8_t *block) {
     if (t == TFM_MXFP4)
         encode_mxfp4(x, w, block);
+    else if (t == TFM_IQ4_XS)
+        encode_iq4_xs(x, w, block);
     else
         encode_iq4_nl(x, w, block);
 }

@@ -124,10 +124,11 @@ def gguf_table_types():
     """As gguf_types, of the types whose codes number a table of values."""
     w = gguf.GGUFWriter(path("gguf", "seed-table-types.gguf"), "seed")
     rng = np.random.default_rng(4)
-    for t in ("IQ4_NL", "MXFP4"):
+    for t in ("IQ4_NL", "MXFP4", "IQ4_XS"):
         qtype = gguf.GGMLQuantizationType[t]
-        _, size = gguf.GGML_QUANT_SIZES[qtype]
-        w.add_tensor(f"t.{t}", rng.integers(0, 256, (2, 2 * size), dtype=np.uint8), raw_dtype=qtype)
+        per_block, size = gguf.GGML_QUANT_SIZES[qtype]
+        raw = rng.integers(0, 256, (2, max(64 // per_block, 1) * size), dtype=np.uint8)
+        w.add_tensor(f"t.{t}", raw, raw_dtype=qtype)
     finish(w)
 
 

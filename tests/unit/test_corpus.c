@@ -76,10 +76,10 @@ static void good_fork(stream *s) {
 }
 
 static void good_dtypes(stream *s) {
-    static const uint8_t types[] = {TFM_F32,  TFM_F16,  TFM_BF16,   TFM_I8,   TFM_U8,
-                                    TFM_I32,  TFM_I64,  TFM_Q4_0,   TFM_Q4_1, TFM_Q5_0,
-                                    TFM_Q5_1, TFM_Q8_0, TFM_Q2_K,   TFM_Q3_K, TFM_Q4_K,
-                                    TFM_Q5_K, TFM_Q6_K, TFM_IQ4_NL, TFM_MXFP4};
+    static const uint8_t types[] = {TFM_F32,  TFM_F16,  TFM_BF16,   TFM_I8,    TFM_U8,
+                                    TFM_I32,  TFM_I64,  TFM_Q4_0,   TFM_Q4_1,  TFM_Q5_0,
+                                    TFM_Q5_1, TFM_Q8_0, TFM_Q2_K,   TFM_Q3_K,  TFM_Q4_K,
+                                    TFM_Q5_K, TFM_Q6_K, TFM_IQ4_NL, TFM_MXFP4, TFM_IQ4_XS};
     static const unsigned char zeros[2048];
     header(s, "TFMSTRM1\nkind tensor\nneeds 1.0\n");
     for (size_t i = 0; i < sizeof types; i++) {

@@ -9,7 +9,7 @@
 enum { COLUMNS = 512, ROWS = 32, COUNT = COLUMNS * ROWS };
 
 static const tfm_dtype types[] = {TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_IQ4_NL, TFM_MXFP4,
-                                  TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+                                  TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K,   TFM_IQ4_XS};
 enum { N_TYPES = sizeof types / sizeof *types };
 
 static float x[COUNT], y[COUNT];
@@ -55,7 +55,7 @@ static double error_of(unsigned from, unsigned to) {
  * numbers of mxfp4 are floats of one bit: in a binade from 1 the step is 1/2, so (1/2)^2 / 12 at
  * most. */
 static void beats_plain_rounding(void) {
-    static const int bits[N_TYPES] = {4, 4, 5, 5, 4, 4, 2, 3, 4, 5, 6};
+    static const int bits[N_TYPES] = {4, 4, 5, 5, 4, 4, 2, 3, 4, 5, 6, 4};
     tfm_error err = {0};
     fill();
     for (int i = 0; i < N_TYPES; i++) {

@@ -11,11 +11,11 @@
 #include "tensor/block_internal.h"
 #include "unit.h"
 
-static const tfm_dtype block_types[] = {TFM_Q4_0, TFM_Q4_1,   TFM_Q5_0,  TFM_Q5_1,
-                                        TFM_Q8_0, TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,
-                                        TFM_Q3_K, TFM_Q4_K,   TFM_Q5_K,  TFM_Q6_K};
+static const tfm_dtype block_types[] = {TFM_Q4_0,   TFM_Q4_1,  TFM_Q5_0,  TFM_Q5_1, TFM_Q8_0,
+                                        TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,  TFM_Q3_K, TFM_Q4_K,
+                                        TFM_Q5_K,   TFM_Q6_K,  TFM_IQ4_XS};
 static const tfm_dtype float_types[] = {TFM_F32, TFM_F16, TFM_BF16};
-enum { N_BLOCK_TYPES = 12, N_FLOAT_TYPES = 3 };
+enum { N_BLOCK_TYPES = 13, N_FLOAT_TYPES = 3 };
 
 /* A small generator (xorshift), so that every run draws the same numbers. */
 static uint64_t random_state = 88172645463325252u;
@@ -51,7 +51,7 @@ static int same_f32(float a, float b) {
 static void names(void) {
     static const char *const all[] = {"f32",  "f16",  "bf16", "i8",   "u8",   "i32",    "i64",
                                       "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4",
-                                      "q2_K", "q3_K", "q4_K", "q5_K", "q6_K"};
+                                      "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_xs"};
     unsigned known = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         const tfm_dtype t = tfm_dtype_parse(all[i]);

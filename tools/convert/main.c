@@ -54,7 +54,7 @@ static void parse_type(tfm_cli *c, options *o) {
         tfm_cli_usage(
             c,
             "%s: '%s' is none of f32, f16, bf16, q8_0, q6_K, q5_K, q4_K, q3_K, q2_K, mixed, "
-            "q5_1, q5_0, q4_1, q4_0, iq4_nl, mxfp4",
+            "q5_1, q5_0, q4_1, q4_0, iq4_nl, iq4_xs, mxfp4",
             c->option, c->arg);
     o->convert.type = t;
 }

@@ -21,7 +21,7 @@ TYPES = {  # tfm dtype number, offsets of the f16 fields in a block
     "Q8_0": (20, [0]), "Q2_K": (24, [80, 82]), "Q3_K": (25, [108]), "Q4_K": (26, [0, 2]),
     "Q5_K": (27, [0, 2]), "Q6_K": (28, [208]),
 }
-TABLES = {"IQ4_NL": (21, [0]), "MXFP4": (22, [])}
+TABLES = {"IQ4_NL": (21, [0]), "MXFP4": (22, []), "IQ4_XS": (29, [0])}
 EDGE = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF]
 
 
