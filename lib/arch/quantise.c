@@ -32,10 +32,10 @@ tfm_dtype tfm_type_for_columns(tfm_dtype want, uint32_t columns) {
     if (columns % 32 != 0) return TFM_DTYPE_NONE;
     switch (want) {
     case TFM_Q2_K:
-    case TFM_Q3_K: return TFM_IQ4_NL; /* as large as q4_0, its values denser near zero */
+    case TFM_Q3_K:
+    case TFM_IQ4_XS: return TFM_IQ4_NL; /* as large as q4_0, its values denser near zero */
     case TFM_Q4_K: return TFM_Q5_0;
     case TFM_Q5_K: return TFM_Q5_1;
-    case TFM_IQ4_XS: return TFM_IQ4_NL;
     default: return TFM_Q8_0;
     }
 }

@@ -86,8 +86,9 @@ static void measure(const char *numerics, tfm_dtype t, uint32_t rows) {
 }
 
 int main(int argc, char **argv) {
-    const tfm_dtype block[] = {TFM_Q8_0,  TFM_Q4_0, TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_IQ4_NL,
-                               TFM_MXFP4, TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+    const tfm_dtype block[] = {TFM_Q8_0,   TFM_Q4_0,  TFM_Q4_1,  TFM_Q5_0, TFM_Q5_1,
+                               TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,  TFM_Q3_K, TFM_Q4_K,
+                               TFM_Q5_K,   TFM_Q6_K,  TFM_IQ4_XS};
     tfm_dtype types[32];
     int n_types = 0, o;
     clock_used = CLOCK_PROCESS_CPUTIME_ID;

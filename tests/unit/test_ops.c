@@ -175,9 +175,10 @@ static void linear_float_weights(void) {
 }
 
 static void linear_block_weights(void) {
-    const tfm_dtype types[] = {TFM_Q4_0,  TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0, TFM_IQ4_NL,
-                               TFM_MXFP4, TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
-    for (int t = 0; t < 12; t++) {
+    const tfm_dtype types[] = {TFM_Q4_0,   TFM_Q4_1,  TFM_Q5_0,  TFM_Q5_1, TFM_Q8_0,
+                               TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,  TFM_Q3_K, TFM_Q4_K,
+                               TFM_Q5_K,   TFM_Q6_K,  TFM_IQ4_XS};
+    for (int t = 0; t < 13; t++) {
         const uint32_t each = tfm_dtype_block(types[t]);
         check_linear(types[t], 16, each, false);
         check_linear(types[t], 19, 3 * each, true);
@@ -187,9 +188,10 @@ static void linear_block_weights(void) {
 
 /* Codes and activations at their extremes: the 16-bit products of the kernels must not overflow. */
 static void linear_extremes(void) {
-    const tfm_dtype types[] = {TFM_Q4_0,  TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0, TFM_IQ4_NL,
-                               TFM_MXFP4, TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
-    for (int t = 0; t < 24; t++) {
+    const tfm_dtype types[] = {TFM_Q4_0,   TFM_Q4_1,  TFM_Q5_0,  TFM_Q5_1, TFM_Q8_0,
+                               TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,  TFM_Q3_K, TFM_Q4_K,
+                               TFM_Q5_K,   TFM_Q6_K,  TFM_IQ4_XS};
+    for (int t = 0; t < 26; t++) {
         ops_case c;
         const tfm_dtype type = types[t / 2];
         linear_case(&c, type, TFM_LAYOUT_ROWS, 16, 256, false);

@@ -91,9 +91,9 @@ static void run_linear(const tfm_cpu_kernels *kernels, tfm_dtype t, uint32_t n_o
 }
 
 static void linears(const tfm_cpu_kernels *kernels) {
-    const tfm_dtype types[] = {TFM_F32,  TFM_F16,  TFM_BF16, TFM_Q4_0,   TFM_Q4_1,
-                               TFM_Q5_0, TFM_Q5_1, TFM_Q8_0, TFM_IQ4_NL, TFM_MXFP4,
-                               TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K,   TFM_Q6_K};
+    const tfm_dtype types[] = {TFM_F32,  TFM_F16,  TFM_BF16,   TFM_Q4_0,  TFM_Q4_1, TFM_Q5_0,
+                               TFM_Q5_1, TFM_Q8_0, TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K, TFM_Q3_K,
+                               TFM_Q4_K, TFM_Q5_K, TFM_Q6_K,   TFM_IQ4_XS};
     const uint32_t outs[] = {1, 16, 53, 80}, rows[] = {1, 2, 5, 67};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         const uint32_t block = tfm_dtype_block(types[t]);

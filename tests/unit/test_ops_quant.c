@@ -14,8 +14,9 @@
 
 enum { N_OUT = 53, MOST_K = 1024, MOST_ROWS = 131 };
 
-static const tfm_dtype types[] = {TFM_Q4_0,  TFM_Q4_1, TFM_Q5_0, TFM_Q5_1, TFM_Q8_0, TFM_IQ4_NL,
-                                  TFM_MXFP4, TFM_Q2_K, TFM_Q3_K, TFM_Q4_K, TFM_Q5_K, TFM_Q6_K};
+static const tfm_dtype types[] = {TFM_Q4_0,   TFM_Q4_1,  TFM_Q5_0,  TFM_Q5_1, TFM_Q8_0,
+                                  TFM_IQ4_NL, TFM_MXFP4, TFM_Q2_K,  TFM_Q3_K, TFM_Q4_K,
+                                  TFM_Q5_K,   TFM_Q6_K,  TFM_IQ4_XS};
 
 static int dot(const int8_t *a, const int8_t *b, int n) {
     int sum = 0;

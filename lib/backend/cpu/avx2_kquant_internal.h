@@ -51,6 +51,11 @@ INLINE __m256i small_scale(const tfm_dtype t, const uint8_t *packed, int j, int 
         low = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
         return _mm256_sub_epi32(low, _mm256_set1_epi32(32));
     case TFM_Q6_K: return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i_u *)at));
+    case TFM_IQ4_XS:
+        low = low_bits(packed_at(packed, 2 + j / 2, v), j % 2 * 4, 4);
+        high = low_bits(packed_at(packed, j / 4, v), j % 4 * 2, 2);
+        low = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
+        return _mm256_sub_epi32(low, _mm256_set1_epi32(32));
     default:
         if (j < 4) return low_bits(packed_at(packed, j, v), 0, 6);
         low = low_bits(packed_at(packed, 4 + j, v), 0, 4);
@@ -69,6 +74,16 @@ INLINE __m256i small_min(const tfm_dtype t, const uint8_t *packed, int j, int v)
 INLINE __m256i twice(__m256i low, __m256i high) {
     const __m256i mask = _mm256_set1_epi32(0xffff);
     return _mm256_or_si256(_mm256_and_si256(low, mask), _mm256_slli_epi32(high, 16));
+}
+
+/* iq4_xs: nibbles to what they stand for, signed. */
+INLINE void decode_values(int v, uint8_t (*to)[64]) {
+    const __m128i_u *values = (const __m128i_u *)(const void *)tfm_iq4_values;
+    const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(values));
+    UNROLL for (int j = 0; j < 8; j++) {
+        uint8_t *q = to[j] + 32 * v;
+        store_q(q, _mm256_shuffle_epi8(table, load_q(q)));
+    }
 }
 
 /* 32 columns of one panel: 4 columns of 16 outputs in 64 bytes; the small scale of each group,
@@ -98,6 +113,7 @@ INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t 
         if (t == TFM_Q3_K) decode_high_bits(part + 128, v, 4, w->q);
         if (t == TFM_Q5_K) decode_high_bits(part + 256, v, 16, w->q);
         if (t == TFM_Q6_K) decode_high_crumbs(part + 256, v, w->q);
+        if (t == TFM_IQ4_XS) decode_values(v, w->q);
         UNROLL for (int g = 0; g < groups; g++) {
             s[g] = small_scale(t, packed, groups * i + g, v);
             store_q(&w->scale[g][16 * v], twice(s[g], s[g]));
@@ -107,10 +123,15 @@ INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t 
     }
 }
 
+/* iq4_xs has no mins, and its values no bias. */
+INLINE int kquant_pairs(const tfm_dtype t) {
+    return t == TFM_IQ4_XS ? 0 : kquant_groups_32(t) ? 4 : 8;
+}
+
 /* What is left of it behind the parts. */
 INLINE void decode_tail(const tfm_dtype t, const uint8_t *packed, kquant_tail *w) {
     const uint8_t *halves = packed + kquant_scale_bytes(t);
-    const int pairs = kquant_groups_32(t) ? 4 : 0;
+    const int pairs = kquant_groups_32(t) ? kquant_pairs(t) : 0;
     UNROLL for (int v = 0; v < 2; v++) {
         UNROLL for (int p = 0; p < pairs; p++) {
             const __m256i first = small_min(t, packed, 2 * p, v);
@@ -124,12 +145,46 @@ INLINE void decode_tail(const tfm_dtype t, const uint8_t *packed, kquant_tail *w
 
 /* ---- multiplication ---- */
 
+/* As multiply_part, of values up to 127 in magnitude: two products fit in int16. */
+INLINE void multiply_values(const kquant_part *w, const uint8_t *lines, int i, size_t stride,
+                            const int rows, int32_t *dots, size_t dots_stride) {
+    __m256i sum[QUANT_LINES][2];
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 2; v++) {
+            sum[r][v] = load_q(dots + (size_t)r * dots_stride + 8 * v);
+        }
+    }
+    UNROLL for (int j = 0; j < 8; j++) {
+        UNROLL for (int v = 0; v < 2; v++) {
+            const __m256i q = hold(load_q(w->q[j] + 32 * v)), size = hold(_mm256_abs_epi8(q));
+            const __m256i scale = load_q(&w->scale[0][16 * v]);
+            UNROLL for (int r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, kquant_line_at(lines + (size_t)r * stride)->q + 32 * i + 4 * j,
+                       sizeof four);
+                const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(four), q);
+                const __m256i product = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), scale);
+                sum[r][v] = hold(_mm256_add_epi32(sum[r][v], product));
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < 2; v++) {
+            store_q(dots + (size_t)r * dots_stride + 8 * v, sum[r][v]);
+        }
+    }
+}
+
 /* rows (at most QUANT_LINES) lines at `stride` bytes meet part i. dots: rows of 16 at
  * dots_stride. */
 INLINE void multiply_part(const tfm_dtype t, const kquant_part *w, const uint8_t *lines, int i,
                           size_t stride, const int rows, int32_t *dots, size_t dots_stride) {
     __m256i pairs[QUANT_LINES][2];
     const int count = quads_at_once(t);
+    if (t == TFM_IQ4_XS) {
+        multiply_values(w, lines, i, stride, rows, dots, dots_stride);
+        return;
+    }
     UNROLL for (int first = 0; first < 8; first += count) {
         const int group = kquant_groups_32(t) ? 0 : first / 4;
         multiply_quads(w->q, kquant_line_at(lines)->q + 32 * i, stride, rows, first, count, pairs);
@@ -164,13 +219,13 @@ INLINE __m256 add_block(const tfm_dtype t, const kquant_tail *w, const kquant_li
                         __m256i dots, __m256 acc) {
     const int16_t *sums = kquant_groups_32(t) ? x->sum_32 : x->sum_16;
     const __m256 sx = _mm256_set1_ps(x->scale);
-    const int n_pairs = kquant_groups_32(t) ? 4 : 8;
+    const int n_pairs = kquant_pairs(t);
     __m256i pairs = _mm256_setzero_si256();
     UNROLL for (int p = 0; p < n_pairs; p++) {
         const __m256i sum = _mm256_set1_epi32(sum_pair(sums, p));
         pairs = _mm256_add_epi32(pairs, _mm256_madd_epi16(load_q(&w->pairs[p][16 * v]), sum));
     }
-    if (!kquant_has_min(t)) { /* codes are 4 (q3_K) or 32 too large */
+    if (t == TFM_Q3_K || t == TFM_Q6_K) { /* codes are 4 or 32 too large */
         dots = _mm256_sub_epi32(dots, _mm256_slli_epi32(pairs, t == TFM_Q3_K ? 2 : 5));
     }
     const __m256 scale = _mm256_mul_ps(_mm256_load_ps(&w->d[8 * v]), sx);

@@ -7,6 +7,7 @@
  *
  *     codes up to 15, 31, 63    8, 4, 2 such sums can be added as int16 before vpmaddwd widens them
  *     mxfp4                     4, its values with 12 added
+ *     iq4_xs                    none: magnitudes times activations that take the signs
  *     q8_0, iq4_nl              none: vpmaddwd on int16 takes as many instructions as any way
  *
  * Codes have no bias taken off: the integer sums start at -bias * sum(x), which the line of

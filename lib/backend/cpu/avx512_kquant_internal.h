@@ -37,6 +37,23 @@ INLINE __m128i scale_q3_k(const uint8_t *packed, int j) {
     return _mm_sub_epi8(_mm_or_si128(l, _mm_slli_epi32(h, 4)), _mm_set1_epi8(32));
 }
 
+/* The signed 6-bit scales of group j of an iq4_xs block. */
+INLINE __m128i scale_iq4_xs(const uint8_t *packed, int j) {
+    const __m128i low = _mm_srli_epi32(packed_at(packed, 2 + j / 2), j % 2 * 4);
+    const __m128i high = _mm_srli_epi32(packed_at(packed, j / 4), j % 4 * 2);
+    const __m128i l = _mm_and_si128(low, _mm_set1_epi8(15));
+    const __m128i h = _mm_and_si128(high, _mm_set1_epi8(3));
+    return _mm_sub_epi8(_mm_or_si128(l, _mm_slli_epi32(h, 4)), _mm_set1_epi8(32));
+}
+
+/* The scales of group j, as int32, of a type with groups of 32. */
+INLINE __m512i scale_of_32(const tfm_dtype t, const uint8_t *packed, int j) {
+    __m128i scale, min;
+    if (t == TFM_IQ4_XS) return _mm512_cvtepi8_epi32(scale_iq4_xs(packed, j));
+    scales_q4_k(packed, j, &scale, &min);
+    return _mm512_cvtepu8_epi32(scale);
+}
+
 /* (high << 16) | low of 16 outputs, signed or not. */
 INLINE __m512i pair_bytes(const bool is_signed, __m128i low, __m128i high) {
     const __m256i both =
@@ -165,7 +182,6 @@ INLINE void decode_q3_k(const uint8_t *part, const uint8_t *packed, int i, __m51
 /* Part i of a block. */
 INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
                           kquant_part *w) {
-    __m128i scale, min;
     switch (t) {
     case TFM_Q2_K: decode_q2_k(part, packed, i, w->q); break;
     case TFM_Q3_K: decode_q3_k(part, packed, i, w->q); break;
@@ -178,8 +194,8 @@ INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t 
     default:
         decode_nibbles(part, w->q, 0);
         if (t == TFM_Q5_K) decode_high_bits(part + 256, w->q, 16);
-        scales_q4_k(packed, i, &scale, &min);
-        w->scale[0] = _mm512_cvtepu8_epi32(scale);
+        if (t == TFM_IQ4_XS) look_up_nibbles(t, w->q);
+        w->scale[0] = scale_of_32(t, packed, i);
         break;
     }
 }
@@ -194,6 +210,7 @@ INLINE void multiply_part(const tfm_dtype t, const kquant_part *w, const kquant_
     UNROLL for (int p = 0; p < panels; p++) {
         dot[p][0] = dot[p][1] = _mm512_setzero_si512();
         if (scaled) dot[p][0] = _mm512_load_si512(dots + p * TFM_PANEL);
+        if (t == TFM_IQ4_XS) dot[p][0] = _mm512_set1_epi32(-128 * x->sum_32[i]);
         if (t != TFM_Q6_K) continue;
         UNROLL for (int g = 0; g < 2; g++) dot[p][g] = _mm512_set1_epi32(x->less_32[2 * i + g]);
     }
@@ -278,13 +295,15 @@ INLINE void kquant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint
 
 /* ---- a single row ---- */
 
-/* Eight vectors of a part's codes as they are stored, q3_K's with their high bit. */
+/* Eight vectors of a part's codes as they are stored, q3_K's with their high bit; iq4_xs's values
+ * with a bias of 128. */
 INLINE void decode_plain(const tfm_dtype t, const uint8_t *part, __m512i q[8]) {
     if (t == TFM_Q6_K) {
         decode_q6_k(part, q);
     } else if (kquant_groups_32(t)) {
         decode_nibbles(part, q, 0);
         if (t == TFM_Q5_K) decode_high_bits(part + 256, q, 16);
+        if (t == TFM_IQ4_XS) look_up_nibbles(t, q);
     } else {
         UNROLL for (int j = 0; j < 8; j++) {
             const __m512i four = load_q(part + 64 * (j / 4));
@@ -301,9 +320,10 @@ INLINE void row_dots(const tfm_dtype t, const uint8_t *part, const kquant_line *
     decode_plain(t, part, q);
     UNROLL for (int g = 0; g < 2; g++) {
         const int32_t start = x->less_32[2 * i + g]; /* the bias of q6_K; that of q3_K is 4 */
-        dot[g] = t == TFM_Q6_K   ? _mm512_set1_epi32(start)
-                 : t == TFM_Q3_K ? _mm512_set1_epi32(start / 8)
-                                 : _mm512_setzero_si512();
+        dot[g] = t == TFM_Q6_K     ? _mm512_set1_epi32(start)
+                 : t == TFM_Q3_K   ? _mm512_set1_epi32(start / 8)
+                 : t == TFM_IQ4_XS ? _mm512_set1_epi32(start * 4)
+                                   : _mm512_setzero_si512();
         UNROLL for (int j = 4 * g; j < 4 * g + 4; j++) {
             dot[g] = _mm512_dpbusd_epi32(dot[g], q[j], broadcast_four(x->q + 32 * i + 4 * j));
         }
@@ -315,10 +335,9 @@ INLINE void row_dots(const tfm_dtype t, const uint8_t *part, const kquant_line *
  * of 4 * 127, fit in int16: both are multiplied at once. */
 INLINE __m512i scale_dots(const tfm_dtype t, const uint8_t *packed, int i, const __m512i dot[2],
                           __m512i sum) {
-    __m128i scale[2], min;
+    __m128i scale[2];
     if (kquant_groups_32(t)) {
-        scales_q4_k(packed, i, &scale[0], &min);
-        return _mm512_add_epi32(sum, _mm512_mullo_epi32(dot[0], _mm512_cvtepu8_epi32(scale[0])));
+        return _mm512_add_epi32(sum, _mm512_mullo_epi32(dot[0], scale_of_32(t, packed, i)));
     }
     UNROLL for (int g = 0; g < 2; g++) {
         if (t == TFM_Q3_K)

@@ -76,7 +76,7 @@ INLINE void decode_high_bits(const uint8_t *high, __m512i q[8], int weight) {
 
 /* Nibbles to what they stand for, with a bias of 128. */
 INLINE void look_up_nibbles(const tfm_dtype t, __m512i q[8]) {
-    const int8_t *values = t == TFM_IQ4_NL ? tfm_iq4_values : tfm_fp4_values;
+    const int8_t *values = t == TFM_MXFP4 ? tfm_fp4_values : tfm_iq4_values;
     const __m128i one = _mm_loadu_si128((const __m128i_u *)(const void *)values);
     const __m512i table = _mm512_xor_si512(_mm512_broadcast_i32x4(one), bytes_q(0x80));
     UNROLL for (int j = 0; j < 8; j++) q[j] = _mm512_shuffle_epi8(table, q[j]);

@@ -243,6 +243,10 @@ INLINE void small_scales(tfm_dtype t, const uint8_t *s, int j, int v, vi *scale,
         a -= 32u;
     } else if (t == TFM_Q6_K) {
         a = (vu) __builtin_convertvector(*(const mem_vc *)(s + j * TFM_PANEL), vi);
+    } else if (t == TFM_IQ4_XS) {
+        a = (BYTE(2 + j / 2) >> (uint32_t)(j % 2 * 4)) & 15u;
+        a |= ((BYTE(j / 4) >> (uint32_t)(j % 4 * 2)) & 3u) << 4;
+        a -= 32u;
     } else if (j < 4) {
         a = BYTE(j) & 63u;
         b = BYTE(4 + j) & 63u;
@@ -319,7 +323,10 @@ INLINE void linear_256(const tfm_cpu_linear *a, const uint8_t *piece, const tfm_
         memset(sums.min, 0, rows * TFM_PANEL * sizeof *sums.min);
         for (int i = 0; i < 8; i++, piece += part) {
             quads w;
-            decode_codes(piece, low_bits, high_bits, bias, &w);
+            if (t == TFM_IQ4_XS)
+                decode_values(piece, tfm_iq4_values, &w);
+            else
+                decode_codes(piece, low_bits, high_bits, bias, &w);
             for (int g = 0; g < 32 / group; g++) {
                 vi scale[NV], min[NV];
                 UNROLL for (int v = 0; v < NV; v++) {
@@ -363,6 +370,7 @@ LINEAR_256(linear_q3_k, TFM_Q3_K, 2, 1, 4, 16, 12, false)
 LINEAR_256(linear_q4_k, TFM_Q4_K, 4, 0, 0, 32, 12, true)
 LINEAR_256(linear_q5_k, TFM_Q5_K, 4, 1, 0, 32, 12, true)
 LINEAR_256(linear_q6_k, TFM_Q6_K, 4, 2, 32, 16, 16, false)
+LINEAR_256(linear_iq4_xs, TFM_IQ4_XS, 4, 0, 0, 32, 6, false)
 
 KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_t row,
                                 uint32_t row_end) {
@@ -382,6 +390,7 @@ KERNEL static void linear_quant(const tfm_cpu_linear *a, uint32_t panel, uint32_
     case TFM_Q3_K: linear_q3_k(a, w, row, rows, acc); break;
     case TFM_Q4_K: linear_q4_k(a, w, row, rows, acc); break;
     case TFM_Q5_K: linear_q5_k(a, w, row, rows, acc); break;
+    case TFM_IQ4_XS: linear_iq4_xs(a, w, row, rows, acc); break;
     default: linear_q6_k(a, w, row, rows, acc); break;
     }
     finish_panels(a, panel, panel + 1, acc, TFM_PANEL, row, rows);

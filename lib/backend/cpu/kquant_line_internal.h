@@ -14,9 +14,9 @@
  * dots and mins are exact in 32 bits, so their order is free, and what is rounded is their
  * conversion, once. With 127 for an activation, |dots| is at most
  *
- *     q2_K 15 * 3, q3_K 32 * 4, q4_K 63 * 15, q5_K 63 * 31, q6_K 128 * 32
+ *     q2_K 15 * 3, q3_K 32 * 4, q4_K 63 * 15, q5_K 63 * 31, q6_K 128 * 32, iq4_xs 32 * 127
  *
- * times 127 * 256: 2^27 for q6_K; codes without their bias taken off at most double that. |mins| is
+ * times 127 * 256: 2^27 for q6_K and iq4_xs; codes without their bias taken off at most double that. |mins| is
  * at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do these same
  * operations, so how rows and panels are blocked is free. */
 
@@ -80,7 +80,8 @@ INLINE int32_t sum_pair(const int16_t *sums, int p) {
 /* ---- what the types have ---- */
 
 INLINE bool is_kquant(const tfm_dtype t) {
-    return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K;
+    return t == TFM_Q2_K || t == TFM_Q3_K || t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_Q6_K ||
+           t == TFM_IQ4_XS;
 }
 
 static size_t quant_act_bytes(tfm_dtype t, uint32_t k) {
@@ -100,7 +101,7 @@ INLINE bool kquant_has_min(const tfm_dtype t) {
 
 /* Groups of 32 columns, else of 16. */
 INLINE bool kquant_groups_32(const tfm_dtype t) {
-    return t == TFM_Q4_K || t == TFM_Q5_K;
+    return t == TFM_Q4_K || t == TFM_Q5_K || t == TFM_IQ4_XS;
 }
 
 /* Bytes of the codes of 32 columns of a panel (layout.c). */
@@ -108,7 +109,8 @@ INLINE size_t kquant_part_bytes(const tfm_dtype t) {
     switch (t) {
     case TFM_Q2_K: return 128;
     case TFM_Q3_K: return 128 + 64;
-    case TFM_Q4_K: return 256;
+    case TFM_Q4_K:
+    case TFM_IQ4_XS: return 256;
     case TFM_Q5_K: return 256 + 64;
     default: return 256 + 128;
     }
@@ -116,7 +118,7 @@ INLINE size_t kquant_part_bytes(const tfm_dtype t) {
 
 /* Of the small scales after the eight parts of a block; f16 d, and dmin, follow. */
 INLINE size_t kquant_scale_bytes(const tfm_dtype t) {
-    return t == TFM_Q2_K || t == TFM_Q6_K ? 256 : 192;
+    return t == TFM_Q2_K || t == TFM_Q6_K ? 256 : t == TFM_IQ4_XS ? 96 : 192;
 }
 
 INLINE size_t kquant_block_bytes(const tfm_dtype t) {

@@ -36,6 +36,7 @@ QUANT_TYPE(linear_q3_k, TFM_Q3_K)
 QUANT_TYPE(linear_q4_k, TFM_Q4_K)
 QUANT_TYPE(linear_q5_k, TFM_Q5_K)
 QUANT_TYPE(linear_q6_k, TFM_Q6_K)
+QUANT_TYPE(linear_iq4_xs, TFM_IQ4_XS)
 
 static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t panel_end,
                              uint32_t row, uint32_t row_end) {
@@ -51,6 +52,7 @@ static void linear_quant_all(const tfm_cpu_linear *a, uint32_t panel, uint32_t p
     case TFM_Q3_K: linear_q3_k(a, panel, panel_end, row, row_end); break;
     case TFM_Q4_K: linear_q4_k(a, panel, panel_end, row, row_end); break;
     case TFM_Q5_K: linear_q5_k(a, panel, panel_end, row, row_end); break;
+    case TFM_IQ4_XS: linear_iq4_xs(a, panel, panel_end, row, row_end); break;
     default: linear_q6_k(a, panel, panel_end, row, row_end); break;
     }
 }
