@@ -45,8 +45,8 @@ typedef struct tfm_block_form {
     bool is_e8m0;         /* the scale is one byte, tfm_e8m0_half */
 } tfm_block_form;
 
-/* What the 16 codes of iq4_nl and iq4_xs are, ascending, and those of mxfp4: twice the e2m1 floats 0 0.5 1 1.5
- * 2 3 4 6 and their negatives, so that they are integers. */
+/* What the 16 codes of iq4_nl and iq4_xs are, ascending, and those of mxfp4: twice the e2m1 floats
+ * 0 0.5 1 1.5 2 3 4 6 and their negatives, so that they are integers. */
 extern const int8_t tfm_iq4_values[16], tfm_fp4_values[16];
 /* 2^(e - 128): half of what the byte of a block of mxfp4 means, for its values are doubled. */
 float tfm_e8m0_half(uint8_t e);
