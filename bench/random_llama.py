@@ -34,7 +34,8 @@ HIGH_BF16 = bytes((b & 0x80) | (121 >> 1) for b in range(256))
 LOW_BF16 = bytes(b | 0x80 for b in range(256))
 
 # GGUF: number of the type, elements and bytes of a block, and [offset of an f16 field, or of a byte
-# if its value is an int, and that value]: scales that give weights a standard deviation of about 0.02.
+# if its value is an int, and that value]: scales that give weights a standard deviation of about
+# 0.02.
 BLOCKS = {
     "q4_0": (2, 32, 18, [(0, 0.0045)]),
     "q4_1": (3, 32, 20, [(0, 0.0045), (2, -0.034)]),

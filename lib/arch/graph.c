@@ -590,7 +590,8 @@ static tfm_status check_graph(const compiler *c, tfm_error *err) {
 tfm_status tfm_graph_compile(tfm_graph **out, const char *file, const char *description, size_t len,
                              const tfm_yaml *const *origin, const tfm_tensors *tensors,
                              uint32_t ctx, tfm_error *err) {
-    compiler c = {.file = file, .origin = origin, .tensors = tensors, .scope = {NULL, has_tensor}};
+    compiler c = {.file = file, .origin = origin, .tensors = tensors};
+    c.scope.has = has_tensor;
     tfm_status st;
     *out = NULL;
     TFM_TRY(tfm_arena_new(&c.arena, err));

@@ -28,7 +28,7 @@ typedef struct survey {
     tfm_error why;
 } survey;
 
-/* A model's header goes on as it is: the index in it counts bytes from the beginning of the file. */
+/* A model's header goes on as it is: its index counts bytes from the beginning of the file. */
 static tfm_status copy_header(tfm_cli *cli, tfm_writer *w, const tfm_header *from,
                               const char *salvaged, tfm_error *err) {
     tfm_header *h;

@@ -3,7 +3,8 @@
  * Included by avx2_quant_internal.h, whose head says how codes and rows meet. The numerics are
  * those of kquant_line_internal.h: the vpmaddwd that widens sums of products multiplies by the
  * group's small scale as well, so a row's integer sum over a block of 256 columns costs nothing
- * more. What pairs of groups need, mins or the biases of codes, is multiplied at the block's end. */
+ * more. What pairs of groups need, mins or the biases of codes, is multiplied at the block's
+ * end. */
 
 /* ---- decoding ---- */
 

@@ -176,18 +176,21 @@ INLINE vu bytes_u(const uint8_t *p) {
     return __builtin_convertvector(*(const mem_vb *)p, vu);
 }
 
+/* Bytes of one of two, by a bit of each code. */
+INLINE vu choose(vu codes, int bit, const vu *two) {
+    const vu one = (codes >> bit) & 0x01010101u, mask = (one << 8) - one; /* one * 255 */
+    return two[0] ^ (mask & (two[0] ^ two[1]));
+}
+
 /* Every byte of codes, 0 to 15, by values: a tree of choices, each by one bit of the code spread
  * over its byte. There is no shuffle in generic vectors, and 64 look-ups take longer. */
 INLINE vu look_up(vu codes, const int8_t *values) {
     vu v[16];
     UNROLL for (int i = 0; i < 16; i++) v[i] = splat_u(0x01010101u * (uint8_t)values[i]);
-    UNROLL for (int bit = 0; bit < 4; bit++) {
-        const vu one = (codes >> bit) & 0x01010101u, mask = (one << 8) - one; /* one * 255 */
-        UNROLL for (int i = 0; i < 8 >> bit; i++) {
-            v[i] = v[2 * i] ^ (mask & (v[2 * i] ^ v[2 * i + 1]));
-        }
-    }
-    return v[0];
+    UNROLL for (int i = 0; i < 8; i++) v[i] = choose(codes, 0, v + 2 * i);
+    UNROLL for (int i = 0; i < 4; i++) v[i] = choose(codes, 1, v + 2 * i);
+    UNROLL for (int i = 0; i < 2; i++) v[i] = choose(codes, 2, v + 2 * i);
+    return choose(codes, 3, v);
 }
 
 /* tfm_e8m0_half of LANES bytes: (e - 1) << 23, and the two subnormals 1 << 21 and 1 << 22. */

@@ -16,9 +16,9 @@
  *
  *     q2_K 15 * 3, q3_K 32 * 4, q4_K 63 * 15, q5_K 63 * 31, q6_K 128 * 32, iq4_xs 32 * 127
  *
- * times 127 * 256: 2^27 for q6_K and iq4_xs; codes without their bias taken off at most double that. |mins| is
- * at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do these same
- * operations, so how rows and panels are blocked is free. */
+ * times 127 * 256: 2^27 for q6_K and iq4_xs; codes without their bias taken off at most double
+ * that. |mins| is at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do
+ * these same operations, so how rows and panels are blocked is free. */
 
 #include "backend/cpu/quant_line_internal.h"
 
