@@ -17,7 +17,9 @@ enum {
 struct tfm_tokenizer_names {
     tfm_arena *arena;
     const tfm_yaml *doc;
-    tfm_split *split; /* [n_splits] */
+    const tfm_yaml *patterns; /* NULL: none */
+    const char **pattern;     /* [patterns->n] their texts, NULL until one is used */
+    tfm_split *split;         /* [n_splits] */
     size_t n_splits;
     tfm_gguf_kind *kind; /* [n_kinds] */
     size_t n_kinds;
@@ -92,21 +94,35 @@ static tfm_status join(tfm_tokenizer_names *t, const tfm_yaml *list, const char 
     return st;
 }
 
-/* A text, a list of alternatives, or {use: NAME}. */
+/* A text, or a list of alternatives. */
+static tfm_status take_plain(tfm_tokenizer_names *t, const tfm_yaml *y, const char **out,
+                             tfm_error *err) {
+    return y->kind == TFM_YAML_LIST ? join(t, y, out, err) : take_text(y, out, err);
+}
+
+/* The pattern that y uses. It is put together once, however often it is used. */
+static tfm_status named_pattern(tfm_tokenizer_names *t, const tfm_yaml *y, const char *name,
+                                const char **out, tfm_error *err) {
+    for (size_t i = 0; t->patterns && i < t->patterns->n; i++) {
+        const tfm_yaml_entry *e = &t->patterns->entry[i];
+        if (strcmp(e->key, name) != 0 || e->value->kind == TFM_YAML_MAP) continue;
+        if (t->pattern[i] == NULL) TFM_TRY(take_plain(t, e->value, &t->pattern[i], err));
+        *out = t->pattern[i];
+        return TFM_OK;
+    }
+    return tfm_yaml_fail(y, err, TFM_FORMAT, "patterns has no pattern '%.60s'", name);
+}
+
+/* The same, or {use: NAME}. */
 static tfm_status take_pattern(tfm_tokenizer_names *t, const tfm_yaml *y, const char **out,
                                tfm_error *err) {
     static const char *const known[] = {"use", NULL};
     const char *name;
-    if (y->kind == TFM_YAML_MAP) {
-        TFM_TRY(tfm_yaml_keys(y, known, err));
-        if (y->n == 0) return tfm_yaml_fail(y, err, TFM_FORMAT, "use is missing");
-        TFM_TRY(take_text(y->entry[0].value, &name, err));
-        const tfm_yaml *of = tfm_yaml_get(tfm_yaml_get(t->doc, "patterns"), name);
-        if (of == NULL || of->kind == TFM_YAML_MAP)
-            return tfm_yaml_fail(y, err, TFM_FORMAT, "patterns has no pattern '%.60s'", name);
-        y = of;
-    }
-    return y->kind == TFM_YAML_LIST ? join(t, y, out, err) : take_text(y, out, err);
+    if (y->kind != TFM_YAML_MAP) return take_plain(t, y, out, err);
+    TFM_TRY(tfm_yaml_keys(y, known, err));
+    if (y->n == 0) return tfm_yaml_fail(y, err, TFM_FORMAT, "use is missing");
+    TFM_TRY(take_text(y->entry[0].value, &name, err));
+    return named_pattern(t, y, name, out, err);
 }
 
 static tfm_status take_patterns(tfm_tokenizer_names *t, const tfm_yaml *list, tfm_split *out,
@@ -139,7 +155,11 @@ static tfm_status take_splits(tfm_tokenizer_names *t, tfm_error *err) {
     static const char *const known[] = {
         "names", "normaliser", "ignore_merges", "add_bos", "characters", "split", NULL};
     const tfm_yaml *list;
+    size_t n;
     void *p;
+    TFM_TRY(section(t, "patterns", TFM_YAML_MAP, &t->patterns, &n, err));
+    TFM_TRY(new_array(t, n, sizeof *t->pattern, &p, err));
+    t->pattern = p;
     TFM_TRY(section(t, "splits", TFM_YAML_LIST, &list, &t->n_splits, err));
     TFM_TRY(new_array(t, t->n_splits, sizeof *t->split, &p, err));
     t->split = p;

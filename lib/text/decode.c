@@ -4,6 +4,11 @@
  * one follows (the space of a word's end is held back until then). */
 #include "text/text_internal.h"
 
+enum {
+    GROWTH_MAX = 64,      /* times the piece, all that a step makes of it, */
+    GROWTH_BASE = 1 << 20 /* and so many bytes */
+};
+
 void tfm_decode_start(tfm_decode *d, bool continues) {
     for (unsigned i = 0; i < TFM_STEPS_MAX; i++) d->seen[i] = continues;
     d->stripped = 0;
@@ -25,6 +30,13 @@ static void swap(tfm_decode *d) {
     d->out = t;
 }
 
+static tfm_status add(tfm_decode *d, const char *p, size_t n, tfm_error *err) {
+    if (d->out.len + n > d->most)
+        return tfm_fail(err, TFM_RECORD, "decoding makes a piece over %d times as long",
+                        GROWTH_MAX);
+    return tfm_buf_add(&d->out, p, n, err);
+}
+
 /* All `a` in d->in by `by`. */
 static tfm_status replace(tfm_decode *d, const tfm_step *s, const char *by, size_t by_len,
                           tfm_error *err) {
@@ -32,10 +44,10 @@ static tfm_status replace(tfm_decode *d, const tfm_step *s, const char *by, size
     if (d->in.len == 0 || !memmem(at, d->in.len, s->a, s->a_len)) return TFM_OK;
     tfm_buf_clear(&d->out);
     for (; (hit = memmem(at, (size_t)(end - at), s->a, s->a_len)); at = hit + s->a_len) {
-        TFM_TRY(tfm_buf_add(&d->out, at, (size_t)(hit - at), err));
-        TFM_TRY(tfm_buf_add(&d->out, by, by_len, err));
+        TFM_TRY(add(d, at, (size_t)(hit - at), err));
+        TFM_TRY(add(d, by, by_len, err));
     }
-    TFM_TRY(tfm_buf_add(&d->out, at, (size_t)(end - at), err));
+    TFM_TRY(add(d, at, (size_t)(end - at), err));
     swap(d);
     return TFM_OK;
 }
@@ -72,14 +84,18 @@ static uint64_t strip_end(tfm_decode *d, const tfm_step *s, uint64_t most) {
     return count;
 }
 
-/* The same over the whole text, of which d->in is the next part: what may be its end is held. */
+/* The same over the whole text, of which d->in is the next part: what may be its end is held, as a
+ * count, and not put together anew for each part. */
 static tfm_status strip_text_end(tfm_decode *d, const tfm_step *s, tfm_error *err) {
-    if (d->in.len == 0) return TFM_OK;
+    const uint64_t here = strip_end(d, s, s->number), before = d->held;
+    const bool is_all = d->in.len == 0;
+    d->held = !is_all ? here : before + here < s->number ? before + here : s->number;
+    uint64_t due = is_all ? before + here - d->held : before;
+    if (due == 0) return TFM_OK;
     tfm_buf_clear(&d->out);
-    for (uint64_t i = 0; i < d->held; i++) TFM_TRY(tfm_buf_add(&d->out, s->a, s->a_len, err));
-    TFM_TRY(tfm_buf_add(&d->out, d->in.data, d->in.len, err));
+    for (; due > 0; due--) TFM_TRY(tfm_buf_add(&d->out, s->a, s->a_len, err));
+    if (!is_all) TFM_TRY(tfm_buf_add(&d->out, d->in.data, d->in.len, err));
     swap(d);
-    d->held = strip_end(d, s, s->number);
     return TFM_OK;
 }
 
@@ -166,6 +182,7 @@ tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned ch
                             tfm_buf *out, tfm_error *err) {
     const tfm_steps *steps = &v->set.decoder;
     here h = {.fused = false};
+    d->most = (uint64_t)n * GROWTH_MAX + GROWTH_BASE;
     tfm_buf_clear(&d->in);
     TFM_TRY(tfm_buf_add(&d->in, piece, n, err));
     for (uint32_t i = 0; i < steps->n; i++) {

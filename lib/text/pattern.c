@@ -12,6 +12,10 @@
 
 #include "text/text_internal.h"
 
+/* Bytes of a pattern as PCRE2 takes it, which compiles no more than 64 KiB and takes 4 bytes for
+ * each of the text to find that out. */
+enum { TRANSLATED_MAX = 1 << 20 };
+
 /* Unicode's White_Space; PCRE2's own \s has U+180E besides. */
 #define SPACES                                                                                     \
     "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"                 \
@@ -67,6 +71,12 @@ static tfm_status property(tfm_buf *b, const char *s, size_t n, size_t *used, tf
                           name);
 }
 
+/* One step of a back reference passes over as much as it likes: no bound would hold. */
+static tfm_status refuse_reference(tfm_error *err) {
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "pre-tokenizer: a pattern has a back reference, which is not supported");
+}
+
 /* One escape at s[0..n), s[0] being the backslash; *used = its length. */
 static tfm_status escape(tfm_buf *b, const char *s, size_t n, bool in_class, size_t *used,
                          tfm_error *err) {
@@ -98,11 +108,8 @@ static tfm_status escape(tfm_buf *b, const char *s, size_t n, bool in_class, siz
         *used = 6;
         return tfm_buf_printf(b, err, "\\x{%.4s}", s + 2);
     default:
-        /* One step of a back reference passes over as much as it likes: no bound would hold. */
         if (!in_class && ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g'))
-            return tfm_fail(
-                err, TFM_UNSUPPORTED,
-                "pre-tokenizer: a pattern has a back reference, which is not supported");
+            return refuse_reference(err);
         break;
     }
     return tfm_buf_add(b, s, 2, err);
@@ -127,6 +134,8 @@ tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n, tfm_error 
     bool in_class = false;
     for (size_t i = 0, used; i < n; i += used) {
         used = 1;
+        if (b->len > TRANSLATED_MAX)
+            return tfm_fail(err, TFM_LIMIT, "pre-tokenizer: a pattern that is too long");
         if (s[i] == '\\') {
             TFM_TRY(escape(b, s + i, n - i, in_class, &used, err));
             continue;
@@ -142,6 +151,8 @@ tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n, tfm_error 
                 continue;
             }
             if (s[i] == ']') in_class = false;
+        } else if (n - i >= 4 && memcmp(s + i, "(?P=", 4) == 0) {
+            return refuse_reference(err);
         } else if (s[i] == '[') {
             in_class = true;
             if (i + 1 < n && s[i + 1] == '^') used++;

@@ -54,7 +54,9 @@ static tfm_status compile_text(tfm_pretok *p, pcre2_compile_context *cc, const t
     PCRE2_SIZE at;
     unsigned char why[200];
     pcre2_code *c = pcre2_compile((PCRE2_SPTR)(b->data ? b->data : ""), b->len,
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, cc);
+                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE |
+                                      PCRE2_NEVER_BACKSLASH_C, /* parts are whole characters */
+                                  &code, &at, cc);
     p->level[p->n].code = c;
     if (c != NULL) return TFM_OK;
     if (code == PCRE2_ERROR_HEAP_FAILED) return tfm_fail(err, TFM_NOMEM, "out of memory");

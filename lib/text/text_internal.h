@@ -593,6 +593,7 @@ typedef struct tfm_decode {
     bool strip_over;
     uint64_t held; /* times the text of a step strip-end, behind the whole text so far */
     bool space;    /* before the next piece */
+    uint64_t most; /* bytes that a step may make of this piece */
     tfm_buf in, out, last;
 } tfm_decode;
 

@@ -54,7 +54,10 @@ static void patterns_split_one_after_another(void) {
 }
 
 static void hostile_patterns_are_refused(void) {
-    static const char *const bad[] = {"(", "[a&&b]", "[a[b]]", "a\\"};
+    static char bounds[2 * 4000 + 1]; /* of words: each is long for PCRE2 */
+    static const char *const bad[] = {"(",       "[a&&b]",          "[a[b]]",     "a\\",
+                                      "(a+)\\1", "(?P<n>a+)(?P=n)", "(?:a|\\C)+", bounds};
+    for (size_t i = 0; i + 1 < sizeof bounds; i++) bounds[i] = i % 2 ? 'b' : '\\';
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         small s;
         tfm_error err = {0};

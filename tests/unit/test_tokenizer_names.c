@@ -85,6 +85,7 @@ static void mistakes_have_a_line(void) {
         {"gguf: {}\nother: {}\n", "tokenizers.yaml:2: unknown key 'other'"},
         {"splits: {}\n", "tokenizers.yaml:1: splits is no list"},
         {"gguf: []\n", "tokenizers.yaml:1: gguf is no mapping"},
+        {"patterns: [a]\n", "tokenizers.yaml:1: patterns is no mapping"},
         {"splits:\n- split: [x]\n", "tokenizers.yaml:2: no names"},
         {"splits:\n- names: a\n", "tokenizers.yaml:2: expected a list of names"},
         {"splits:\n- names: [a, '']\n", "tokenizers.yaml:2: expected a text"},
@@ -194,6 +195,23 @@ static void own_names(void) {
     remove_file("tokenizers.yaml");
 }
 
+/* Used a thousand times, a long pattern is there once. */
+static void patterns_are_shared(void) {
+    tfm_tokenizer_names *names;
+    const tfm_split *split;
+    put_text("tokenizers.yaml", "patterns: {p: [a, b]}\n"
+                                "splits:\n"
+                                "- {names: [x], split: [{use: p}, c]}\n"
+                                "- {names: [y], split: [{use: p}, {use: p}]}\n");
+    if (!CHECK_INT(tfm_tokenizer_names_open(&names, in_dir("."), NULL), TFM_OK)) return;
+    split = tfm_tokenizer_names_split_at(names, 0);
+    CHECK_STR(split->pattern[0], "a|b");
+    CHECK_STR(split->pattern[1], "c");
+    CHECK(tfm_tokenizer_names_split_at(names, 1)->pattern[1] == split->pattern[0]);
+    tfm_tokenizer_names_free(names);
+    remove_file("tokenizers.yaml");
+}
+
 /* The examples of the page are one file together. */
 static void the_page_is_right(void) {
     FILE *f = fopen("man/tfm-tokenizers.5", "r");
@@ -230,6 +248,7 @@ int main(void) {
     UNIT_RUN(mistakes_have_a_line);
     UNIT_RUN(the_folder_is_needed);
     UNIT_RUN(own_names);
+    UNIT_RUN(patterns_are_shared);
     UNIT_RUN(the_page_is_right);
     rmdir(dir);
     return unit_done();

@@ -149,6 +149,39 @@ static void decoders(void) {
                                               "b");
 }
 
+/* What may be the end of the text is held until it is not. */
+static void strip_end(void) {
+    static const tfm_vocab_step two[] = {{"fuse", NULL, NULL}, {"strip-end", "_", "2"}};
+    static const int32_t all[] = {4, 4, 4, 4, 4}, one[] = {4},
+                         inner[] = {4, 4, 4, 1, 4, 4, 4, 2, 4};
+    CHECK_STR(decoded(two, 2, all, 5, 0), "___");
+    CHECK_STR(decoded(two, 2, all, 2, 0), "");
+    CHECK_STR(decoded(two, 2, one, 1, 0), "");
+    CHECK_STR(decoded(two, 2, inner, 9, 0), "___a___b");
+    CHECK_STR(decoded(two, 2, inner, 7, 0), "___a_");
+}
+
+static void decoding_is_bounded(void) {
+    char many[2001];
+    const tfm_vocab_step step[2] = {{"replace", "a", many}, {"replace", "a", many}};
+    const char *bytes;
+    size_t n;
+    tfm_error err = {0};
+    tfm_detok *d = NULL;
+    small s;
+    memset(many, 'a', 2000);
+    many[2000] = '\0';
+    make(&s);
+    s.src.decoder = step;
+    s.src.n_decoder = 2;
+    if (small_open(&s) && CHECK_INT(tfm_detok_new(&d, s.t, 0, &err), TFM_OK)) {
+        CHECK_INT(tfm_detok_push(d, 1, &bytes, &n, &err), TFM_RECORD);
+        CHECK(strstr(err.message, "times as long") != NULL);
+    }
+    tfm_detok_free(d);
+    small_close(&s);
+}
+
 static void what_is_refused(void) {
     static const tfm_vocab_step bad[] = {{"unheard", NULL, NULL},
                                          {"replace", "a", NULL},
@@ -213,6 +246,8 @@ int main(void) {
     UNIT_RUN(growth_is_bounded);
     UNIT_RUN(around_and_words);
     UNIT_RUN(decoders);
+    UNIT_RUN(strip_end);
+    UNIT_RUN(decoding_is_bounded);
     UNIT_RUN(what_is_refused);
     UNIT_RUN(bad_settings);
     return unit_done();
