@@ -94,8 +94,8 @@ tfm_status tfm_hf_unigram(tfm_draft *d, const json_t *j, const unsigned char *vo
 
 /* ---- whole files ---- */
 
-/* tokenizer.json of the models WordPiece and WordLevel: the whole tree, which the pieces point
- * into. */
+/* tokenizer.json of the models WordPiece and WordLevel: the whole tree, from which the pieces are
+ * taken away and in which added tokens stay. */
 bool tfm_hf_is_wordpiece(const json_t *model);
 bool tfm_hf_is_wordlevel(const json_t *model);
 tfm_status tfm_hf_wordlevel(tfm_draft *d, json_t *j, tfm_error *err) TFM_MUST_CHECK;

@@ -102,7 +102,7 @@ typedef struct tfm_draft {
     bool prefix_always; /* a space is put before every stretch of text, not only the first */
     bool exact; /* normaliser, splitter and decoder are lists of steps, as the file has them */
     const char **pattern; /* [src.n_patterns], room for TFM_DRAFT_PATTERNS */
-    void *json;           /* json_t that the pieces point into, or NULL */
+    void *json;           /* json_t that texts of it point into, or NULL */
     void *added;          /* another */
 } tfm_draft;
 

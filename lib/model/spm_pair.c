@@ -121,7 +121,7 @@ tfm_status tfm_spm_pair(tfm_source *s, const char *path, const tfm_map *file, co
     TFM_TRY(tfm_source_beside(s, path, false, "vocab.json", &name, err));
     TFM_TRY(tfm_source_map(s, name, &f, err));
     TFM_TRY(tfm_json_parse(&vocab, f->map.data, f->map.size, name, err));
-    d->json = vocab; /* freed with the draft; pieces point into it */
+    d->json = vocab; /* freed with the draft */
     TFM_TRY(tfm_hf_take_vocab(d, vocab, NULL, err));
     TFM_TRY(take_specials(d, config, err));
     return take_model(d, &model, err);
