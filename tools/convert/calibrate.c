@@ -32,13 +32,14 @@ static uint64_t next_random(uint64_t *state) {
 static tfm_status add_texts(tfm_generator *g, const tfm_engine *e, const tfm_vocab *vocab,
                             tfm_error *err) {
     const uint32_t room = tfm_engine_ctx(e), n = room < TOKENS ? room : TOKENS;
+    const uint32_t n_vocab = tfm_engine_n_vocab(e);
     const int32_t bos = vocab ? tfm_vocab_bos(vocab) : -1;
     int32_t ids[TOKENS];
     uint64_t state = 0;
     for (uint32_t text = 0; text < TEXTS; text++) {
         for (uint32_t i = 0; i < n; i++)
-            ids[i] = (int32_t)(next_random(&state) % tfm_engine_n_vocab(e));
-        if (bos >= 0) ids[0] = bos;
+            ids[i] = (int32_t)(next_random(&state) % n_vocab);
+        if (bos >= 0 && (uint32_t)bos < n_vocab) ids[0] = bos; /* tokenizers can be larger */
         TFM_TRY(tfm_generator_add(g, text, ids, n, err));
     }
     return TFM_OK;
@@ -48,7 +49,7 @@ static tfm_status generate(tfm_generator *g, tfm_writer *w, tfm_error *err) {
     tfm_event ev;
     tfm_status st;
     while ((st = tfm_generator_next(g, &ev, err)) == TFM_OK) {
-        if (ev.type == TFM_EVENT_ERROR) return tfm_fail(err, TFM_RECORD, "%s", ev.message);
+        if (ev.type == TFM_EVENT_ERROR) return tfm_fail(err, TFM_MISMATCH, "%s", ev.message);
         if (ev.type == TFM_EVENT_END)
             TFM_TRY(tfm_writer_group_end(w, ev.group, ev.position, ev.end, err));
     }
