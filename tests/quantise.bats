@@ -126,6 +126,14 @@ taps() {
     err_has 'taps of another model'
 }
 
+@test "calibration: a begin token that the model has no row for is left out" {
+    { seq -f 'w%g' 200; printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]'; } >vocab.txt
+    cp "$top/tests/golden/gguf/llama-f16.gguf" in.gguf
+    pipe "tfm-convert -q --type q5_0 --tokenizer vocab.txt in.gguf -o x.tfms"
+    status_is 0
+    tfm-check x.tfms
+}
+
 # divergence FILE: of its distributions from those in want.tfms.
 divergence() {
     tfm-score -m "$1" --distributions ids >got.tfms
@@ -156,6 +164,15 @@ divergence() {
     pipe "tfm-convert -q --type q5_0 --imatrix one.tfms $story -o x.tfms"
     status_is 3
     err_has 'none of its taps feeds'
+}
+
+@test "rows at position 0 do not count, in a record of many rows neither" {
+    taps t.tfms 'blk.*.attn_norm'
+    tfm-export --to npz t.tfms -o t.npz
+    tfm-import --kind tensor t.npz -o joined.tfms
+    tfm-convert -q --no-prov --type q5_0 --imatrix t.tfms "$story" -o a.tfms
+    tfm-convert -q --no-prov --type q5_0 --imatrix joined.tfms "$story" -o b.tfms
+    same a.tfms b.tfms
 }
 
 @test "what a block cannot hold is an error" {

@@ -165,9 +165,11 @@ static tfm_status add_rows(tfm_importance *m, input *in, const tfm_record *rec, 
         in->sum = p;
     }
     const float *x = payload; /* aligned to 64 */
-    for (uint32_t row = 0; row < rec->dims[0]; row++, x += width)
+    const uint32_t skip = rec->position == 0 && rec->dims[0] > 0; /* the row at position 0 */
+    x += skip * width;
+    for (uint32_t row = skip; row < rec->dims[0]; row++, x += width)
         for (uint32_t i = 0; i < width; i++) in->sum[i] += (double)x[i] * (double)x[i];
-    in->rows += rec->dims[0];
+    in->rows += rec->dims[0] - skip;
     return TFM_OK;
 }
 
@@ -176,7 +178,7 @@ static tfm_status read_stream(tfm_importance *m, tfm_reader *r, tfm_error *err) 
     const void *payload;
     tfm_status st;
     while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
-        if (rec.type != TFM_REC_TENSOR || (rec.position == 0 && rec.dims[0] == 1)) continue;
+        if (rec.type != TFM_REC_TENSOR) continue;
         const uint32_t i = tfm_names_find(&m->names, rec.name, strlen(rec.name));
         if (i == TFM_NO_NAME) continue;
         TFM_TRY(tfm_reader_payload(r, &payload, err));
