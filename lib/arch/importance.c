@@ -164,7 +164,7 @@ static tfm_status add_rows(tfm_importance *m, input *in, const tfm_record *rec, 
         TFM_TRY(tfm_arena_alloc(m->arena, &p, in->width * sizeof *in->sum, err));
         in->sum = p;
     }
-    const float *x = payload; /* aligned to 64 */
+    const float *x = payload;                                     /* aligned to 64 */
     const uint32_t skip = rec->position == 0 && rec->dims[0] > 0; /* the row at position 0 */
     x += skip * width;
     for (uint32_t row = skip; row < rec->dims[0]; row++, x += width)

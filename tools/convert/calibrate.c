@@ -37,8 +37,7 @@ static tfm_status add_texts(tfm_generator *g, const tfm_engine *e, const tfm_voc
     int32_t ids[TOKENS];
     uint64_t state = 0;
     for (uint32_t text = 0; text < TEXTS; text++) {
-        for (uint32_t i = 0; i < n; i++)
-            ids[i] = (int32_t)(next_random(&state) % n_vocab);
+        for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)(next_random(&state) % n_vocab);
         if (bos >= 0 && (uint32_t)bos < n_vocab) ids[0] = bos; /* tokenizers can be larger */
         TFM_TRY(tfm_generator_add(g, text, ids, n, err));
     }
