@@ -23,7 +23,7 @@ struct tfm_pretok {
     struct {
         pcre2_code *code; /* the pattern; with a scan, its question */
         tfm_scan *scan;   /* NULL: PCRE2 matches */
-        bool is_whole;    /* no windows: \K moves where a match begins */
+        bool is_whole; /* no windows: \K moves where a match begins, \G asks where the search did */
     } level[TFM_PATTERNS_MAX + 2 * TFM_STEPS_MAX];
 };
 
@@ -74,7 +74,8 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
     if (st == TFM_OK) st = compile_text(p, cc, scan ? tfm_scan_question(scan) : &b, err);
     if (st == TFM_OK) {
         p->level[p->n].scan = scan;
-        p->level[p->n].is_whole = b.data != NULL && strstr(b.data, "\\K") != NULL;
+        p->level[p->n].is_whole =
+            b.data != NULL && (strstr(b.data, "\\K") != NULL || strstr(b.data, "\\G") != NULL);
         /* A processor without JIT is served by the interpreter: nothing to report. */
         if (scan == NULL)
             pcre2_jit_compile(p->level[p->n].code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
@@ -162,6 +163,7 @@ static tfm_status match(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
     uint32_t limit = STEPS_FIRST;
     int rc;
+    if (r->t->pretok->level[level].is_whole) TFM_TRY(spend(r, n - from));
     for (;;) {
         to = n - start > window ? start + window : n;
         while (to < n && (s[to] & 0xc0) == 0x80) to++;

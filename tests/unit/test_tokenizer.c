@@ -53,6 +53,21 @@ static void patterns_split_one_after_another(void) {
     small_close(&s);
 }
 
+/* \G is where the search began, not where PCRE2 was asked once more. */
+static void a_search_begins_once(void) {
+    char text[258];
+    small s;
+    bpe_small(&s);
+    s.pattern[0] = "\\Gc";
+    s.src.n_patterns = 1;
+    memset(text, 'b', 256);
+    strcpy(text + 256, "c");
+    if (!small_open(&s)) return;
+    const char *ids = ids_of(&s, text, 0);
+    CHECK_STR(ids + strlen(ids) - 6, "98 257"); /* bc */
+    small_close(&s);
+}
+
 static void hostile_patterns_are_refused(void) {
     static char bounds[2 * 4000 + 1]; /* of words: each is long for PCRE2 */
     static const char *const bad[] = {"(",       "[a&&b]",          "[a[b]]",     "a\\",
@@ -86,6 +101,23 @@ static void an_endless_pattern_fails_the_record(void) {
     CHECK(got[0] == '!');
     CHECK(strstr(got, "too long") != NULL);
     small_close(&s);
+}
+
+/* Without windows each match may look at all the rest of the text. */
+static void whole_matches_are_charged(void) {
+    enum { N = 300000 };
+    small s;
+    char *text = malloc(N);
+    bpe_small(&s);
+    s.pattern[0] = "\\Ka(?=[^z]*)";
+    s.src.n_patterns = 1;
+    if (text && small_open(&s)) {
+        memset(text, 'a', N);
+        CHECK(strstr(ids_of_n(s.t, text, N, 0), "too long") != NULL);
+        CHECK_STR(ids_of_n(s.t, text, 3, 0), "97 97 97");
+    }
+    small_close(&s);
+    free(text);
 }
 
 /* U+180E is no white space for Unicode since 6.3, nor for Hugging Face's tokenizers. */
@@ -532,8 +564,10 @@ int main(void) {
     UNIT_RUN(bpe_merges_by_rank_then_leftmost);
     UNIT_RUN(a_whole_piece_can_skip_merges);
     UNIT_RUN(patterns_split_one_after_another);
+    UNIT_RUN(a_search_begins_once);
     UNIT_RUN(hostile_patterns_are_refused);
     UNIT_RUN(an_endless_pattern_fails_the_record);
+    UNIT_RUN(whole_matches_are_charged);
     UNIT_RUN(white_space_is_unicodes);
     UNIT_RUN(control_tokens_only_on_request);
     UNIT_RUN(added_tokens_leftmost_longest);
