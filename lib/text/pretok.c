@@ -32,6 +32,7 @@ enum {
     STEPS_PER_BYTE = 64, /* and what each byte adds; known patterns take up to 5 */
     STEPS_FIRST = 256,   /* of a match before it is charged */
     WINDOW_FIRST = 256,  /* bytes */
+    WHOLE_PER_STEP = 16, /* bytes that a match without windows may pass over for a step */
     SCANS_MAX = 6,   /* as many patterns as known models have; a table grows to 9 MiB of facts */
     HEAP_KIB = 65536 /* of the interpreter, should the JIT's stack not do */
 };
@@ -163,7 +164,7 @@ static tfm_status match(tfm_tok_run *r, uint32_t level, const unsigned char *s, 
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
     uint32_t limit = STEPS_FIRST;
     int rc;
-    if (r->t->pretok->level[level].is_whole) TFM_TRY(spend(r, n - from));
+    if (r->t->pretok->level[level].is_whole) TFM_TRY(spend(r, (n - from) / WHOLE_PER_STEP));
     for (;;) {
         to = n - start > window ? start + window : n;
         while (to < n && (s[to] & 0xc0) == 0x80) to++;
