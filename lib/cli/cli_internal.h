@@ -30,6 +30,9 @@ void tfm_cli_signals_start(void);
 /* A file to remove when a signal ends the program. Copied; TFM_LIMIT if too long, or one too
  * many. */
 tfm_status tfm_cli_signals_remove(const char *path, tfm_error *err) TFM_MUST_CHECK;
+/* true: signals that end the program wait until false is said. Between making a file and naming it
+ * above, one would leave the file behind. */
+void tfm_cli_signals_hold(bool hold);
 void tfm_cli_signals_keep(const char *path); /* is not to be removed any more */
 bool tfm_cli_signals_asked(void);            /* did SIGUSR1 come since the last call? */
 

@@ -67,15 +67,19 @@ static tfm_status open_temp(tfm_cli_aside *a, const char *path, const struct sta
 
     TFM_TRY(tfm_strdup(&a->final, old && realpath(path, real) ? real : path, err));
     TFM_TRY(temp_name(&a->temp, a->final, err));
+    tfm_cli_signals_hold(true); /* a file that is there is one that a signal removes */
     a->fd = mkostemp(a->temp, O_CLOEXEC);
+    tfm_status st = TFM_OK;
     if (a->fd < 0) {
-        tfm_status st = tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", path);
+        st = tfm_fail_errno(err, TFM_IO, "%s: cannot create a file beside it", path);
         tfm_free(a->temp);
         a->temp = NULL;
-        return st;
+    } else {
+        st = tfm_cli_signals_remove(a->temp, err);
     }
-    set_mode(a->fd, old);
-    return tfm_cli_signals_remove(a->temp, err);
+    tfm_cli_signals_hold(false);
+    if (st == TFM_OK) set_mode(a->fd, old);
+    return st;
 }
 
 static void aside_free(tfm_cli_aside *a) {

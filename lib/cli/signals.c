@@ -17,6 +17,8 @@ static char path_to_remove[MAX_PATHS][PATH_MAX];
 static volatile sig_atomic_t has_path[MAX_PATHS];
 static volatile sig_atomic_t is_asked;
 
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+
 static void on_ask(int sig) {
     (void)sig;
     is_asked = 1;
@@ -30,7 +32,6 @@ static void on_end(int sig) {
 }
 
 void tfm_cli_signals_start(void) {
-    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
     struct sigaction act = {0}, old;
     sigset_t unblock;
 
@@ -52,6 +53,13 @@ void tfm_cli_signals_start(void) {
     act.sa_handler = SIG_IGN;
     act.sa_flags = 0;
     sigaction(SIGXFSZ, &act, NULL);
+}
+
+void tfm_cli_signals_hold(bool hold) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) sigaddset(&set, ends[i]);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
 bool tfm_cli_signals_asked(void) {
