@@ -227,3 +227,16 @@ tfm_status tfm_basic_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) 
     TFM_TRY(put_waiting(r, &n_waiting));
     return end_word(r);
 }
+
+bool tfm_in_ranges(uint32_t cp, const uint32_t (*range)[2], size_t n) {
+    size_t lo = 0, hi = n;
+    if (n == 0 || cp < range[0][0]) return false;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (cp > range[mid][1])
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n && cp >= range[lo][0];
+}

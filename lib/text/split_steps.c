@@ -143,16 +143,7 @@ static bool is_new_word(uint32_t cp) {
         {0x116d0, 0x116e3}, {0x11bc0, 0x11be0}, {0x11bf0, 0x11bf9}, {0x11f5a, 0x11f5a},
         {0x13460, 0x143fa}, {0x16100, 0x16139}, {0x16d40, 0x16d6c}, {0x16d70, 0x16d79},
         {0x18cff, 0x18cff}, {0x1ccf0, 0x1ccf9}, {0x1e5d0, 0x1e5fa}, {0x2ebf0, 0x2ee5d}};
-    size_t lo = 0, hi = sizeof range / sizeof *range;
-    if (cp < range[0][0]) return false;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (cp > range[mid][1])
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < sizeof range / sizeof *range && cp >= range[lo][0];
+    return tfm_in_ranges(cp, range, sizeof range / sizeof *range);
 }
 
 /* \w of Rust's regex crate: letters, marks, decimal digits, letter numbers, connectors, joiners and

@@ -561,6 +561,8 @@ tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n,
 tfm_status tfm_char_bpe(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 /* Does BERT take it for punctuation? */
 bool tfm_basic_is_punctuation(uint32_t cp);
+/* Is cp in one of n ranges, ascending, both ends included? */
+bool tfm_in_ranges(uint32_t cp, const uint32_t (*range)[2], size_t n);
 /* Appends s[0..n) normalised as BERT does, as far as letters say: c clean-text, j split-cjk, a
  * strip-accents, l lowercase. */
 tfm_status tfm_basic_normalise(tfm_tok_run *r, const char *letters, const unsigned char *s,
