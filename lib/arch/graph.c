@@ -185,6 +185,7 @@ static tfm_status put_attend(compiler *c, const tfm_astep *s, tfm_step *st, tfm_
     st->u.attend.scale = (float)s->num[TFM_N_SCALE];
     st->u.attend.softcap = (float)s->num[TFM_N_SOFTCAP];
     st->u.attend.window = as_u32(s->num[TFM_N_WINDOW]);
+    st->u.attend.chunk = as_u32(s->num[TFM_N_CHUNK]);
     st->u.attend.alibi_before_scale = s->num[TFM_N_ALIBI_BEFORE] != 0;
     if (s->num[TFM_N_ALIBI] > 0)
         TFM_TRY(alibi_slopes(c, st->u.attend.heads, s->num[TFM_N_ALIBI], &st->u.attend.alibi, err));
@@ -310,11 +311,17 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
     case TFM_OP_ACTIVATION:
         st->u.activation = (tfm_activation)(int)s->num[TFM_N_KIND];
         return TFM_OK;
-    case TFM_OP_SCALE: st->u.scale = (float)s->num[TFM_N_BY]; return TFM_OK;
+    case TFM_OP_SCALE:
+        st->u.scale.by = (float)s->num[TFM_N_BY];
+        st->u.scale.growth = (float)s->num[TFM_N_GROWTH];
+        st->u.scale.every = as_u32(s->num[TFM_N_EVERY]);
+        st->u.scale.first = as_u32(s->num[TFM_N_GROWTH_FIRST]);
+        return TFM_OK;
     case TFM_OP_SOFTCAP: st->u.softcap = (float)s->num[TFM_N_BY]; return TFM_OK;
     case TFM_OP_MOE_ROUTE:
         st->u.route.used = as_u32(s->num[TFM_N_USED]);
-        st->u.route.softmax_after = s->num[TFM_N_SOFTMAX] != 0;
+        st->u.route.softmax = (tfm_softmax)(int)s->num[TFM_N_SOFTMAX];
+        st->u.route.near = (float)s->num[TFM_N_NEAR];
         st->u.route.renormalise = s->num[TFM_N_RENORMALISE] != 0;
         st->u.route.scale = (float)s->num[TFM_N_ROUTE_SCALE];
         st->u.route.sigmoid = s->num[TFM_N_SCORE] != 0;
@@ -327,6 +334,7 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         st->u.experts.kind = (tfm_activation)(int)s->num[TFM_N_KIND];
         st->u.experts.limit = (float)s->num[TFM_N_LIMIT];
         st->u.experts.shift = (float)s->num[TFM_N_SHIFT];
+        st->u.experts.weigh_input = s->num[TFM_N_WEIGH] != 0;
         return TFM_OK; /* as wide as its input: the experts of a block keep its width */
     case TFM_OP_CLIP:
         st->u.clip.lo = (float)s->num[TFM_N_LO];

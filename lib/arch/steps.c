@@ -14,7 +14,8 @@ static const char *const norm_words[] = {"rms", "layer", NULL};
 static const char *const mode_words[] = {"neox", "interleaved", NULL};
 static const char *const scaling_words[] = {"none", "linear", "dynamic", "yarn", "longrope", NULL};
 static const char *const score_words[] = {"softmax", "sigmoid", NULL};
-static const char *const softmax_words[] = {"before", "after", NULL};
+static const char *const softmax_words[] = {"before", "after", "remaining", NULL};
+static const char *const weigh_words[] = {"output", "input", NULL};
 static const char *const activation_words[] = {"silu",  "gelu", "gelu_tanh", "gelu_quick", "relu",
                                                "relu2", "tanh", "sigmoid",   "elu",        NULL};
 
@@ -85,13 +86,17 @@ static const tfm_attr attend_attrs[] = {NEED_INT("heads", TFM_N_HEADS, 1, HEADS_
                                         NEED_NUM("scale", TFM_N_SCALE, -1e6, 1e6),
                                         NUM("softcap", TFM_N_SOFTCAP, 0, 0, 1e6),
                                         INT("window", TFM_N_WINDOW, 0, 0, 4294967295.0),
+                                        INT("chunk", TFM_N_CHUNK, 0, 0, 4294967295.0),
                                         NUM("alibi", TFM_N_ALIBI, 0, 0, 1e4),
                                         FLAG("alibi_before_scale", TFM_N_ALIBI_BEFORE),
                                         TENSOR("sinks", TFM_T_SINKS, NULL),
                                         ATTR_END};
 static const tfm_attr activation_attrs[] = {NEED_WORD("kind", TFM_N_KIND, activation_words),
                                             ATTR_END};
-static const tfm_attr scale_attrs[] = {NEED_NUM("by", TFM_N_BY, -FINITE, FINITE), ATTR_END};
+static const tfm_attr scale_attrs[] = {
+    NEED_NUM("by", TFM_N_BY, -FINITE, FINITE), NUM("growth", TFM_N_GROWTH, 0, -1e6, 1e6),
+    INT("every", TFM_N_EVERY, 1, 1, 4294967295.0),
+    INT("first", TFM_N_GROWTH_FIRST, 0, 0, 4294967295.0), ATTR_END};
 static const tfm_attr softcap_attrs[] = {NEED_NUM("cap", TFM_N_BY, 1e-6, 1e6), ATTR_END};
 static const tfm_attr clip_attrs[] = {NEED_NUM("lo", TFM_N_LO, -FINITE, FINITE),
                                       NEED_NUM("hi", TFM_N_HI, -FINITE, FINITE), ATTR_END};
@@ -104,6 +109,7 @@ static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
                                        INT("groups", TFM_N_ROUTE_GROUPS, 1, 1, 4096),
                                        INT("groups_used", TFM_N_GROUPS_USED, 1, 1, 4096),
                                        INT("group_sum", TFM_N_GROUP_SUM, 1, 1, 4096),
+                                       NUM("near", TFM_N_NEAR, 0, 0, 1e6),
                                        NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                        TENSOR("bias", TFM_T_BIAS, ".bias"),
                                        ATTR_END};
@@ -116,6 +122,7 @@ static const tfm_attr experts_attrs[] = {NEED_WORD("kind", TFM_N_KIND, activatio
                                          TENSOR("down_bias", TFM_T_DOWN_BIAS, NULL),
                                          NUM("limit", TFM_N_LIMIT, 0, 0, 1e6),
                                          NUM("shift", TFM_N_SHIFT, 0, -1e6, 1e6),
+                                         WORD("weigh", TFM_N_WEIGH, 0, weigh_words),
                                          ATTR_END};
 static const tfm_attr no_attrs[] = {ATTR_END};
 

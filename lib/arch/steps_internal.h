@@ -60,11 +60,12 @@ enum { /* attend */
        TFM_N_SOFTCAP,
        TFM_N_WINDOW,
        TFM_N_ALIBI,
-       TFM_N_ALIBI_BEFORE
+       TFM_N_ALIBI_BEFORE,
+       TFM_N_CHUNK
 };
-enum { TFM_N_BY };           /* scale: by; softcap: cap */
-enum { TFM_N_LO, TFM_N_HI }; /* clip */
-enum {                       /* moe-ffn: kind */
+enum { TFM_N_BY, TFM_N_GROWTH, TFM_N_EVERY, TFM_N_GROWTH_FIRST }; /* scale; softcap: cap */
+enum { TFM_N_LO, TFM_N_HI };                                      /* clip */
+enum {                                                            /* moe-ffn: kind */
        TFM_T_GATE = 0,
        TFM_T_UP = 1,
        TFM_T_DOWN = 2,
@@ -72,7 +73,7 @@ enum {                       /* moe-ffn: kind */
        TFM_T_UP_BIAS,
        TFM_T_DOWN_BIAS
 };
-enum { TFM_N_LIMIT = TFM_N_KIND + 1, TFM_N_SHIFT };
+enum { TFM_N_LIMIT = TFM_N_KIND + 1, TFM_N_SHIFT, TFM_N_WEIGH };
 enum {
     TFM_N_USED,
     TFM_N_SOFTMAX,
@@ -81,7 +82,8 @@ enum {
     TFM_N_SCORE,
     TFM_N_ROUTE_GROUPS,
     TFM_N_GROUPS_USED,
-    TFM_N_GROUP_SUM
+    TFM_N_GROUP_SUM,
+    TFM_N_NEAR
 }; /* moe-route */
 
 typedef enum tfm_rope_scaling {

@@ -40,7 +40,7 @@ typedef enum tfm_op {
     TFM_OP_ACTIVATION, /* out = f(in) */
     TFM_OP_MULTIPLY,   /* out = a * b; b is as wide as a, or one number a row */
     TFM_OP_ADD,        /* out = a + b */
-    TFM_OP_SCALE,      /* out = in * factor */
+    TFM_OP_SCALE,      /* out = in * factor, which may grow with the position */
     TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
     TFM_OP_SOFTCAP,    /* out = cap * tanh(in / cap) */
     TFM_OP_MOE_ROUTE, /* the experts of each row and their weights; ref_experts.c has the formula */
@@ -66,6 +66,13 @@ typedef enum tfm_activation {
 typedef enum tfm_index { TFM_INDEX_TOKEN, TFM_INDEX_POSITION, TFM_INDEX_FIXED } tfm_index;
 typedef enum tfm_norm { TFM_NORM_RMS, TFM_NORM_LAYER } tfm_norm;
 typedef enum tfm_rope { TFM_ROPE_NEOX, TFM_ROPE_INTERLEAVED } tfm_rope;
+/* What the weights of a row's experts are a softmax over: all experts, those that were chosen, or
+ * for each slot those that no slot before it has. */
+typedef enum tfm_softmax {
+    TFM_SOFTMAX_BEFORE,
+    TFM_SOFTMAX_AFTER,
+    TFM_SOFTMAX_REMAINING
+} tfm_softmax;
 
 /* ---- interventions: what an EDIT step does ---- */
 
@@ -134,6 +141,7 @@ typedef struct tfm_step {
             float scale;
             float softcap;      /* 0: none */
             uint32_t window;    /* a query sees keys > position - window; 0: all */
+            uint32_t chunk;     /* and keys of its own chunk of so many positions; 0: all */
             const float *alibi; /* [heads] slopes, or NULL */
             bool alibi_before_scale;
             int kv_layer;          /* index of this layer's cache in graph->kv */
@@ -146,13 +154,16 @@ typedef struct tfm_step {
             float limit;      /* 0: none; else gate <= limit and -limit <= up <= limit */
             float shift;      /* added to up after that */
             uint32_t bias[3]; /* of gate, up, down: weight id + 1, [experts, out]; 0: none */
+            bool weigh_input; /* a slot's weight multiplies x, not what the expert makes of it */
         } experts;            /* MOE_FFN. in: x, ids [used], weights [used] */
         struct {
-            uint32_t used;      /* experts of a row, the slots */
-            bool softmax_after; /* over the chosen; else over all experts */
-            bool renormalise;   /* the slots' weights are divided by their sum */
-            bool sigmoid;       /* each expert by itself instead of a softmax */
-            float scale;        /* times this */
+            uint32_t used; /* experts of a row, the slots */
+            tfm_softmax softmax;
+            float near;       /* of REMAINING, 0: none; else only experts whose logit l is near the
+                                 slot's own m: m - l <= near * max(|l|, m) */
+            bool renormalise; /* the slots' weights are divided by their sum */
+            bool sigmoid;     /* each expert by itself instead of a softmax */
+            float scale;      /* times this */
             /* groups > 1: experts are taken from the groups_used best of so many equal groups; a
              * group counts as the sum of its group_sum largest scores for the choice */
             uint32_t groups, groups_used, group_sum;
@@ -163,7 +174,11 @@ typedef struct tfm_step {
         struct {
             uint32_t groups, size[TFM_STEP_MAX_OUT];
         } parts;
-        float scale;
+        /* by * (1 + growth ln(1 + floor((position + first) / every))) */
+        struct {
+            float by, growth; /* growth 0: by alone */
+            uint32_t every, first;
+        } scale;
         float softcap;
         struct {
             float lo, hi;
@@ -178,6 +193,13 @@ typedef struct tfm_step {
         uint32_t keep;     /* the value goes to kept[keep]; one input, no output */
     } u;
 } tfm_step;
+
+/* The first key that a query at `position` sees. */
+static inline uint32_t tfm_first_key(uint32_t position, uint32_t window, uint32_t chunk) {
+    const uint32_t by_window = window != 0 && position >= window ? position - window + 1 : 0;
+    const uint32_t by_chunk = chunk != 0 ? position - position % chunk : 0;
+    return by_window > by_chunk ? by_window : by_chunk;
+}
 
 typedef struct tfm_value {
     const char *name; /* "x", "q", "h" */

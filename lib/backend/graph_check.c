@@ -269,7 +269,16 @@ static tfm_status check_route_groups(const check *c, uint32_t of) {
         return bad(c, "the groups in use have too few experts");
     }
     if (s->u.route.group_sum < 1 || s->u.route.group_sum > each) return bad(c, "sum of a group");
-    return s->u.route.softmax_after ? bad(c, "a softmax after the choice knows no groups") : TFM_OK;
+    if (s->u.route.softmax == TFM_SOFTMAX_BEFORE) return TFM_OK;
+    return bad(c, "a softmax after the choice knows no groups");
+}
+
+static tfm_status check_remaining(const check *c) {
+    const bool remaining = c->s->u.route.softmax == TFM_SOFTMAX_REMAINING;
+    const float near = c->s->u.route.near;
+    if (!(near >= 0.0f) || !isfinite(near) || (near > 0.0f && !remaining)) return bad(c, "near");
+    if (!remaining || !c->s->u.route.renormalise) return TFM_OK;
+    return bad(c, "each slot has a softmax of its own, their sum is not 1");
 }
 
 static tfm_status check_route(const check *c) {
@@ -289,9 +298,13 @@ static tfm_status check_route(const check *c) {
     if (!isfinite(s->u.route.scale)) return bad(c, "factor");
     TFM_TRY(vector(c, s->extra, t->dims[0], 0, "one number for the choice an expert"));
     TFM_TRY(check_route_groups(c, t->dims[0]));
-    if (s->u.route.softmax_after && (s->u.route.sigmoid || s->extra != TFM_NONE)) {
+    if (s->u.route.softmax < TFM_SOFTMAX_BEFORE || s->u.route.softmax > TFM_SOFTMAX_REMAINING) {
+        return bad(c, "unknown softmax");
+    }
+    if (s->u.route.softmax != TFM_SOFTMAX_BEFORE && (s->u.route.sigmoid || s->extra != TFM_NONE)) {
         return bad(c, "a softmax after the choice is by logits alone");
     }
+    TFM_TRY(check_remaining(c));
     return vector(c, s->bias, t->dims[0], 0, "the bias does not fit the experts");
 }
 
@@ -367,7 +380,8 @@ static tfm_status check_step(const check *c) {
     case TFM_OP_MULTIPLY: return check_multiply(c);
     case TFM_OP_ADD: return elementwise(c, 2);
     case TFM_OP_SCALE:
-        if (!isfinite(s->u.scale)) return bad(c, "factor");
+        if (!isfinite(s->u.scale.by) || !isfinite(s->u.scale.growth)) return bad(c, "factor");
+        if (s->u.scale.growth != 0.0f && s->u.scale.every < 1) return bad(c, "growth");
         return elementwise(c, 1);
     case TFM_OP_CLIP:
         if (!(s->u.clip.lo <= s->u.clip.hi)) return bad(c, "limits");

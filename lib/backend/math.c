@@ -174,3 +174,8 @@ void tfm_sincos(double x, double *s, double *c) {
     default: *s = -cosine, *c = sine; break;
     }
 }
+
+double tfm_growth(double growth, uint32_t position, uint32_t first, uint32_t every) {
+    const uint64_t steps = ((uint64_t)position + first) / every;
+    return 1.0 + growth * tfm_log(1.0 + (double)steps);
+}

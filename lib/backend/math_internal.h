@@ -12,6 +12,7 @@
 #define TFM_MATH_INTERNAL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Relative error <= 4e-16; below -745.2 it is 0, above 709.8 infinity. */
 double tfm_exp(double x);
@@ -30,5 +31,8 @@ double tfm_tanh(double x);
 double tfm_erf(double x);
 /* *s = sin(x), *c = cos(x) for |x| <= 2^35 (else NaN): absolute error <= 4e-16. */
 void tfm_sincos(double x, double *s, double *c);
+/* 1 + growth ln(1 + floor((position + first) / every)), every > 0: a factor that grows with the
+ * position, in steps. */
+double tfm_growth(double growth, uint32_t position, uint32_t first, uint32_t every);
 
 #endif

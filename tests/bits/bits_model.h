@@ -24,12 +24,15 @@
 typedef enum bits_form {
     BITS_PLAIN,
     BITS_GROUPED, /* two key heads for four query heads */
-    BITS_WINDOW,  /* of 21 positions: no multiple of a panel, less than a page */
+    BITS_WINDOW, /* of 21 positions: no multiple of a panel, less than a page; or in chunks, q times
+                     a factor that grows with the position */
     BITS_SOFTCAP, /* of the scores and of the logits */
     BITS_ALIBI,   /* three heads, no rope; elu; the same row of a table for all */
     BITS_QK_NORM, /* norms of q and k for each head */
-    BITS_EXPERTS, /* five, of which a row takes two; limits; times one number a row */
-    BITS_PARTS,   /* split and concat in heads, rope of a head's last columns, groups of experts */
+    BITS_EXPERTS, /* five, of which a row takes two, weighed one after the other; limits; times one
+                     number a row */
+    BITS_PARTS, /* split and concat in heads, rope of a head's last columns, groups of experts that
+                     weigh what goes in */
     BITS_FORMS
 } bits_form;
 
@@ -278,12 +281,17 @@ static inline void bits_say_attention(bits_model *m) {
         bits_say_linear(m, "attn_k", "h", "k");
         bits_say_linear(m, "attn_v", "h", "v");
         bits_say_turn(m, "q", m->heads);
+        if (m->form == BITS_WINDOW) {
+            bits_say(m,
+                     "      - {scale: attn_growth, in: q, out: q, by: 0.9, growth: 0.3, every: 13, "
+                     "first: 1}\n");
+        }
         bits_say_turn(m, "k", m->kv_heads);
     }
     bits_say(m, "      - {attend: attn, in: [q, k, v], out: a, heads: %u, kv_heads: %u, k_dim: %u",
              m->heads, m->kv_heads, m->head_dim);
     bits_say(m, ", v_dim: %u, scale: %.9g", m->head_dim, 1.0 / sqrt(m->head_dim));
-    if (m->form == BITS_WINDOW) bits_say(m, ", window: 21");
+    if (m->form == BITS_WINDOW) bits_say(m, ", window: [21, 0, 33], chunk: [0, 43, 70]");
     if (m->form == BITS_SOFTCAP) bits_say(m, ", softcap: 2.5");
     if (m->form == BITS_ALIBI) bits_say(m, ", alibi: 8");
     bits_say(m, "}\n");
@@ -294,12 +302,15 @@ static inline void bits_say_attention(bits_model *m) {
 static inline void bits_say_experts(bits_model *m) {
     bits_say(
         m,
-        "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, renormalise: 1, %sweight: "
+        "      - {moe-route: ffn_route, in: h, out: [e, p], used: 2, %s, weight: "
         "blk.N.ffn_gate_inp.weight}\n"
         "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, limit: 1.5, shift: "
-        "0.5, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
+        "0.5, weigh: %s, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
         "blk.N.ffn_down_exps.weight}\n",
-        m->form == BITS_PARTS ? "score: sigmoid, groups: 3, groups_used: 2, group_sum: 2, " : "");
+        m->form == BITS_PARTS
+            ? "renormalise: 1, score: sigmoid, groups: 3, groups_used: 2, group_sum: 2"
+            : "softmax: remaining, near: 0.7",
+        m->form == BITS_PARTS ? "input" : "output");
     bits_say_linear(m, "ffn_share", "h", "t");
     bits_say(m, "      - {multiply: ffn_weigh, in: [f, t], out: f}\n");
 }

@@ -309,3 +309,28 @@ case("dots1-groups", "dots1", dict(DOTS, num_hidden_layers=2, n_group=4, topk_gr
 case("ernie4_5_moe", "ernie4_5_moe", dict(SMALL, num_hidden_layers=3, head_dim=8,
      moe_intermediate_size=24, moe_num_experts=5, moe_k=2, moe_num_shared_experts=1), gguf=False, single=True,
      off={"moe_k": 1})
+# Chunks, positions that a factor of the scores grows with, experts whose input is weighed. High and low
+# factors that are one number, as published.
+LLAMA4 = dict(SMALL, num_hidden_layers=4, head_dim=12, intermediate_size=24, intermediate_size_mlp=40,
+     num_local_experts=5, num_experts_per_tok=2, interleave_moe_layer_step=2, attention_chunk_size=9,
+     floor_scale=7, attn_scale=0.4, rope_theta=1000.0)
+case("llama4", "llama4_text", dict(LLAMA4, no_rope_layer_interval=3, rope_scaling={"rope_type":
+     "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 1.0,
+     "original_max_position_embeddings": 64}), gguf=False, turned=["gate_up_proj", "down_proj"],
+     off={"layer_types": ["full_attention"] * 4, "attn_temperature_tuning": False,
+          "rope_scaling": None, "no_rope_layers": [1, 0, 1, 0], "num_experts_per_tok": 1})
+case("llama4-images", "llama4_text", dict(LLAMA4, num_experts_per_tok=1, moe_layers=[0, 1, 3],
+     no_rope_layers=[1, 0, 1, 1], use_qk_norm=False, attn_temperature_tuning=False,
+     layer_types=["chunked_attention", "chunked_attention", "full_attention", "full_attention"]),
+     gguf=False, turned=["gate_up_proj", "down_proj"],
+     inside=("language_model.", "llama4", "Llama4ForConditionalGeneration",
+             ["vision_model.class_embedding f32 0 1 16", "multi_modal_projector.linear_1.weight f32 0 1 16 32"]),
+     off={"use_qk_norm": True, "attn_temperature_tuning": True, "layer_types": ["full_attention"] * 4})
+PHIMOE = dict(SMALL, num_local_experts=6, num_experts_per_tok=2, router_jitter_noise=0.3)
+case("phimoe", "phimoe", dict(PHIMOE, attention_bias=True, lm_head_bias=True, sliding_window=9,
+     rope_scaling={"type": "longrope", "long_factor": [1.5, 2.0, 3.0, 4.0],
+     "short_factor": [1.0, 1.1, 1.3, 1.7], "long_mscale": 1.24, "short_mscale": 1.24,
+     "original_max_position_embeddings": 32}), gguf=False,
+     off={"rope_scaling": None, "router_jitter_noise": 0.01, "sliding_window": None})
+case("phimoe-plain", "phimoe", dict(PHIMOE, router_jitter_noise=0.01), gguf=False,
+     off={"router_jitter_noise": 0.3})

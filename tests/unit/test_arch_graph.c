@@ -98,7 +98,7 @@ static void groups_interleaved(void) {
         "  - layers: 0,2\n    steps:\n      - {scale: s, in: x, out: x, by: [1, 3]}\n" HEAD;
     tfm_graph *g = compile(text);
     if (!CHECK(g != NULL)) return;
-    for (int i = 0; i < 4; i++) CHECK(g->step[1 + i].u.scale == (float)(i + 1));
+    for (int i = 0; i < 4; i++) CHECK(g->step[1 + i].u.scale.by == (float)(i + 1));
     tfm_graph_free(g);
 }
 

@@ -7,6 +7,7 @@
  *
  * u = 2^-24 is the unit roundoff of f32. ref sums in double and rounds once: its own error, at most
  * u |result|, is inside the small constants added to each count of roundings. */
+#include "../ops/attend.h"
 #include "../ops/ops.h"
 
 #include "backend/cpu/cpu_internal.h"
@@ -323,6 +324,41 @@ static void multiply_by_column(ops_case *c, uint32_t width) {
     ops_finish(c, (uint32_t[4]){width, 1}, width, 3.0f);
 }
 
+/* The factor is made in double and rounded once, by all backends. */
+static void growing_scale(ops_case *c, uint32_t width) {
+    tfm_step *s = ops_begin(c, TFM_OP_SCALE, 3 * width);
+    snprintf(c->name, sizeof c->name, "scale that grows, width %u", width);
+    s->u.scale.by = 0.7f;
+    s->u.scale.growth = 0.4f;
+    s->u.scale.every = 7;
+    s->u.scale.first = 3;
+    ops_sequence(c, 0, 19);
+    ops_sequence(c, 100, 30);
+    ops_finish(c, (uint32_t[4]){width}, width, 3.0f);
+}
+
+/* 0.5 (1 + 2 ln(1 + floor((position + 1) / 4))), of a row of ones */
+static void scale_grows_by_hand(void) {
+    const char *const devices[] = {"ref", "cpu"};
+    for (int d = 0; d < 2; d++) {
+        ops_case c;
+        growing_scale(&c, 1);
+        tfm_step *s = &c.step[1];
+        s->u.scale.by = 0.5f;
+        s->u.scale.growth = 2;
+        s->u.scale.every = 4;
+        s->u.scale.first = 1;
+        for (uint32_t r = 0; r < c.n_rows; r++) c.hidden[r] = 1.0f;
+        float *out = ops_run(&c, devices[d], 1, &ops_whole);
+        CHECK(out[0] == 0.5f && out[2] == 0.5f);
+        CHECK(fabs((double)out[3] - 1.1931471805599453) < 1e-7);  /* ln 2 */
+        CHECK(fabs((double)out[18] - 2.1094379124341003) < 1e-7); /* position 18: ln 5 */
+        CHECK(fabs((double)out[19] - 3.7580965380214820) < 1e-6); /* position 100: ln 26 */
+        free(out);
+        ops_case_free(&c);
+    }
+}
+
 static void elementwise_steps(void) {
     ops_case c;
     const uint32_t widths[] = {1, 7, 64, 1501};
@@ -333,7 +369,9 @@ static void elementwise_steps(void) {
         check_case(&c, bound_exact);
         multiply_by_column(&c, widths[i]);
         check_case(&c, bound_exact);
-        elementwise_case(&c, TFM_OP_SCALE, widths[i], 3.0f)->u.scale = 0.7f;
+        elementwise_case(&c, TFM_OP_SCALE, widths[i], 3.0f)->u.scale.by = 0.7f;
+        check_case(&c, bound_exact);
+        growing_scale(&c, widths[i]);
         check_case(&c, bound_exact);
         tfm_step *s = elementwise_case(&c, TFM_OP_CLIP, widths[i], 3.0f);
         s->u.clip.lo = -1.25f;
@@ -506,161 +544,48 @@ static void ropes(void) {
 
 /* ---- attention ---- */
 
-typedef struct attend_form {
-    uint32_t heads, kv_heads, k_dim, v_dim, window;
-    float softcap;
-    bool alibi, alibi_before, sink, f32_cache, q8_0_cache;
-    uint32_t start[2], length[2];
-} attend_form;
-
-/* q and k are at most 1 in size, so a score is a chain of k_dim products with an error of at most
- * (k_dim + 2) u k_dim before the scale; scale, alibi and softcap round 8 times at most what they
- * hold: delta = u (|scale| (k_dim + 2 + 8) k_dim + 8 |bias|). softmax is a ratio: with weights off
- * by a factor 1 +- e each, e = delta + u |s - m| + 4 u + (keys + 16) u for the chains of the sums,
- * the result moves by at most 2 e max|v|, max|v| <= 1 (1% more for rounding the ratio). */
-static double bound_attend(const ops_case *c, uint32_t row, uint32_t col, double ref) {
-    const tfm_step *s = &c->step[1];
-    const double d = s->u.attend.k_dim;
-    const double keys = c->start[1] + c->length[1] + c->start[0] + c->length[0];
-    double bias = 0.0;
-    (void)row, (void)col, (void)ref;
-    for (uint32_t h = 0; s->u.attend.alibi != NULL && h < s->u.attend.heads; h++) {
-        bias = fmax(bias, fabs((double)s->u.attend.alibi[h]) * keys);
-    }
-    const double scale = fabs((double)s->u.attend.scale);
-    const double range = 2 * (scale * d + bias) + 4;
-    const double delta = U * (scale * (d + 10) * (d + bias) + 8 * bias);
-    return 2.02 * (delta + U * range + (keys + 20) * U);
-}
-
-static void attend_case(ops_case *c, const attend_form *f) {
-    tfm_step *s = ops_begin(c, TFM_OP_ATTEND, f->heads * 131 + f->k_dim);
-    snprintf(c->name, sizeof c->name, "attend %u/%u heads %u,%u wide window %u cap %g%s%s%s",
-             f->heads, f->kv_heads, f->k_dim, f->v_dim, f->window, (double)f->softcap,
-             f->alibi ? " alibi" : "", f->alibi_before ? " before" : "", f->sink ? " sink" : "");
-    if (f->sink) s->extra = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, 0, f->heads);
-    if (f->alibi) {
-        c->alibi = ops_alloc(f->heads * sizeof(float));
-        for (uint32_t h = 0; h < f->heads; h++) c->alibi[h] = 0.5f / (float)(h + 1);
-    }
-    s->u.attend.heads = f->heads;
-    s->u.attend.kv_heads = f->kv_heads;
-    s->u.attend.k_dim = f->k_dim;
-    s->u.attend.v_dim = f->v_dim;
-    s->u.attend.scale = 1.0f / sqrtf((float)f->k_dim);
-    s->u.attend.softcap = f->softcap;
-    s->u.attend.window = f->window;
-    s->u.attend.alibi = c->alibi;
-    s->u.attend.alibi_before_scale = f->alibi_before;
-    c->kv = (tfm_kv_shape){f->kv_heads, f->k_dim, f->v_dim, 0};
-    c->kv_type = f->f32_cache ? TFM_F32 : f->q8_0_cache ? TFM_Q8_0 : TFM_F16;
-    for (int i = 0; i < 2; i++) ops_sequence(c, f->start[i], f->length[i]);
-    const uint32_t widths[4] = {f->heads * f->k_dim, f->kv_heads * f->k_dim, f->kv_heads * f->v_dim,
-                                0};
-    ops_finish(c, widths, f->heads * f->v_dim, 1.0f);
-}
-
 static void attention(void) {
-    const attend_form forms[] = {
-        {.heads = 1, .kv_heads = 1, .k_dim = 1, .v_dim = 1, .length = {1, 20}},
-        {.heads = 4, .kv_heads = 4, .k_dim = 16, .v_dim = 16, .length = {70, 33}},
-        {.heads = 6, .kv_heads = 2, .k_dim = 8, .v_dim = 20, .length = {66, 5}},
-        {.heads = 40, .kv_heads = 2, .k_dim = 6, .v_dim = 34, .length = {18, 3}, .f32_cache = true},
-        {.heads = 4, .kv_heads = 2, .k_dim = 7, .v_dim = 5, .length = {80, 1}, .window = 19},
-        {.heads = 2, .kv_heads = 1, .k_dim = 32, .v_dim = 64, .length = {40, 90}, .window = 1},
-        {.heads = 2, .kv_heads = 2, .k_dim = 16, .v_dim = 16, .length = {50, 9}, .softcap = 1.5f},
-        {.heads = 3, .kv_heads = 3, .k_dim = 8, .v_dim = 8, .length = {77, 9}, .alibi = true},
-        {.heads = 3,
-         .kv_heads = 1,
-         .k_dim = 8,
-         .v_dim = 8,
-         .length = {77, 9},
-         .alibi = true,
-         .alibi_before = true,
-         .f32_cache = true},
-        {.heads = 4, .kv_heads = 2, .k_dim = 8, .v_dim = 8, .length = {40, 2}, .sink = true},
-        {.heads = 6,
-         .kv_heads = 2,
-         .k_dim = 64,
-         .v_dim = 32,
-         .length = {66, 5},
-         .q8_0_cache = true},
-        {.heads = 3,
-         .kv_heads = 3,
-         .k_dim = 32,
-         .v_dim = 96,
-         .length = {70, 140},
-         .window = 21,
-         .q8_0_cache = true},
-        {.heads = 4,
-         .kv_heads = 2,
-         .k_dim = 8,
-         .v_dim = 8,
-         .length = {90, 17},
-         .window = 33,
-         .softcap = 2.0f,
-         .sink = true,
-         .alibi = true},
-        {.heads = 2,
-         .kv_heads = 1,
-         .k_dim = 16,
-         .v_dim = 16,
-         .start = {1000, 2030},
-         .length = {40, 30}},
-        {.heads = 1, .kv_heads = 1, .k_dim = 4, .v_dim = 4, .length = {2100, 3}, .window = 1500},
-        /* more query heads of a group than one call takes; every size of tile */
-        {.heads = 62, .kv_heads = 2, .k_dim = 5, .v_dim = 65, .length = {37, 2}},
-        {.heads = 23, .kv_heads = 1, .k_dim = 16, .v_dim = 48, .length = {67, 3}, .window = 20},
-        {.heads = 7, .kv_heads = 1, .k_dim = 33, .v_dim = 31, .length = {130, 26}, .window = 70},
-        /* several chunks, few calls: threads share them */
-        {.heads = 2, .kv_heads = 1, .k_dim = 8, .v_dim = 24, .length = {1040, 3}, .sink = true},
-        {.heads = 5,
-         .kv_heads = 1,
-         .k_dim = 32,
-         .v_dim = 32,
-         .start = {2040, 3060},
-         .length = {20, 30},
-         .alibi = true,
-         .q8_0_cache = true},
-        {.heads = 1,
-         .kv_heads = 1,
-         .k_dim = 16,
-         .v_dim = 16,
-         .start = {1990, 1000},
-         .length = {70, 40},
-         .window = 1030,
-         .softcap = 3.0f,
-         .sink = true,
-         .f32_cache = true},
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    for (size_t i = 0; i < sizeof attend_forms / sizeof *attend_forms; i++) {
         ops_case c;
-        attend_case(&c, &forms[i]);
+        attend_case(&c, &attend_forms[i]);
         check_case(&c, bound_attend);
     }
 }
 
 /* Scores far apart, infinite V that no query may see: a masked key contributes exactly nothing. */
-static void attention_ignores_what_it_may_not_see(void) {
+static void attention_ignores_what_it_may_not_see(uint32_t window, uint32_t chunk,
+                                                  const char *device) {
     const attend_form form = {.heads = 1,
                               .kv_heads = 1,
                               .k_dim = 4,
                               .v_dim = 4,
-                              .window = 5,
+                              .window = window,
+                              .chunk = chunk,
                               .length = {60, 1},
                               .f32_cache = true};
     ops_case c;
     attend_case(&c, &form);
-    float *clean = ops_run(&c, "cpu", 1, &ops_whole);
+    float *clean = ops_run(&c, device, 1, &ops_whole);
     for (int i = 0; i < 12; i++) c.hidden[40 * 12 + i] = i < 4 ? c.hidden[40 * 12 + i] : INFINITY;
-    float *dirty = ops_run(&c, "cpu", 1, &ops_whole);
+    float *dirty = ops_run(&c, device, 1, &ops_whole);
     for (uint32_t r = 0; r < 60; r++) {
-        const bool sees = r >= 40 && r < 45;
+        const bool sees = r >= 40 && (window == 0 || r < 40 + window) && (chunk == 0 || r < 44);
         const bool same = memcmp(clean + r * 4, dirty + r * 4, 4 * sizeof(float)) == 0;
         CHECK_INT(same, !sees);
     }
     free(clean), free(dirty);
     ops_case_free(&c);
+}
+
+/* The chunk of key 40 ends with key 43. */
+static void masked_keys_count_nothing(void) {
+    for (int i = 0; i < 2; i++) {
+        const char *device = i == 0 ? "cpu" : "ref";
+        attention_ignores_what_it_may_not_see(5, 0, device);
+        attention_ignores_what_it_may_not_see(0, 11, device);
+        attention_ignores_what_it_may_not_see(0, 22, device);
+        attention_ignores_what_it_may_not_see(3, 22, device);
+    }
 }
 
 /* ---- wrong on purpose ---- */
@@ -784,13 +709,14 @@ int main(void) {
     UNIT_RUN(linear_extremes);
     UNIT_RUN(norms);
     UNIT_RUN(elementwise_steps);
+    UNIT_RUN(scale_grows_by_hand);
     UNIT_RUN(gathers);
     UNIT_RUN(concats);
     UNIT_RUN(concats_in_groups);
     UNIT_RUN(splits_in_groups);
     UNIT_RUN(ropes);
     UNIT_RUN(attention);
-    UNIT_RUN(attention_ignores_what_it_may_not_see);
+    UNIT_RUN(masked_keys_count_nothing);
     UNIT_RUN(wrong_kernels_are_caught);
     return unit_done();
 }

@@ -42,7 +42,8 @@ static int expert_weight(ops_case *c, tfm_dtype t, uint32_t out, uint32_t in) {
     return id;
 }
 
-/* Form 0 has no gate, form 1 has one; form 2 has biases, too, and a limit that is met. */
+/* Form 0 has no gate, form 1 has one; form 2 has biases, too, and a limit that is met; form 3 is
+ * form 1 with weights that multiply the input. */
 static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
     const bool gate = form > 0;
     tfm_step *s = ops_begin(c, TFM_OP_MOE_FFN, 7 * ffn + width);
@@ -57,6 +58,7 @@ static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, int
         s->u.experts.bias[i] = (uint32_t)id + 1;
     }
     if (form == 2) s->u.experts.limit = 0.6f;
+    s->u.experts.weigh_input = form == 3;
     ops_sequence(c, 0, 41);
     ops_sequence(c, 9, 1);
     ops_sequence(c, 3, 6);
@@ -104,8 +106,9 @@ static tfm_step plain_step(tfm_op op, int in, int in2, int out, int weight) {
                       .extra = TFM_NONE};
 }
 
-/* All rows of c through expert e, by dense steps: [n_rows, width]. */
-static float *run_dense(const ops_case *c, const char *device, uint32_t e) {
+/* All rows of c, times their weights of `slot` if it is not TFM_NONE, through expert e, by dense
+ * steps: [n_rows, width]. */
+static float *run_dense(const ops_case *c, const char *device, uint32_t e, int slot) {
     const tfm_step *s = &c->step[1];
     const uint32_t width = c->value[1].width, ffn = c->tensor[s->bias].dims[1];
     ops_case d = {.n_seqs = c->n_seqs, .n_rows = c->n_rows, .token = c->token};
@@ -153,17 +156,20 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e) {
                       .max_position = UINT32_MAX};
     d.hidden = ops_alloc((size_t)c->n_rows * width * sizeof(float));
     for (uint32_t r = 0; r < c->n_rows; r++) {
-        memcpy(d.hidden + (size_t)r * width, c->hidden + (size_t)r * c->g.width,
-               width * sizeof(float));
+        const float *x = c->hidden + (size_t)r * c->g.width;
+        const float by = slot == TFM_NONE ? 1.0f : x[width + used + (uint32_t)slot];
+        for (uint32_t i = 0; i < width; i++) d.hidden[(size_t)r * width + i] = by * x[i];
     }
     float *y = ops_run(&d, device, 1, &ops_whole);
     free(d.hidden);
     return y;
 }
 
-/* Slots ascending; in f32 on cpu, in double and rounded once on ref. */
-static float *weigh(const ops_case *c, float *const *y, bool is_ref) {
+/* Slots ascending; in f32 on cpu, in double and rounded once on ref. y: [used][experts], or of all
+ * slots [experts]. */
+static float *weigh(const ops_case *c, float *y[3][5], bool is_ref) {
     const uint32_t width = c->value[1].width;
+    const bool plain = c->step[1].u.experts.weigh_input;
     float *out = ops_alloc(out_bytes(c));
     for (uint32_t r = 0; r < c->n_rows; r++) {
         const float *id = c->hidden + (size_t)r * c->g.width + width, *weight = id + used;
@@ -171,9 +177,11 @@ static float *weigh(const ops_case *c, float *const *y, bool is_ref) {
             double exact = 0.0;
             float sum = 0.0f;
             for (uint32_t s = 0; s < used; s++) {
-                const float part = y[isnan(id[s]) ? 0 : (int)id[s]][(size_t)r * width + i];
-                exact += (double)weight[s] * part;
-                sum = sum + weight[s] * part;
+                const int e = isnan(id[s]) ? 0 : (int)id[s];
+                const float part = y[plain ? s : 0][e][(size_t)r * width + i];
+                const float by = plain ? 1.0f : weight[s];
+                exact += (double)by * part;
+                sum = sum + by * part;
             }
             out[(size_t)r * width + i] = is_ref ? (float)exact : sum;
         }
@@ -186,13 +194,17 @@ static void check_ffn(tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
     ops_case c;
     ffn_case(&c, t, width, ffn, form);
     for (int d = 0; d < 2; d++) {
-        float *y[5], *got = ops_run(&c, devices[d], 1, &ops_whole);
-        for (uint32_t e = 0; e < experts; e++) y[e] = run_dense(&c, devices[d], e);
+        float *y[3][5], *got = ops_run(&c, devices[d], 1, &ops_whole);
+        const uint32_t runs = form == 3 ? used : 1;
+        for (uint32_t i = 0; i < runs * experts; i++) {
+            const int slot = form == 3 ? (int)(i / experts) : TFM_NONE;
+            y[i / experts][i % experts] = run_dense(&c, devices[d], i % experts, slot);
+        }
         float *want = weigh(&c, y, d == 0);
         if (!CHECK(memcmp(want, got, out_bytes(&c)) == 0)) {
             printf("%s on %s: not what its dense steps give\n", c.name, devices[d]);
         }
-        for (uint32_t e = 0; e < experts; e++) free(y[e]);
+        for (uint32_t i = 0; i < runs * experts; i++) free(y[i / experts][i % experts]);
         free(want);
         check_batches(&c, devices[d], got);
     }
@@ -206,6 +218,9 @@ static void experts_are_their_dense_steps(void) {
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, t % 2 == 0);
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, 2);
     }
+    check_ffn(TFM_F32, 37, 19, 3);
+    check_ffn(TFM_BF16, 37, 19, 3);
+    check_ffn(TFM_Q8_0, 64, 32, 3);
     check_ffn(TFM_Q8_0, 96, 32, 1);
     check_ffn(TFM_F32, 1, 1, 1);
     check_ffn(TFM_BF16, 15, 80, 1);
@@ -259,12 +274,14 @@ static void check_route(tfm_dtype t, uint32_t n, uint32_t k, int form) {
     ops_case c;
     route_case(&c, t, n, k, form % 2 == 1);
     tfm_step *s = &c.step[0];
-    s->u.route.softmax_after = form == 1;
+    if (form == 1) s->u.route.softmax = TFM_SOFTMAX_AFTER;
+    if (form >= 7) s->u.route.softmax = TFM_SOFTMAX_REMAINING;
+    if (form == 8) s->u.route.near = 0.4f;
     s->u.route.renormalise = form == 2;
     if (form == 3) s->u.route.scale = 2.5f;
     s->u.route.sigmoid = form == 4;
     if (form == 4) s->u.route.renormalise = true;
-    if (form >= 5) { /* the best half of groups of four, by their best one or two */
+    if (form == 5 || form == 6) { /* the best half of groups of four, by their best one or two */
         s->u.route.groups = n / 4;
         s->u.route.groups_used = (n / 4 + 1) / 2;
         s->u.route.group_sum = form == 5 ? 1 : 2;
@@ -294,7 +311,7 @@ static void routes(void) {
         check_route(TFM_F32, 2, 3, form);
         check_route(TFM_F32, 1, 40, form);
     }
-    for (int form = 5; form < 7; form++) {
+    for (int form = 5; form < 9; form++) {
         check_route(TFM_F32, 8, 64, form);
         check_route(TFM_F32, 36, 65, form);
         check_route(TFM_BF16, 16, 7, form);
@@ -326,14 +343,15 @@ static void routes_by_groups(void) {
 }
 
 /* Four experts whose logits are the row's own numbers, two of them chosen. */
-static void run_by_hand(const float logit[4], bool after, bool renormalise, const char *device,
-                        float out[4]) {
+static void run_by_hand(const float logit[4], tfm_softmax softmax, bool renormalise,
+                        const char *device, float out[4]) {
     ops_case c;
     route_case(&c, TFM_F32, 4, 4, false);
     float *w = (float *)(uintptr_t)c.tensor[0].data;
     for (int i = 0; i < 16; i++) w[i] = i / 4 == i % 4 ? 1.0f : 0.0f;
     c.step[0].u.route.used = c.value[4].width = c.value[5].width = 2;
-    c.step[0].u.route.softmax_after = after;
+    c.step[0].u.route.softmax = softmax;
+    if (softmax == TFM_SOFTMAX_REMAINING) c.step[0].u.route.near = 0.8f;
     c.step[0].u.route.renormalise = renormalise;
     c.value[1].width = c.g.n_vocab = 4;
     for (uint32_t r = 0; r < c.n_rows; r++) memcpy(c.hidden + r * 4, logit, 4 * sizeof *logit);
@@ -353,21 +371,30 @@ static void routes_by_hand(void) {
         float out[4];
         const float logit[4] = {0.0f, 2.0f, -1.0f, 1.0f}; /* e^2 = 7.3890561, e^1 = 2.7182818 */
         const double all = 7.3890561 + 2.7182818 + 1.0 + 0.36787944;
-        run_by_hand(logit, false, false, devices[d], out);
+        run_by_hand(logit, TFM_SOFTMAX_BEFORE, false, devices[d], out);
         CHECK(out[0] == 1.0f && out[1] == 3.0f);
         near(out[2], 7.3890561 / all);
         near(out[3], 2.7182818 / all);
         for (int i = 0; i < 2; i++) { /* after and renormalised are the same but for rounding */
-            run_by_hand(logit, i == 0, i == 1, devices[d], out);
+            run_by_hand(logit, i == 0 ? TFM_SOFTMAX_AFTER : TFM_SOFTMAX_BEFORE, i == 1, devices[d],
+                        out);
             near(out[2], 0.73105858);
             near(out[3], 0.26894142);
         }
+        /* Near 2 is 1 (0.5 of 2 away), not 0 (1 of 2); of 0, 1 and -1 near 1 is no other. */
+        run_by_hand(logit, TFM_SOFTMAX_REMAINING, false, devices[d], out);
+        near(out[2], 0.73105858);
+        CHECK(out[0] == 1.0f && out[1] == 3.0f && out[3] == 1.0f);
+        const float low[4] = {-4.0f, -2.0f, -3.0f, -9.0f}; /* 0.33 and 0.5, then 0.25 away */
+        run_by_hand(low, TFM_SOFTMAX_REMAINING, false, devices[d], out);
+        near(out[2], 1 / (1 + 0.36787944 + 0.13533528 + 9.1188197e-4));
+        near(out[3], 1 / (1 + 0.36787944 + 2.4787522e-3));
         const float tie[4] = {0.5f, 3.0f, 3.0f, 3.0f};
-        run_by_hand(tie, true, false, devices[d], out);
+        run_by_hand(tie, TFM_SOFTMAX_AFTER, false, devices[d], out);
         CHECK(out[0] == 1.0f && out[1] == 2.0f); /* the lower expert */
         CHECK(out[2] == 0.5f && out[3] == 0.5f);
         const float sick[4] = {0.5f, 3.0f, NAN, 1.0f}; /* 0 * NAN: all four logits are NaN */
-        run_by_hand(sick, false, true, devices[d], out);
+        run_by_hand(sick, TFM_SOFTMAX_BEFORE, true, devices[d], out);
         CHECK(out[0] == 0.0f && out[1] == 1.0f);
         CHECK(isnan(out[2]) && isnan(out[3]));
     }
@@ -427,9 +454,21 @@ static void graphs_are_checked(void) {
     refuse(&c, "a sum of more than a group has");
     s->u.route.group_sum = 2;
     CHECK_INT(tfm_graph_check(&c.g, &err), TFM_OK);
-    s->u.route.softmax_after = true;
+    s->u.route.softmax = TFM_SOFTMAX_AFTER;
     refuse(&c, "groups by what comes after the choice");
-    s->u.route.softmax_after = false;
+    s->u.route.softmax = TFM_SOFTMAX_REMAINING;
+    refuse(&c, "groups by what remains");
+    s->u.route.groups = 1;
+    CHECK_INT(tfm_graph_check(&c.g, &err), TFM_OK);
+    s->u.route.renormalise = true;
+    refuse(&c, "one sum for several softmaxes");
+    s->u.route.renormalise = false;
+    s->u.route.near = -1;
+    refuse(&c, "nearer than near");
+    s->u.route.near = 1;
+    s->u.route.softmax = TFM_SOFTMAX_BEFORE;
+    refuse(&c, "near what");
+    s->u.route.near = 0;
     s->out[1] = 4;
     refuse(&c, "one value for both outputs");
     ops_case_free(&c);

@@ -45,7 +45,7 @@ KERNEL static size_t attend_bytes(uint32_t k_dim, uint32_t v_dim) {
 KERNEL static void find_spans(const tfm_cpu_attend *a, attend_span *s) {
     for (uint32_t i = 0; i < a->n_queries; i++) {
         const uint32_t position = a->query[i].position;
-        s->lo[i] = a->window != 0 && position >= a->window ? position - a->window + 1 : 0;
+        s->lo[i] = tfm_first_key(position, a->window, a->chunk);
         s->hi[i] = position + 1;
     }
 }

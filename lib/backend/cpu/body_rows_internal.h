@@ -7,7 +7,7 @@ INLINE vf elementwise_v(const tfm_step *s, vf a, vf b) {
     case TFM_OP_ACTIVATION: return activation_v(s->u.activation, a);
     case TFM_OP_MULTIPLY: return a * b;
     case TFM_OP_ADD: return a + b;
-    case TFM_OP_SCALE: return a * s->u.scale;
+    case TFM_OP_SCALE: return a * s->u.scale.by;
     case TFM_OP_CLIP:
         a = pick(a < s->u.clip.lo, splat(s->u.clip.lo), a);
         return pick(a > s->u.clip.hi, splat(s->u.clip.hi), a);

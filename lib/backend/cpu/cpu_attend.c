@@ -95,8 +95,7 @@ static void add_queries(const attend_job *j, attend_call *c, uint32_t n_rows) {
 /* Panels that a sequence's rows at positions first..last look at. */
 static void find_panels(const tfm_step *s, uint32_t first, uint32_t last, uint32_t *from,
                         uint32_t *to) {
-    const uint32_t window = s->u.attend.window;
-    *from = (window != 0 && first >= window ? first - window + 1 : 0) / TFM_PANEL;
+    *from = tfm_first_key(first, s->u.attend.window, s->u.attend.chunk) / TFM_PANEL;
     *to = last / TFM_PANEL + 1;
 }
 
@@ -120,6 +119,7 @@ static void make_call(const attend_job *j, size_t call, unsigned worker, attend_
                             .scale = s->u.attend.scale,
                             .softcap = s->u.attend.softcap,
                             .window = s->u.attend.window,
+                            .chunk = s->u.attend.chunk,
                             .alibi_before_scale = s->u.attend.alibi_before_scale,
                             .has_sink = j->sink != NULL,
                             .page = kv->page,
@@ -150,10 +150,10 @@ static float *chunk_panels(const attend_call *c, size_t i, uint32_t *from, uint3
 
 /* The probabilities of the queries that want them, from the weights left in the scores. */
 static void write_patterns(const attend_job *j, const attend_call *c, const float *total) {
-    const uint32_t window = c->a.window, n = c->a.n_queries;
+    const uint32_t n = c->a.n_queries;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t position = c->a.query[i].position;
-        const uint32_t first = window != 0 && position >= window ? position - window + 1 : 0;
+        const uint32_t first = tfm_first_key(position, c->a.window, c->a.chunk);
         float *out =
             tfm_kept_pattern(j->step, j->run->batch, c->row + i / c->heads, c->head + i % c->heads);
         if (out == NULL) return;

@@ -1,11 +1,13 @@
 /* cpu_experts.c - mixture of experts on the thread pool.
  *
  *     route: logits by the f32 linear kernel; then, row by row, the choice and the softmax:
- *            total = sum of exp(l - max), experts ascending (over the chosen: slots ascending)
+ *            total = sum of exp(l - max), experts ascending (over the chosen: slots ascending);
+ *            over the remaining: slot by slot with the slot's own l for max
  *            or by p + choose, p being sigmoid(l) or the softmax: total = sum of the chosen p;
  *            a group's score is the sum of its largest p + choose, falling
  *     ffn:   (row, slot) pairs sorted by expert -> gate, up -> f, multiply -> down
  *            out[r] = 0; for slots ascending: out[r] = out[r] + weight * y
+ *            or, weighing the input, gate and up of weight * x, and out[r] = out[r] + y
  *
  * Rows that go to one expert share the decoding of its weights, as rows of a linear do; each one's
  * numbers are its own, so how the router deals a batch changes no bit. */
@@ -95,6 +97,26 @@ static void leave_groups(const tfm_step *s, const float *choice, uint32_t n, flo
     }
 }
 
+/* Each slot's softmax over the experts that no slot before it has, and that are near it. */
+static void weigh_remaining(const route_job *j, const float *logit, float *work, const float *id,
+                            float *weight) {
+    const uint32_t n = j->args.n_out, used = j->step->u.route.used;
+    const double near = j->step->u.route.near;
+    for (uint32_t s = 0; s < used; s++) {
+        const float m = logit[(uint32_t)id[s]];
+        float total = 0.0f;
+        for (uint32_t e = 0; e < n; e++) {
+            const double l = logit[e];
+            const bool far = near > 0.0 && (double)m - l > near * fmax(fabs(l), (double)m);
+            work[e] = far ? -INFINITY : logit[e] - m;
+        }
+        for (uint32_t i = 0; i < s; i++) work[(uint32_t)id[i]] = -INFINITY;
+        kernels(j->run)->exp(n, work, work);
+        for (uint32_t e = 0; e < n; e++) total = total + work[e];
+        weight[s] = work[(uint32_t)id[s]] / total * j->step->u.route.scale;
+    }
+}
+
 static void route_row(const route_job *j, uint32_t row) {
     const uint32_t n = j->args.n_out, used = j->step->u.route.used;
     const float *logit = j->args.out + (size_t)row * n;
@@ -103,10 +125,14 @@ static void route_row(const route_job *j, uint32_t row) {
     float total = 0.0f;
     memset(work, 0, n * sizeof *work);
     choose(logit, work, n, used, id);
+    if (j->step->u.route.softmax == TFM_SOFTMAX_REMAINING) {
+        weigh_remaining(j, logit, work, id, weight);
+        return;
+    }
     const float max = logit[(uint32_t)id[0]];
     for (uint32_t e = 0; e < n; e++) work[e] = logit[e] - max;
     kernels(j->run)->exp(n, work, work);
-    if (j->step->u.route.softmax_after || j->step->u.route.renormalise) {
+    if (j->step->u.route.softmax == TFM_SOFTMAX_AFTER || j->step->u.route.renormalise) {
         for (uint32_t i = 0; i < used; i++) total = total + work[(uint32_t)id[i]];
     } else {
         for (uint32_t e = 0; e < n; e++) total = total + work[e];
@@ -196,7 +222,7 @@ typedef struct expert_job {
     uint32_t *first;  /* [experts + 1]: pairs of expert e are [first[e], first[e + 1]) */
     uint32_t *active; /* [experts]: those that have pairs */
     uint32_t n_active;
-    uint32_t *row;    /* [pairs]: row of the batch */
+    uint32_t *slot;   /* [pairs]: row of the batch * used + slot */
     uint32_t *pair;   /* [rows, used]: where a slot's pair stands */
     float *gate, *up; /* [pairs, ffn] */
     float *y;         /* [pairs, width out] */
@@ -207,16 +233,24 @@ typedef struct expert_job {
     tfm_cpu_linear args;
     const float *src; /* [rows or pairs, k] */
     bool by_row;      /* src has a row for each row of the batch, else for each pair */
+    bool weighed;     /* the rows of src times their slots' weights */
 } expert_job;
 
 static void prepare_piece(void *arg, size_t piece, unsigned worker) {
     const expert_job *j = arg;
     const tfm_cpu_linear *a = &j->args;
     const uint32_t from = (uint32_t)piece * PAIRS_EACH;
-    (void)worker;
+    const cpu_plan *p = j->run->plan;
+    float *scaled = (float *)(void *)(p->scratch + worker * p->scratch_bytes); /* [k] */
+    tfm_step times = {.op = TFM_OP_SCALE};
     for (uint32_t i = from; i < from + PAIRS_EACH && i < j->n_pairs; i++) {
-        const float *x = j->src + (size_t)(j->by_row ? j->row[i] : i) * a->k;
+        const float *x = j->src + (size_t)(j->by_row ? j->slot[i] / j->used : i) * a->k;
         uint8_t *to = j->act + i * a->act_stride;
+        if (j->weighed) {
+            times.u.scale.by = p->value[j->step->in[2]][j->slot[i]];
+            kernels(j->run)->elementwise(&times, a->k, x, NULL, scaled);
+            x = scaled;
+        }
         if (kernels(j->run)->act_bytes(a->type, a->k) == 0)
             memcpy(to, x, a->k * sizeof *x);
         else
@@ -254,6 +288,7 @@ static tfm_status expert_linear(expert_job *j, int part, int id, const float *sr
     j->bias = cpu_step_weights(j->run->plan, j->step)->expert_bias[part];
     j->src = src;
     j->by_row = by_row;
+    j->weighed = by_row && j->step->u.experts.weigh_input;
     j->args = (tfm_cpu_linear){.type = t->dtype,
                                .panel_bytes = j->w->panel_bytes,
                                .k = t->dims[2],
@@ -261,8 +296,9 @@ static tfm_status expert_linear(expert_job *j, int part, int id, const float *sr
                                .act = j->act,
                                .act_stride = act_stride(j->run, t),
                                .out = out};
-    TFM_TRY(tfm_cpu_reserve_scratch(
-        j->run->plan, kernels(j->run)->linear_bytes(t->dtype, t->dims[2]), j->run->err));
+    size_t scratch = kernels(j->run)->linear_bytes(t->dtype, t->dims[2]);
+    if (j->weighed && scratch < t->dims[2] * sizeof(float)) scratch = t->dims[2] * sizeof(float);
+    TFM_TRY(tfm_cpu_reserve_scratch(j->run->plan, scratch, j->run->err));
     tfm_pool_run(pool, pieces(j->n_pairs, PAIRS_EACH), prepare_piece, j);
     tfm_pool_run(pool, j->n_active * pieces(j->w->n_panels, PANELS_EACH), linear_piece, j);
     return TFM_OK;
@@ -300,12 +336,13 @@ static void sum_piece(void *arg, size_t piece, unsigned worker) {
     const expert_job *j = arg;
     const cpu_plan *p = j->run->plan;
     const size_t from = piece * PAIRS_EACH;
+    const bool plain = j->step->u.experts.weigh_input;
     (void)worker;
     for (size_t r = from; r < from + PAIRS_EACH && r < j->run->n_rows; r++) {
         float *out = p->value[j->step->out[0]] + r * j->width;
         memset(out, 0, j->width * sizeof *out);
         for (uint32_t s = 0; s < j->used; s++) {
-            const float weight = p->value[j->step->in[2]][r * j->used + s];
+            const float weight = plain ? 1.0f : p->value[j->step->in[2]][r * j->used + s];
             const float *y = j->y + (size_t)j->pair[r * j->used + s] * j->width;
             for (uint32_t i = 0; i < j->width; i++) out[i] = out[i] + weight * y[i];
         }
@@ -324,7 +361,7 @@ static void deal(expert_job *j) {
     }
     for (uint32_t i = 0; i < j->n_pairs; i++) { /* first[e] moves to the end of e's pairs */
         const uint32_t e = tfm_expert_id(id[i], j->n_experts);
-        j->row[j->first[e]] = i / j->used;
+        j->slot[j->first[e]] = i;
         j->pair[i] = j->first[e]++;
     }
     memmove(j->first + 1, j->first, j->n_experts * sizeof *j->first);
@@ -336,7 +373,7 @@ static size_t lay_out(expert_job *j, uint8_t *mem, size_t stride) {
     size_t at = 0;
     j->first = carve(mem, &at, (size_t)j->n_experts + 1, sizeof(uint32_t));
     j->active = carve(mem, &at, j->n_experts, sizeof(uint32_t));
-    j->row = carve(mem, &at, j->n_pairs, sizeof(uint32_t));
+    j->slot = carve(mem, &at, j->n_pairs, sizeof(uint32_t));
     j->pair = carve(mem, &at, j->n_pairs, sizeof(uint32_t));
     j->gate = carve(mem, &at, (size_t)j->n_pairs * j->ffn, sizeof(float));
     j->up = carve(mem, &at, (size_t)j->n_pairs * j->ffn, sizeof(float));

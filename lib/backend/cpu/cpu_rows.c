@@ -115,6 +115,21 @@ static void copy_parts(const cpu_plan *p, const tfm_step *s, size_t row, size_t 
     }
 }
 
+/* Rows [row, end) of a factor that grows with the position. */
+static void scale_rows(const row_job *j, const tfm_step *s, size_t row, size_t end) {
+    const cpu_plan *p = j->run->plan;
+    const size_t width = cpu_width(p, s->out[0]);
+    tfm_step one = {.op = TFM_OP_SCALE};
+    for (; row < end; row++) {
+        const uint32_t at = j->run->batch->position[cpu_batch_row(j->run, (uint32_t)row)];
+        one.u.scale.by =
+            (float)((double)s->u.scale.by *
+                    tfm_growth(s->u.scale.growth, at, s->u.scale.first, s->u.scale.every));
+        p->be->kernels->elementwise(&one, width, p->value[s->in[0]] + row * width, NULL,
+                                    p->value[s->out[0]] + row * width);
+    }
+}
+
 /* Rows [row, end) of one step. */
 static void run_rows(const row_job *j, size_t step, size_t row, size_t end) {
     const cpu_plan *p = j->run->plan;
@@ -136,6 +151,10 @@ static void run_rows(const row_job *j, size_t step, size_t row, size_t end) {
         }
         return;
     }
+    case TFM_OP_SCALE:
+        if (s->u.scale.growth == 0.0f) break;
+        scale_rows(j, s, row, end);
+        return;
     default: break;
     }
     const size_t width_b = s->n_in > 1 ? cpu_width(p, s->in[1]) : 0;
@@ -145,7 +164,7 @@ static void run_rows(const row_job *j, size_t step, size_t row, size_t end) {
         return;
     }
     for (; row < end; row++, a += width, out += width, b++) { /* MULTIPLY by one number a row */
-        k->elementwise(&(tfm_step){.op = TFM_OP_SCALE, .u.scale = *b}, width, a, NULL, out);
+        k->elementwise(&(tfm_step){.op = TFM_OP_SCALE, .u.scale.by = *b}, width, a, NULL, out);
     }
 }
 

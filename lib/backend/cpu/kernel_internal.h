@@ -57,6 +57,7 @@ typedef struct tfm_cpu_attend {
     uint32_t k_dim, v_dim;
     float scale, softcap; /* softcap 0: none */
     uint32_t window;      /* 0: all */
+    uint32_t chunk;       /* 0: all */
     bool alibi_before_scale;
     bool has_sink;
     unsigned char *const *page; /* the cache's pages */

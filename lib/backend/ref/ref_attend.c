@@ -5,8 +5,8 @@
  *     s[j] += a (j - i)                              (unless before)
  *     out   = sum_j e^(s[j] - m) v[j] / (sum_j e^(s[j] - m) + e^(sink - m)),  m = max(s, sink)
  *
- * for a query at position i and keys j <= i, j > i - window. K and V are read from the cache, after
- * rounding to its type, the rows of this batch included. Layout of a page here:
+ * for a query at position i and keys j <= i, j > i - window, of the same chunk. K and V are read
+ * from the cache, after rounding to its type, the rows of this batch included. Layout of a page here:
  * [position][head][dim] for K, then for V; of type q8_0 each row is blocks of an f16 scale and 32
  * int8, as in a tensor. */
 #include <math.h>
@@ -56,8 +56,8 @@ static void attend_head(const ref_call *c, uint32_t s, uint32_t row, uint32_t he
     const tfm_step *st = c->step;
     const tfm_kv *kv = c->plan->base.kv;
     const uint32_t *page = c->batch->page[s];
-    const uint32_t position = c->batch->position[row], window = st->u.attend.window;
-    const uint32_t first = window != 0 && position >= window ? position - window + 1 : 0;
+    const uint32_t position = c->batch->position[row];
+    const uint32_t first = tfm_first_key(position, st->u.attend.window, st->u.attend.chunk);
     const size_t k_dim = st->u.attend.k_dim, v_dim = st->u.attend.v_dim;
     const size_t kv_heads = st->u.attend.kv_heads, kv_head = head / (st->u.attend.heads / kv_heads);
     const float *q = c->in[0] + (size_t)row * ref_width_in(c, 0) + head * k_dim;

@@ -3,12 +3,15 @@
  *     route: l[e] = sum_k W[e,k] x[k] (+ b[e]); the `used` largest, ties to the lower expert
  *            p = softmax over all experts, or over the chosen ones
  *            weight[s] = scale p[s] (/ sum of the chosen p)
+ *            or slot by slot a softmax over the experts that no slot before has, and of these,
+ *            with m = l[id[s]], only those with m - l[e] <= near max(|l[e]|, m)
  *            or p = sigmoid(l); the choice is by p + choose if there is such a vector;
  *            in groups: among the experts of the groups_used groups whose group_sum largest
  *            p + choose have the largest sum, ties to the lower group
  *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x),
  *            e = id[s]; without a gate f(up_e x); each of the three with its bias, if it has
- *            one; with a limit f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift)
+ *            one; with a limit f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift);
+ *            or, weighing the input, the sum of down_e(..) with weight[s] x in place of x
  *
  * Slots stand by falling logit, or falling p + choose. The router is never rounded below f32. */
 #include <math.h>
@@ -30,6 +33,19 @@ static uint32_t choose(const double *logit, uint32_t n, const bool *taken) {
     return best;
 }
 
+/* The softmax of slot m's expert among those that are not in id[0..slot). */
+static double among_remaining(const tfm_step *s, const double *logit, uint32_t n, uint32_t slot,
+                              const float *id) {
+    const double m = logit[(uint32_t)id[slot]], near = s->u.route.near;
+    double total = 0.0;
+    for (uint32_t e = 0; e < n; e++) {
+        bool out = near > 0.0 && m - logit[e] > near * fmax(fabs(logit[e]), m);
+        for (uint32_t i = 0; i < slot; i++) out = out || (uint32_t)id[i] == e;
+        if (!out) total += tfm_exp(logit[e] - m);
+    }
+    return 1.0 / total;
+}
+
 /* One row. logit: [n]; id, weight: [used]. */
 static void route_row(const tfm_step *s, const double *logit, uint32_t n, bool *taken, float *id,
                       float *weight) {
@@ -46,9 +62,10 @@ static void route_row(const tfm_step *s, const double *logit, uint32_t n, bool *
         all += tfm_exp(logit[e] - max);
         if (taken[e]) chosen += tfm_exp(logit[e] - max);
     }
-    const bool over_chosen = s->u.route.softmax_after || s->u.route.renormalise;
+    const bool over_chosen = s->u.route.softmax == TFM_SOFTMAX_AFTER || s->u.route.renormalise;
     for (uint32_t i = 0; i < used; i++) {
-        const double p = tfm_exp(logit[(uint32_t)id[i]] - max) / (over_chosen ? chosen : all);
+        double p = tfm_exp(logit[(uint32_t)id[i]] - max) / (over_chosen ? chosen : all);
+        if (s->u.route.softmax == TFM_SOFTMAX_REMAINING) p = among_remaining(s, logit, n, i, id);
         weight[i] = (float)(p * (double)s->u.route.scale);
     }
 }
@@ -156,7 +173,7 @@ static tfm_status expert_linear(const ref_call *c, int weight, float *bias, uint
     return tfm_ref_linear(&one);
 }
 
-/* One row, one slot: y [width out]; inner: [2, ffn]. */
+/* One row, one slot: y [width out]; inner: [2, ffn]; x: [width in]. */
 static tfm_status run_expert(const ref_call *c, uint32_t e, const float *x, float *inner,
                              uint32_t ffn, float *y) {
     const tfm_step *s = c->step;
@@ -180,18 +197,28 @@ static tfm_status run_expert(const ref_call *c, uint32_t e, const float *x, floa
 tfm_status tfm_ref_experts(const ref_call *c) {
     const tfm_tensor *up = c->plan->base.range.graph->weight[c->step->bias].tensor;
     const uint32_t ffn = up->dims[1], width = ref_width_out(c, 0), used = ref_width_in(c, 1);
-    void *inner = NULL, *y = NULL, *sum = NULL;
+    const uint32_t width_in = up->dims[2];
+    void *inner = NULL, *y = NULL, *sum = NULL, *weighed = NULL;
     tfm_status st = tfm_alloc(&inner, 2 * (size_t)ffn, sizeof(float), c->err);
     if (st == TFM_OK) st = tfm_alloc(&y, width, sizeof(float), c->err);
     if (st == TFM_OK) st = tfm_alloc(&sum, width, sizeof(double), c->err);
+    if (st == TFM_OK) st = tfm_alloc(&weighed, width_in, sizeof(float), c->err);
     for (uint32_t r = 0; st == TFM_OK && r < c->n_rows; r++) {
         for (uint32_t i = 0; i < width; i++) ((double *)sum)[i] = 0.0;
         for (uint32_t s = 0; st == TFM_OK && s < used; s++) {
             const size_t at = (size_t)r * used + s;
             const uint32_t e = tfm_expert_id(c->in[1][at], up->dims[0]);
-            st = run_expert(c, e, c->in[0] + (size_t)r * up->dims[2], inner, ffn, y);
+            const float *x = c->in[0] + (size_t)r * width_in;
+            double weight = c->in[2][at];
+            if (c->step->u.experts.weigh_input) {
+                for (uint32_t i = 0; i < width_in; i++)
+                    ((float *)weighed)[i] = (float)(weight * x[i]);
+                x = weighed;
+                weight = 1.0;
+            }
+            st = run_expert(c, e, x, inner, ffn, y);
             for (uint32_t i = 0; st == TFM_OK && i < width; i++) {
-                ((double *)sum)[i] += (double)c->in[2][at] * ((float *)y)[i];
+                ((double *)sum)[i] += weight * ((float *)y)[i];
             }
         }
         for (uint32_t i = 0; st == TFM_OK && i < width; i++) {
@@ -201,5 +228,6 @@ tfm_status tfm_ref_experts(const ref_call *c) {
     tfm_free(inner);
     tfm_free(y);
     tfm_free(sum);
+    tfm_free(weighed);
     return st;
 }

@@ -147,7 +147,6 @@ static double elementwise(const tfm_step *s, double a, double b) {
     case TFM_OP_ACTIVATION: return tfm_ref_activation(s->u.activation, a);
     case TFM_OP_MULTIPLY: return a * b;
     case TFM_OP_ADD: return a + b;
-    case TFM_OP_SCALE: return a * (double)s->u.scale;
     case TFM_OP_CLIP:
         return a < (double)s->u.clip.lo   ? (double)s->u.clip.lo
                : a > (double)s->u.clip.hi ? (double)s->u.clip.hi
@@ -157,9 +156,29 @@ static double elementwise(const tfm_step *s, double a, double b) {
     }
 }
 
+/* The factor is rounded to f32 before it multiplies. */
+static void scale_rows(const ref_call *c) {
+    const tfm_step *s = c->step;
+    const uint32_t width = ref_width_out(c, 0);
+    for (uint32_t r = 0; r < c->n_rows; r++) {
+        double by = s->u.scale.by;
+        if (s->u.scale.growth != 0.0f) {
+            by = (float)(by * tfm_growth(s->u.scale.growth, ref_position(c, r), s->u.scale.first,
+                                         s->u.scale.every));
+        }
+        for (size_t i = (size_t)r * width; i < (size_t)(r + 1) * width; i++) {
+            c->out[0][i] = (float)(c->in[0][i] * by);
+        }
+    }
+}
+
 void tfm_ref_elementwise(const ref_call *c) {
     const size_t n = (size_t)c->n_rows * ref_width_out(c, 0);
     const float *b = c->step->n_in > 1 ? c->in[1] : c->in[0];
+    if (c->step->op == TFM_OP_SCALE) {
+        scale_rows(c);
+        return;
+    }
     /* One number a row: MULTIPLY only. */
     const uint32_t each = c->step->n_in > 1 ? ref_width_out(c, 0) / ref_width_in(c, 1) : 1;
     for (size_t i = 0; i < n; i++) {
