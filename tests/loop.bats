@@ -85,7 +85,8 @@ records() {
         seq 6 9
     } >lines
     loop_is_run '0 4 4 4 4 4 0 4'
-    [ "$(grep -c 'context is 256' "$err")" -eq 1 ]
+    [ "$(grep -c '^tfm-embed: warning: group 5: the prompt has .* context is 256' "$err")" -eq 1 ]
+    [ "$(grep -c 'context is 256' "$err")" -eq 2 ] # the other is tfm-detok's
     [ "$(wc -l <composed)" -eq 11 ]
 }
 

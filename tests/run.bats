@@ -194,6 +194,25 @@ n_ids() { tfm-show --ids "$1" | wc -w; }
     tfm-cmp raw "$out"
 }
 
+@test "raw bytes of which the model's vocabulary lacks a character: told, or failed, as by tfm-tokenize -m" {
+    cp -r "$top/tests/golden/hf/llama-tied" letters
+    rm letters/tokenizer*
+    echo '{"<unk>": 0, "a": 1, "b": 2, "c": 3}' >letters/vocab.json
+    tfm-convert -q letters -o letters.tfms
+    printf 'ab\nc?d\n' >"$in"
+    for tool in 'run -n 1' embed score; do
+        pipe "tfm-tokenize -l | tfm-$tool -m letters.tfms"
+        status_is 0 0
+        one_line "$err"
+        err_has 'warning: 2 characters are not in the vocabulary'
+        pipe "tfm-tokenize -l --strict-unk | tfm-$tool -m letters.tfms"
+        status_is 0 4
+    done
+    pipe 'tfm-tokenize -l --strict-unk | tfm-run -m letters.tfms -n 1 | tfm-detok'
+    status_is 0 4 4
+    err_has 'record 1: tfm-run: characters that are not in the vocabulary: 2'
+}
+
 @test "raw bytes are not taken for ids by a model without a vocabulary" {
     cp -r "$top/tests/golden/hf/llama-tied" bare
     rm bare/tokenizer*

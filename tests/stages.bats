@@ -26,6 +26,49 @@ load stages
     same "$out" fused
 }
 
+# Records behind the end of group 0 that name a group and belong to none, as tfm-stream(5) has it.
+@test "META and ancillary records are of no group: fused and composed pass them on once" {
+    printf '%s\n' '{"type":"tensor","name":"tokens","group":0,"data":[2,3]}' \
+        '{"type":"group-end","group":0,"position":2,"status":"open"}' \
+        '{"type":"meta","name":"note","text":"a: 1"}' \
+        '{"type":"tensor","name":"tokens","group":1,"data":[4]}' \
+        '{"type":"group-end","group":1,"position":1,"status":"open"}' \
+        '{"type":"meta","name":"note","text":"b: 2"}' |
+        tfm-import --kind tokens --set vocab="$(head -n 9 tokens | sed -n 's/^vocab //p')" >notes
+    mkfifo fb
+    for way in 'tfm-run -m $m -n 2 -N 3 notes' 'tfm-score -m $m --stream notes' \
+        'tfm-embed -m $m notes | tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m -n 1' \
+        'tfm-embed -m $m notes --loop 3 3<fb | tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m -n 2 | tee fb'; do
+        pipe "$way | tfm-show --meta"
+        last_is 0
+        printf 'a: 1\nb: 2\n' | same "$out" -
+    done
+    pipe 'tfm-run -m $m -n 2 notes | tfm-show --tsv'
+    [ "$(grep -c group-end "$out")" = 2 ]
+}
+
+@test "a group that fails is told once, by the stage in which it fails" {
+    tfm-embed -m "$m" tokens >h
+    printf '%s\n' '{"type":"tensor","name":"tokens","group":0,"data":[2,99999]}' \
+        '{"type":"tensor","name":"tokens","group":1,"data":[2,3]}' |
+        tfm-import --kind tokens >bad
+    pipe 'tfm-run -m $m -n 1 -N 3 bad >/dev/null'
+    status_is 4
+    one_line "$err"
+    err_has 'tfm-run: warning: group 0: id 99999 at position 1'
+    pipe 'tfm-embed -m $m bad | tfm-attend -m $m -L 0 | tfm-attend -m $m -L 1 | tfm-unembed -m $m | tfm-sample -m $m -n 1 | tfm-check'
+    status_is 4 4 4 4 4 0
+    one_line "$err"
+    err_has 'tfm-embed: warning: group 0: id 99999 at position 1'
+    tfm-select --pos 1-2 h >late # rows are missing
+    pipe 'tfm-pool late >/dev/null'
+    status_is 4
+    [ "$(grep -c '^tfm-pool: warning: group [012]: ' "$err")" = 3 ]
+    pipe 'tfm-pool -q late >/dev/null'
+    status_is 4
+    [ ! -s "$err" ]
+}
+
 # touched PROGRAM INPUT: kB of the model file (a copy under its own name) that the program has in
 # memory once it has answered.
 touched() {

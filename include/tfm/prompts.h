@@ -21,7 +21,8 @@
 #include "tfm/stream.h"
 #include "tfm/tokenizer.h"
 
-/* A record that is not tokens (TEXT, unknown ancillary ones): to be passed on. */
+/* A record that is not tokens: to be passed on. One of the stream (tfm_record_has_group: META,
+ * ancillary ones) comes with the group that follows it, and is no part of that. */
 typedef struct tfm_passed {
     tfm_record record;
     void *payload; /* [record.bytes] */
@@ -61,6 +62,10 @@ TFM_API tfm_status tfm_prompts_append(tfm_prompts *p, uint32_t group, int32_t id
  * what the tokenizer refuses make the group a failed one, not the stream. */
 TFM_API tfm_status tfm_prompts_next(tfm_prompts *p, tfm_prompt *prompt,
                                     tfm_error *err) TFM_MUST_CHECK;
+/* At TFM_DONE: the records of the stream behind the last group. */
+TFM_API const tfm_passed *tfm_prompts_rest(const tfm_prompts *p, size_t *n);
+/* Characters for which the unknown token stands in what was tokenized here so far. */
+TFM_API uint64_t tfm_prompts_unknown(const tfm_prompts *p);
 /* The same without waiting for the writer: *is_there false if no group is whole yet. */
 TFM_API tfm_status tfm_prompts_poll(tfm_prompts *p, tfm_prompt *prompt, bool *is_there,
                                     tfm_error *err) TFM_MUST_CHECK;

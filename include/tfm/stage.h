@@ -37,7 +37,10 @@ typedef struct tfm_stage_options {
     tfm_engine_options engine;       /* ctx 0: that of the input's `numerics`, else the default */
     uint32_t row_budget;             /* rows that end a batch; 0: 512 */
     const char *program;             /* name for ERROR records */
-    tfm_writer *tap_out;             /* where the taps of engine.probe go; with it GROUP-END, FORK
+    /* Told of each group that fails here (not of those that failed before); may be NULL. */
+    void (*failed)(void *ctx, uint32_t group, const char *why);
+    void *ctx;           /* of failed */
+    tfm_writer *tap_out; /* where the taps of engine.probe go; with it GROUP-END, FORK
                                         and ERROR records, END is the caller's */
 } tfm_stage_options;
 

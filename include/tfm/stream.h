@@ -118,6 +118,9 @@ typedef struct tfm_record {
     uint32_t dims[TFM_MAX_RANK];
     char name[TFM_NAME_MAX + 1]; /* NUL-terminated; UTF-8, no control characters */
 } tfm_record;
+/* Does the record belong to the group that it names? Not INDEX, END, META and ancillary ones, which
+ * are of the stream; an ancillary record's group means what its type says. */
+TFM_API bool tfm_record_has_group(const tfm_record *rec);
 
 /* Carries FLUSH alone. */
 #define TFM_FLUSH_NOTE                                                                             \

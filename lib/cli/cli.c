@@ -48,6 +48,11 @@ void tfm_cli_record_failed(tfm_cli *c) {
     c->any_failed = true;
 }
 
+void tfm_cli_group_failed(tfm_cli *c, uint32_t group, const char *why) {
+    tfm_cli_record_failed(c);
+    tfm_cli_warn(c, "group %u: %s", group, why);
+}
+
 void tfm_cli_answer_no(tfm_cli *c) {
     c->worst = 1;
 }

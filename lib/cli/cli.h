@@ -257,6 +257,8 @@ tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t 
 void tfm_cli_progress(tfm_cli *c, const char *unit, uint64_t done, uint64_t total);
 /* Notes that a record failed (exit 4 if nothing worse happens). */
 void tfm_cli_record_failed(tfm_cli *c);
+/* The same, and warns of it: a group that fails here, why. What failed before was told there. */
+void tfm_cli_group_failed(tfm_cli *c, uint32_t group, const char *why);
 /* Notes that a record failed if h is the header of a salvaged stream: whatever was lost with its
  * end left no error record, and the last stage's status must tell all the same. */
 void tfm_cli_note_salvaged(tfm_cli *c, const tfm_header *h);

@@ -64,6 +64,7 @@ static tfm_status run_stream(void *ctx, tfm_reader *r, tfm_error *err) {
         st = run->run_prompts(run->ctx, run->stage, p, run->w, err);
     else if (st == TFM_OK)
         st = tfm_stage_prompts(run->stage, p, run->w, run->options->program, err);
+    if (st == TFM_OK && p) tfm_cli_warn_unknown(run->cli, tfm_prompts_unknown(p));
     tfm_prompts_free(p);
     return st == TFM_OK ? tfm_cli_taps_end(run->cli, err) : st;
 }
@@ -92,6 +93,10 @@ int tfm_cli_stage(tfm_cli *c, tfm_stage_options *o) {
     return tfm_cli_stage_prompts(c, o, NULL, NULL);
 }
 
+static void tell_failed(void *ctx, uint32_t group, const char *why) {
+    tfm_cli_group_failed(ctx, group, why);
+}
+
 int tfm_cli_stage_prompts(tfm_cli *c, tfm_stage_options *o, tfm_cli_prompts_run *run_prompts,
                           void *ctx) {
     tfm_load_options lo = {.share_dir = tfm_cli_share_dir()};
@@ -107,6 +112,8 @@ int tfm_cli_stage_prompts(tfm_cli *c, tfm_stage_options *o, tfm_cli_prompts_run 
         return tfm_cli_list_taps(c, &range);
     }
     o->program = c->program->name;
+    o->failed = tell_failed;
+    o->ctx = c;
     o->engine.device = c->device;
     o->engine.threads = c->threads;
     tfm_status st = tfm_cli_open_output(c, true, &fd, &name, &err);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "infer/infer_internal.h"
+#include "infer/stage_internal.h"
 #include "tfm/group_map.h"
 #include "tfm/loop.h"
 
@@ -103,8 +103,10 @@ static tfm_status send_end(loop *l, uint32_t group, uint32_t position, uint16_t 
     return send(l, &rec, NULL, err);
 }
 
+/* program NULL: it failed here. */
 static tfm_status send_error(loop *l, uint32_t group, const char *program, const char *message,
                              tfm_error *err) {
+    const tfm_stage_options *o = &l->stage->options;
     size_t n = strlen(message);
     tfm_record rec = {.type = TFM_REC_ERROR,
                       .dtype = TFM_U8,
@@ -114,6 +116,7 @@ static tfm_status send_error(loop *l, uint32_t group, const char *program, const
                       .dims = {(uint32_t)n, 1, 1, 1}};
 
     snprintf(rec.name, sizeof rec.name, "%s", program ? program : l->options.program);
+    if (!program && o->failed) o->failed(o->ctx, group, message);
     TFM_TRY(send(l, &rec, message, err));
     return send_end(l, group, 0, TFM_END_ERROR, err);
 }
@@ -244,13 +247,16 @@ static tfm_status fetch(loop *l, tfm_error *err) {
     return st;
 }
 
-static tfm_status send_passed(loop *l, const tfm_prompt *p, tfm_error *err) {
+static tfm_status send_all(loop *l, const tfm_passed *p, size_t n, tfm_error *err) {
+    for (size_t i = 0; i < n; i++) TFM_TRY(send(l, &p[i].record, p[i].payload, err));
+    return TFM_OK;
+}
+
+static tfm_status send_passed(loop *l, const tfm_passed *p, size_t n, tfm_error *err) {
     uint64_t bytes = 0;
 
-    for (size_t i = 0; i < p->n_passed; i++) {
-        TFM_TRY(send(l, &p->passed[i].record, p->passed[i].payload, err));
-        bytes += p->passed[i].record.bytes;
-    }
+    for (size_t i = 0; i < n; i++) bytes += p[i].record.bytes;
+    TFM_TRY(send_all(l, p, n, err));
     return bytes > SMALL_PASS ? exchange(l, err) : TFM_OK;
 }
 
@@ -273,7 +279,7 @@ static tfm_status admit(loop *l, tfm_error *err) {
 
     l->is_draining = p->flush;
     l->has_next = false; /* its memory lasts until the next one is asked for */
-    TFM_TRY(send_passed(l, p, err));
+    TFM_TRY(send_passed(l, p->passed, p->n_passed, err));
     if (p->message) return send_error(l, p->group, p->program, p->message, err);
     if (p->n == 0)
         return send_error(l, p->group, NULL,
@@ -298,6 +304,9 @@ static tfm_status admit_some(loop *l, tfm_error *err) {
 }
 
 static tfm_status run(loop *l, tfm_error *err) {
+    const tfm_passed *rest;
+    size_t n_rest;
+
     for (;;) {
         TFM_TRY(close_finished(l, err));
         TFM_TRY(send_rows(l, err));
@@ -306,6 +315,8 @@ static tfm_status run(loop *l, tfm_error *err) {
         TFM_TRY(exchange(l, err));
         TFM_TRY(check_answers(l, err));
     }
+    rest = tfm_prompts_rest(l->prompts, &n_rest);
+    TFM_TRY(send_passed(l, rest, n_rest, err));
     TFM_TRY(send_last(l, 0, err));
     TFM_TRY(tfm_stage_flush(l->stage, l->w, err));
     TFM_TRY(tfm_writer_end(l->w, err));
@@ -337,25 +348,35 @@ tfm_status tfm_loop_run(tfm_stage *s, tfm_prompts *prompts, tfm_reader *in, tfm_
 /* ---- no loop ---- */
 
 static tfm_status send_prompt(loop *l, const tfm_prompt *p, tfm_error *err) {
-    for (size_t i = 0; i < p->n_passed; i++)
-        TFM_TRY(send(l, &p->passed[i].record, p->passed[i].payload, err));
+    TFM_TRY(send_all(l, p->passed, p->n_passed, err));
     if (p->message) return send_error(l, p->group, p->program, p->message, err);
     TFM_TRY(send_tokens(l, p->group, 0, p->ids, p->n, err));
     return send_end(l, p->group, (uint32_t)p->n, TFM_END_OPEN, err);
 }
 
+static tfm_status send_prompts(loop *l, tfm_prompts *prompts, tfm_error *err) {
+    const tfm_passed *rest;
+    tfm_prompt p;
+    tfm_status st;
+    size_t n;
+
+    while ((st = tfm_prompts_next(prompts, &p, err)) == TFM_OK) {
+        TFM_TRY(send_prompt(l, &p, err));
+        TFM_TRY(send_last(l, p.flush ? TFM_FLAG_FLUSH : 0, err));
+    }
+    if (st != TFM_DONE) return st;
+    rest = tfm_prompts_rest(prompts, &n);
+    TFM_TRY(send_all(l, rest, n, err));
+    return send_last(l, 0, err);
+}
+
 tfm_status tfm_stage_prompts(tfm_stage *s, tfm_prompts *prompts, tfm_writer *w, const char *program,
                              tfm_error *err) {
     loop l = {.stage = s, .w = w, .options = {.program = program}};
-    tfm_prompt p;
-    tfm_status st;
+    tfm_status st = send_prompts(&l, prompts, err);
 
-    while ((st = tfm_prompts_next(prompts, &p, err)) == TFM_OK) {
-        if ((st = send_prompt(&l, &p, err)) != TFM_OK) break;
-        if ((st = send_last(&l, p.flush ? TFM_FLAG_FLUSH : 0, err)) != TFM_OK) break;
-    }
     tfm_free(l.last_payload);
-    if (st != TFM_DONE) return st;
+    if (st != TFM_OK) return st;
     TFM_TRY(tfm_stage_flush(s, w, err));
     return tfm_writer_end(w, err);
 }

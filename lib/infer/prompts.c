@@ -13,10 +13,17 @@
 
 #define FORKED_MAX (1u << 24) /* ids that open groups have from others: 64 MiB */
 
+/* Records to be passed on, as tfm_prompt has them. */
+typedef struct passed_list {
+    tfm_passed *at; /* [n] */
+    size_t n, cap;
+} passed_list;
+
 typedef struct open_group {
     tfm_prompt prompt;
+    passed_list passed;
     uint32_t n_forked; /* ids it began with */
-    size_t ids_cap, passed_cap;
+    size_t ids_cap;
     size_t order; /* of arrival */
 } open_group;
 
@@ -24,7 +31,10 @@ struct tfm_prompts {
     tfm_reader *reader;
     tfm_tokenizer *tokenizer; /* set when raw bytes are to be turned into tokens */
     unsigned tokenize_flags;
-    tfm_group_map *open; /* of open_group */
+    bool strict_unk; /* a text with unknown characters fails */
+    uint64_t unknown;
+    passed_list of_stream; /* since the last group that was given */
+    tfm_group_map *open;   /* of open_group */
     size_t arrivals;
     uint32_t n_forked; /* of all open groups */
     open_group *given; /* what the last call gave out */
@@ -34,12 +44,48 @@ struct tfm_prompts {
     size_t n_rest, next_rest;
 };
 
+/* ---- records to be passed on ---- */
+
+static void passed_free(passed_list *l) {
+    for (size_t i = 0; i < l->n; i++) tfm_free(l->at[i].payload);
+    tfm_free(l->at);
+    *l = (passed_list){0};
+}
+
+static tfm_status passed_add(passed_list *l, const tfm_record *rec, const void *payload,
+                             tfm_error *err) {
+    TFM_TRY(tfm_grow((void **)&l->at, &l->cap, l->n + 1, sizeof *l->at, err));
+    tfm_passed *to = &l->at[l->n];
+    *to = (tfm_passed){.record = *rec};
+    TFM_TRY(tfm_alloc(&to->payload, rec->bytes, 1, err));
+    l->n++;
+    if (rec->bytes) memcpy(to->payload, payload, rec->bytes);
+    return TFM_OK;
+}
+
+/* *to = those of `first`, then those of `then`, which both are empty afterwards. */
+static tfm_status passed_join(passed_list *to, passed_list *first, passed_list *then,
+                              tfm_error *err) {
+    passed_list all = *first;
+
+    if (then->n) {
+        tfm_status st = tfm_grow((void **)&all.at, &all.cap, all.n + then->n, sizeof *all.at, err);
+        *first = all;
+        if (st != TFM_OK) return st;
+        memcpy(all.at + all.n, then->at, then->n * sizeof *all.at);
+        all.n += then->n;
+    }
+    tfm_free(then->at);
+    *first = *then = (passed_list){0};
+    *to = all;
+    return TFM_OK;
+}
+
 /* ---- open groups ---- */
 
 static void group_free(open_group *o) {
     if (!o) return;
-    for (size_t i = 0; i < o->prompt.n_passed; i++) tfm_free(o->prompt.passed[i].payload);
-    tfm_free(o->prompt.passed);
+    passed_free(&o->passed);
     tfm_free(o->prompt.ids);
     tfm_free(o->prompt.program);
     tfm_free(o->prompt.message);
@@ -102,6 +148,7 @@ tfm_status tfm_prompts_new(tfm_prompts **out, tfm_reader *r, const tfm_vocab *vo
     }
     if (!how || !strstr(how, "special=none")) p->tokenize_flags |= TFM_TOK_ADD_SPECIAL;
     if (how && strstr(how, "parse-special=yes")) p->tokenize_flags |= TFM_TOK_PARSE_SPECIAL;
+    p->strict_unk = how && strstr(how, "strict-unk=yes");
     if ((st = tfm_tokenizer_new(&p->tokenizer, vocab, err)) != TFM_OK) goto fail;
     *out = p;
     return TFM_OK;
@@ -117,6 +164,7 @@ void tfm_prompts_free(tfm_prompts *p) {
     tfm_group_map_free(p->open);
     tfm_free(p->rest);
     group_free(p->given);
+    passed_free(&p->of_stream);
     tfm_tokenizer_free(p->tokenizer);
     tfm_free(p);
 }
@@ -164,7 +212,7 @@ static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec
                         rec->seq);
     uint32_t from = tfm_load_u32(payload), len = tfm_load_u32((const char *)payload + 4);
     parent = tfm_group_map_find(p->open, from);
-    if (!parent || parent == o || len > parent->prompt.n || q->n || q->n_passed || q->message)
+    if (!parent || parent == o || len > parent->prompt.n || q->n || o->passed.n || q->message)
         return tfm_fail(err, TFM_FORMAT,
                         "record %u: FORK of group %u at %u into %u: the parent must be open and as "
                         "long, the new group not open",
@@ -184,18 +232,18 @@ static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec
 }
 
 static tfm_status take_other(tfm_prompts *p, open_group *o, const tfm_record *rec, tfm_error *err) {
-    tfm_prompt *q = &o->prompt;
     const void *payload;
 
     TFM_TRY(tfm_reader_payload(p->reader, &payload, err));
     if (rec->type == TFM_REC_ERROR) return group_fail(o, rec->name, payload, rec->bytes, err);
-    TFM_TRY(tfm_grow((void **)&q->passed, &o->passed_cap, q->n_passed + 1, sizeof *q->passed, err));
-    tfm_passed *to = &q->passed[q->n_passed];
-    *to = (tfm_passed){.record = *rec};
-    TFM_TRY(tfm_alloc(&to->payload, rec->bytes, 1, err));
-    q->n_passed++;
-    if (rec->bytes) memcpy(to->payload, payload, rec->bytes);
-    return TFM_OK;
+    return passed_add(&o->passed, rec, payload, err);
+}
+
+static tfm_status take_of_stream(tfm_prompts *p, const tfm_record *rec, tfm_error *err) {
+    const void *payload;
+
+    TFM_TRY(tfm_reader_payload(p->reader, &payload, err));
+    return passed_add(&p->of_stream, rec, payload, err);
 }
 
 /* Raw bytes become text, text becomes tokens. */
@@ -203,6 +251,7 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
     tfm_prompt *q = &o->prompt;
     tfm_error why = {0};
     tfm_ids ids = {0};
+    uint64_t unknown = 0;
     char *text = NULL;
     tfm_status st;
 
@@ -215,14 +264,18 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
         }
         text[i] = (char)q->ids[i];
     }
-    st = tfm_tokenize(p->tokenizer, text, q->n, p->tokenize_flags, &ids, NULL, &why);
+    st = tfm_tokenize(p->tokenizer, text, q->n, p->tokenize_flags, &ids, &unknown, &why);
     tfm_free(text);
+    if (st == TFM_OK && p->strict_unk && unknown)
+        st = tfm_fail(&why, TFM_RECORD, "characters that are not in the vocabulary: %llu",
+                      (unsigned long long)unknown);
     if (st != TFM_OK) {
         tfm_ids_free(&ids);
         if (st == TFM_RECORD) return group_fail(o, NULL, why.message, strlen(why.message), err);
         if (err) *err = why;
         return st;
     }
+    p->unknown += unknown;
     tfm_free(q->ids);
     q->ids = ids.data;
     q->n = ids.len;
@@ -230,10 +283,19 @@ static tfm_status to_tokens(tfm_prompts *p, open_group *o, tfm_error *err) {
     return TFM_OK;
 }
 
+/* What goes on with a group: the records of the stream so far, then the group's own. */
+static tfm_status attach_passed(tfm_prompts *p, open_group *to, passed_list *own, tfm_error *err) {
+    TFM_TRY(passed_join(&to->passed, &p->of_stream, own, err));
+    to->prompt.passed = to->passed.at;
+    to->prompt.n_passed = to->passed.n;
+    return TFM_OK;
+}
+
 static tfm_status give(tfm_prompts *p, open_group *o, bool flush, tfm_prompt *out, tfm_error *err) {
     tfm_group_map_remove(p->open, o->prompt.group);
     p->n_forked -= o->n_forked;
     p->given = o;
+    TFM_TRY(attach_passed(p, o, &o->passed, err));
     if (p->has_turns) {
         o->prompt.has_ended = true;
         *out = o->prompt;
@@ -256,10 +318,7 @@ static tfm_status give_turn(tfm_prompts *p, open_group *o, tfm_prompt *out, tfm_
     to = &copy->prompt;
     to->group = o->prompt.group;
     to->is_turn = to->flush = true;
-    to->passed = o->prompt.passed;
-    to->n_passed = o->prompt.n_passed;
-    o->prompt.passed = NULL;
-    o->prompt.n_passed = o->passed_cap = 0;
+    TFM_TRY(attach_passed(p, copy, &o->passed, err));
     TFM_TRY(tfm_grow((void **)&to->ids, &copy->ids_cap, o->prompt.n, sizeof *to->ids, err));
     if (o->prompt.n) memcpy(to->ids, o->prompt.ids, o->prompt.n * sizeof *to->ids);
     to->n = o->prompt.n;
@@ -270,6 +329,15 @@ static tfm_status give_turn(tfm_prompts *p, open_group *o, tfm_prompt *out, tfm_
         TFM_TRY(to_tokens(p, copy, err));
     *out = *to;
     return TFM_OK;
+}
+
+const tfm_passed *tfm_prompts_rest(const tfm_prompts *p, size_t *n) {
+    *n = p->of_stream.n;
+    return p->of_stream.at;
+}
+
+uint64_t tfm_prompts_unknown(const tfm_prompts *p) {
+    return p->unknown;
 }
 
 bool tfm_prompts_has_turns(const tfm_prompts *p) {
@@ -317,6 +385,10 @@ static tfm_status next(tfm_prompts *p, tfm_prompt *out, bool *is_there, tfm_erro
             break;
         }
         if (st != TFM_OK) return st;
+        if (!tfm_record_has_group(&rec)) {
+            TFM_TRY(take_of_stream(p, &rec, err));
+            continue;
+        }
         TFM_TRY(group_get(p, rec.group, &o, err));
         bool flush = rec.flags & TFM_FLAG_FLUSH;
         if (rec.type == TFM_REC_GROUP_END) return give(p, o, flush, out, err);

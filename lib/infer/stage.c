@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "infer/stage_internal.h"
+#include "tfm/loop.h"
 
 #define DEFAULT_ROWS 512u
 #define MAX_ENTRIES 65536u /* gathered at most, whatever they are */
@@ -345,6 +346,7 @@ static tfm_status fail_group(tfm_stage *s, stage_group *g, const tfm_record *fro
     snprintf(rec.name, sizeof rec.name, "%s", s->options.program);
     g->has_failed = true;
     s->n_failed++;
+    if (s->options.failed) s->options.failed(s->options.ctx, from->group, why);
     return add_entry(s, &rec, why, 0, g, err);
 }
 
@@ -453,20 +455,29 @@ tfm_status tfm_stage_take(tfm_stage *s, const tfm_record *rec, const void *paylo
     return flush ? tfm_writer_flush(w, err) : TFM_OK;
 }
 
+/* The model's tokens are known only when a group's text is whole. */
+static tfm_status run_raw(tfm_stage *s, tfm_reader *r, tfm_writer *w, tfm_error *err) {
+    const tfm_vocab *vocab;
+    tfm_prompts *p;
+
+    TFM_TRY(tfm_model_vocab(s->model, &vocab, err));
+    TFM_TRY(tfm_prompts_new(&p, r, vocab, tfm_model_path(s->model), err));
+    tfm_status st = tfm_stage_prompts(s, p, w, s->options.program, err);
+    tfm_prompts_free(p);
+    return st;
+}
+
 tfm_status tfm_stage_run(tfm_stage *s, tfm_reader *r, tfm_writer *w, tfm_error *err) {
     const void *payload;
     tfm_record rec;
     tfm_status st;
 
-    if (tfm_stage_is_raw(s, tfm_reader_header(r))) {
-        TFM_TRY(tfm_stage_take_prompts(s, r, w, err));
-    } else {
-        while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
-            TFM_TRY(tfm_reader_payload(r, &payload, err));
-            TFM_TRY(tfm_stage_take(s, &rec, payload, w, err));
-        }
-        if (st != TFM_DONE) return st;
+    if (tfm_stage_is_raw(s, tfm_reader_header(r))) return run_raw(s, r, w, err);
+    while ((st = tfm_reader_next(r, &rec, err)) == TFM_OK) {
+        TFM_TRY(tfm_reader_payload(r, &payload, err));
+        TFM_TRY(tfm_stage_take(s, &rec, payload, w, err));
     }
+    if (st != TFM_DONE) return st;
     TFM_TRY(tfm_stage_flush(s, w, err));
     return tfm_writer_end(w, err);
 }

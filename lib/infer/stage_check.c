@@ -76,6 +76,13 @@ static tfm_status check_hidden(const tfm_stage *s, const tfm_header *in, tfm_err
     return TFM_OK;
 }
 
+bool tfm_stage_is_raw(const tfm_stage *s, const tfm_header *in) {
+    const char *vocab = tfm_header_get(in, "vocab");
+
+    return s->options.part == TFM_PART_EMBED && vocab && strcmp(vocab, "raw-bytes") == 0 &&
+           *tfm_model_vocab_id(s->model);
+}
+
 tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *err) {
     const char *model = tfm_header_get(in, "model"), *vocab = tfm_header_get(in, "vocab");
     uint32_t ctx = tfm_header_ctx(in), own = tfm_engine_ctx(s->engine);

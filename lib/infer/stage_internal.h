@@ -1,5 +1,4 @@
-/* stage_internal.h - what stage.c (batches), stage_check.c (what fits) and
- * stage_prompts.c (raw bytes) share. */
+/* stage_internal.h - what stage.c (batches) and stage_check.c (what fits) share. */
 #ifndef TFM_STAGE_INTERNAL_H
 #define TFM_STAGE_INTERNAL_H
 
@@ -57,9 +56,6 @@ tfm_status tfm_stage_settle(tfm_stage *s, const tfm_header *in, tfm_error *err) 
 tfm_status tfm_stage_check(const tfm_stage *s, const tfm_header *in, tfm_error *err) TFM_MUST_CHECK;
 /* Are the stream's tokens raw bytes that this stage has to tokenize? */
 bool tfm_stage_is_raw(const tfm_stage *s, const tfm_header *in);
-/* Takes the present stream of r, which is of raw bytes, to its END, as tokens of the model. */
-tfm_status tfm_stage_take_prompts(tfm_stage *s, tfm_reader *r, tfm_writer *w,
-                                  tfm_error *err) TFM_MUST_CHECK;
 /* Is the record what rows look like? */
 tfm_status tfm_stage_check_rows(const tfm_stage *s, const tfm_record *rec,
                                 tfm_error *err) TFM_MUST_CHECK;

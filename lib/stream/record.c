@@ -32,6 +32,11 @@ const char *tfm_rec_type_name(unsigned type) {
     return type & TFM_REC_ANCILLARY ? "ancillary" : "unknown";
 }
 
+bool tfm_record_has_group(const tfm_record *rec) {
+    return rec->type == TFM_REC_TENSOR || rec->type == TFM_REC_TEXT || rec->type == TFM_REC_ERROR ||
+           rec->type == TFM_REC_FORK || rec->type == TFM_REC_GROUP_END;
+}
+
 const char *tfm_end_name(unsigned status) {
     return status < sizeof end_names / sizeof *end_names ? end_names[status] : "?";
 }

@@ -45,15 +45,10 @@ static tfm_status open_group(head *h, uint32_t group, tfm_error *err) {
     return TFM_OK;
 }
 
-static bool is_of_a_group(const tfm_record *rec) {
-    return rec->type == TFM_REC_TENSOR || rec->type == TFM_REC_TEXT || rec->type == TFM_REC_ERROR ||
-           rec->type == TFM_REC_FORK || rec->type == TFM_REC_GROUP_END;
-}
-
 /* Is the record one of ours? */
 static tfm_status admit(head *h, const tfm_record *rec, bool *ours, tfm_error *err) {
     *ours = true;
-    if (h->records_left != UINT64_MAX || !is_of_a_group(rec)) return TFM_OK;
+    if (h->records_left != UINT64_MAX || !tfm_record_has_group(rec)) return TFM_OK;
     size_t i = find_open(h, rec->group);
     if (i == h->n_open) {
         *ours = h->groups_left > 0;

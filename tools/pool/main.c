@@ -59,7 +59,7 @@ static tfm_status open_get(pool_run *p, uint32_t group, open_group **out, tfm_er
 static tfm_status fail_group(pool_run *p, open_group *o, const char *why, tfm_error *err) {
     o->has_failed = true;
     tfm_pooler_drop(p->pooler, o->number);
-    tfm_cli_record_failed(p->cli);
+    tfm_cli_group_failed(p->cli, o->number, why);
     return tfm_writer_error(p->w, o->number, program.name, why, err);
 }
 

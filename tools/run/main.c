@@ -213,8 +213,9 @@ static tfm_status pump(run_pump *p, tfm_error *err) {
         }
         TFM_TRY(write_events(p, err));
     }
+    tfm_cli_warn_unknown(p->cli, tfm_prompts_unknown(p->prompts));
     say_stats(p);
-    return TFM_OK;
+    return run_output_rest(p->out, p->prompts, err);
 }
 
 typedef struct run {

@@ -15,6 +15,8 @@ typedef struct pending {
     tfm_prompt prompt;      /* deep copy */
     unsigned char *started; /* [n_samples] was the prologue written? */
     uint32_t n_open;        /* samples not ended */
+    bool is_told;           /* that it failed */
+    bool has_begun;         /* records of the stream were written, which go with the first sample */
 } pending;
 
 struct run_output {
@@ -112,14 +114,22 @@ tfm_status run_output_add(run_output *r, const tfm_prompt *from, tfm_error *err)
 
 /* ---- records ---- */
 
+static tfm_status write_passed(run_output *r, const tfm_passed *p, uint32_t group, tfm_error *err) {
+    tfm_record rec = p->record;
+
+    if (tfm_record_has_group(&rec)) rec.group = group;
+    rec.flags = 0;
+    return tfm_writer_record(r->w, &rec, p->payload, err);
+}
+
 /* What comes before the first new token: the records that passed by, then the prompt. */
-static tfm_status prologue(run_output *r, const pending *p, uint32_t group, tfm_error *err) {
+static tfm_status prologue(run_output *r, pending *p, uint32_t group, tfm_error *err) {
     for (size_t i = 0; i < p->prompt.n_passed; i++) {
-        tfm_record rec = p->prompt.passed[i].record;
-        rec.group = group;
-        rec.flags = 0;
-        TFM_TRY(tfm_writer_record(r->w, &rec, p->prompt.passed[i].payload, err));
+        const tfm_passed *one = &p->prompt.passed[i];
+        if (tfm_record_has_group(&one->record) || !p->has_begun)
+            TFM_TRY(write_passed(r, one, group, err));
     }
+    p->has_begun = true;
     if (!r->opt->echo || p->prompt.n == 0) return TFM_OK;
     tfm_record rec = {.type = TFM_REC_TENSOR,
                       .dtype = TFM_I32,
@@ -144,15 +154,32 @@ static tfm_status write_turn_end(const tfm_event *ev, uint32_t group, tfm_writer
     return tfm_writer_record(w, &rec, NULL, err);
 }
 
+/* What failed before was told there; all samples of a prompt mostly fail for one reason. */
+static void note_failed(run_output *r, pending *p, const char *why) {
+    if (p->prompt.program || p->is_told)
+        tfm_cli_record_failed(r->cli);
+    else
+        tfm_cli_group_failed(r->cli, p->prompt.group, why);
+    p->is_told = true;
+}
+
 tfm_status run_output_end(run_output *r, const tfm_prompt *p, uint32_t length, tfm_error *err) {
     pending only_passed = {.prompt = *p};
 
     only_passed.prompt.n = 0;
     TFM_TRY(prologue(r, &only_passed, p->group, err));
     if (!p->message) return tfm_writer_group_end(r->w, p->group, length, TFM_END_OPEN, err);
-    tfm_cli_record_failed(r->cli);
+    note_failed(r, &only_passed, p->message);
     TFM_TRY(tfm_writer_error(r->w, p->group, p->program ? p->program : "tfm-run", p->message, err));
     return tfm_writer_group_end(r->w, p->group, length, TFM_END_ERROR, err);
+}
+
+tfm_status run_output_rest(run_output *r, const tfm_prompts *prompts, tfm_error *err) {
+    size_t n;
+    const tfm_passed *p = tfm_prompts_rest(prompts, &n);
+
+    for (size_t i = 0; i < n; i++) TFM_TRY(write_passed(r, p + i, 0, err));
+    return TFM_OK;
 }
 
 /* The end of a sample, in the output or among the taps. */
@@ -204,7 +231,7 @@ tfm_status run_output_event(run_output *r, const tfm_event *ev, tfm_error *err) 
         p->started[ev->sample] = 2;
         return TFM_OK;
     }
-    if (ev->type == TFM_EVENT_ERROR) tfm_cli_record_failed(r->cli);
+    if (ev->type == TFM_EVENT_ERROR) note_failed(r, p, ev->message);
     if (p->prompt.is_turn && ev->type == TFM_EVENT_END)
         TFM_TRY(write_turn_end(ev, group, r->w, err));
     else

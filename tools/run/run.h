@@ -51,6 +51,9 @@ tfm_status run_output_add(run_output *out, const tfm_prompt *p, tfm_error *err) 
 /* A group of turns has ended: what came with its end, and GROUP-END. */
 tfm_status run_output_end(run_output *out, const tfm_prompt *p, uint32_t length,
                           tfm_error *err) TFM_MUST_CHECK;
+/* The stream has ended: its records behind the last group. */
+tfm_status run_output_rest(run_output *out, const tfm_prompts *prompts,
+                           tfm_error *err) TFM_MUST_CHECK;
 /* Writes what the event stands for. */
 tfm_status run_output_event(run_output *out, const tfm_event *ev, tfm_error *err) TFM_MUST_CHECK;
 

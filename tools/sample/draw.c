@@ -134,7 +134,7 @@ static tfm_status fail(stage *g, const tfm_record *from, group_state *s, tfm_sta
                       .dims = {(uint32_t)n, 1, 1, 1}};
 
     if (st != TFM_RECORD) return tfm_fail(err, st, "%s", g->why.message);
-    tfm_cli_record_failed(g->cli);
+    tfm_cli_group_failed(g->cli, from->group, g->why.message);
     snprintf(rec.name, sizeof rec.name, "%s", g->cli->program->name);
     TFM_TRY(turn_add(&g->turn, &rec, g->why.message, err));
     return write_end(g, s, from->group, TFM_END_ERROR, err);
@@ -259,8 +259,7 @@ tfm_status draw_fork(stage *g, const tfm_record *rec, tfm_error *err) {
 /* GROUP-END, TEXT, ERROR and what we do not know: passed on, unless we ended the group
  * ourselves. */
 tfm_status draw_pass(stage *g, const tfm_record *rec, tfm_error *err) {
-    bool is_note = rec->type == TFM_REC_LOOP; /* its group has no meaning */
-    group_state *s = is_note ? NULL : tfm_group_map_find(g->groups, rec->group);
+    group_state *s = tfm_record_has_group(rec) ? tfm_group_map_find(g->groups, rec->group) : NULL;
     const void *payload;
 
     TFM_TRY(tfm_reader_payload(g->r, &payload, err));

@@ -173,7 +173,7 @@ static tfm_status run_stream(void *ctx, tfm_reader *in, tfm_error *err) {
     tfm_cli_note_salvaged(r->cli, tfm_reader_header(in));
     if (st == TFM_OK) st = pump(r, prompts, given, s, err);
     if (st == TFM_OK) st = end_given(r, given, err);
-    if (st == TFM_OK) st = score_output_end(r->out, err);
+    if (st == TFM_OK) st = score_output_end(r->out, prompts, err);
     tfm_scorer_free(s);
     tfm_prompts_free(given);
     tfm_prompts_free(prompts);

@@ -134,10 +134,6 @@ tfm_status score_output_start(score_output *o, const tfm_header *in, const tfm_m
     return st;
 }
 
-tfm_status score_output_end(score_output *o, tfm_error *err) {
-    return o->w ? tfm_writer_end(o->w, err) : TFM_OK;
-}
-
 tfm_status score_output_flush(score_output *o, tfm_error *err) {
     if (o->w) return tfm_writer_flush(o->w, err);
     if (fflush(o->text) == 0) return TFM_OK;
@@ -205,18 +201,20 @@ static tfm_status take_text(score_output *o, const tfm_scored *r, tfm_error *err
 
 /* ---- streams ---- */
 
+static tfm_status write_passed(score_output *o, const tfm_passed *p, tfm_error *err) {
+    tfm_record rec = p->record;
+
+    rec.flags = 0;
+    return tfm_writer_record(o->w, &rec, p->payload, err);
+}
+
 /* The records that came with the group, before anything of our own. */
-static tfm_status prologue(score_output *o, uint32_t group, tfm_error *err) {
+static tfm_status prologue(score_output *o, tfm_error *err) {
     pending *p = o->first;
 
     if (p->started) return TFM_OK;
     p->started = true;
-    for (size_t i = 0; i < p->n_passed; i++) {
-        tfm_record rec = p->passed[i].record;
-        rec.group = group;
-        rec.flags = 0;
-        TFM_TRY(tfm_writer_record(o->w, &rec, p->passed[i].payload, err));
-    }
+    for (size_t i = 0; i < p->n_passed; i++) TFM_TRY(write_passed(o, &p->passed[i], err));
     return TFM_OK;
 }
 
@@ -263,7 +261,7 @@ static tfm_status write_row(score_output *o, const tfm_scored *r, tfm_error *err
 static tfm_status write_report(score_output *o, const tfm_scored *r, tfm_error *err) {
     const char *program = o->first->program ? o->first->program : "tfm-score";
 
-    TFM_TRY(prologue(o, r->group, err));
+    TFM_TRY(prologue(o, err));
     switch (r->type) {
     case TFM_SCORED_ROW: return write_row(o, r, err);
     case TFM_SCORED_TEXT:
@@ -281,4 +279,14 @@ tfm_status score_output_take(score_output *o, const tfm_scored *r, tfm_error *er
     TFM_TRY(o->w ? write_report(o, r, err) : take_text(o, r, err));
     if (r->type != TFM_SCORED_ROW) drop_first(o);
     return TFM_OK;
+}
+
+tfm_status score_output_end(score_output *o, const tfm_prompts *prompts, tfm_error *err) {
+    size_t n;
+    const tfm_passed *p = tfm_prompts_rest(prompts, &n);
+
+    tfm_cli_warn_unknown(o->cli, tfm_prompts_unknown(prompts));
+    if (!o->w) return TFM_OK;
+    for (size_t i = 0; i < n; i++) TFM_TRY(write_passed(o, p + i, err));
+    return tfm_writer_end(o->w, err);
 }

@@ -35,7 +35,8 @@ tfm_writer *score_output_writer(score_output *o);
 tfm_status score_output_start(score_output *o, const tfm_header *in, const tfm_model *m,
                               const tfm_engine *e, const tfm_vocab *vocab,
                               tfm_error *err) TFM_MUST_CHECK;
-tfm_status score_output_end(score_output *o, tfm_error *err) TFM_MUST_CHECK;
+tfm_status score_output_end(score_output *o, const tfm_prompts *prompts,
+                            tfm_error *err) TFM_MUST_CHECK;
 /* Notes a text that was given to the scorer; keeps the records that came with it. */
 tfm_status score_output_add(score_output *o, const tfm_prompt *p, tfm_error *err) TFM_MUST_CHECK;
 /* Writes one report of the scorer. */

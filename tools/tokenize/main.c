@@ -83,9 +83,10 @@ static tfm_status make_header(tfm_cli *c, const options *o, const tfm_model *mod
     char how[64];
     TFM_TRY(tfm_cli_tokens_header(c, model, v, o->frame, o->first, out, err));
     if (model == NULL) {
-        snprintf(how, sizeof how, "special=%s parse-special=%s",
+        snprintf(how, sizeof how, "special=%s parse-special=%s%s",
                  o->tok & TFM_TOK_ADD_SPECIAL ? "add" : "none",
-                 o->tok & TFM_TOK_PARSE_SPECIAL ? "yes" : "no");
+                 o->tok & TFM_TOK_PARSE_SPECIAL ? "yes" : "no",
+                 o->strict_unk ? " strict-unk=yes" : "");
         TFM_TRY(tfm_header_set(*out, "tokenize", how, err));
     }
     if (o->turns) TFM_TRY(tfm_header_set(*out, "turns", "yes", err));
