@@ -303,3 +303,21 @@ END
     status_is 3 3
     err_has "tokenizers.yaml:2: unknown key 'no such'"
 }
+
+@test "added tokens as words and in normalised text, the same from a converted model" {
+    cd "$tmp"
+    json=$top/tests/golden/tokenizers/match-bert.json
+    tfm-convert -q "$json" -o m.tfms
+    # "New York" is one whatever its case, unless a letter stands beside it; "É" is found as "e"
+    printf 'a NEW york!\nnewyork, CATs\nnew yorkers \303\211 \303\251' >text
+    pipe "tfm-tokenize -l -m '$json' text | tfm-show --ids"
+    status_is 0 0
+    cp "$out" ids
+    pipe "tfm-tokenize -l -m m.tfms text | tfm-show --ids"
+    status_is 0 0
+    same "$out" ids
+    pipe "tfm-tokenize -l -m '$json' text | tfm-detok -m m.tfms"
+    status_is 0 0
+    printf 'a New York!\nn \303\211 wyork, CAT s\nnew york \303\211 rs \303\211 \303\211\n' >want
+    same "$out" want
+}

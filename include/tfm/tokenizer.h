@@ -51,11 +51,16 @@ enum {
     TFM_TOKEN_CONTROL = 1, /* never printed unless asked: <s>, <|im_start|> */
     TFM_TOKEN_BYTE = 2,    /* <0x0A> of byte fallback */
     TFM_TOKEN_UNKNOWN = 4,
-    TFM_TOKEN_ADDED = 8, /* added token: matched in the text before anything else */
-    TFM_TOKEN_UNUSED = 16,
+    TFM_TOKEN_ADDED = 8,   /* added token: matched in the text before anything else */
+    TFM_TOKEN_UNUSED = 16, /* never text; with ADDED: found as such, but no piece of the model */
     TFM_TOKEN_EOG = 32,    /* generation ends here (eos, eot, eom) */
     TFM_TOKEN_LSTRIP = 64, /* with ADDED or CONTROL: takes the white space before it along */
     TFM_TOKEN_RSTRIP = 128 /* ... and the white space behind it */
+};
+/* How an added or control token is found in a text, besides. */
+enum {
+    TFM_MATCH_WORD = 1,      /* only where no character of a word stands beside it */
+    TFM_MATCH_NORMALISED = 2 /* its normalised form, in the normalised text; added tokens only */
 };
 TFM_API unsigned tfm_vocab_flags(const tfm_vocab *v, uint32_t id);
 /* The piece as it stands in the vocabulary (byte-level and U+2581 alphabet not undone). */
@@ -98,6 +103,7 @@ typedef struct tfm_vocab_source {
     const uint32_t *piece_len; /* [n] */
     const float *score;        /* [n] or NULL (BPE) */
     const uint8_t *flags;      /* [n] TFM_TOKEN_* */
+    const uint8_t *matching;   /* [n] TFM_MATCH_*, with a splitter; or NULL: none */
     uint32_t n_merges;         /* BPE: rank order, "left right" as two pieces */
     const char *const *merge_left, *const *merge_right;
     const uint32_t *merge_left_len, *merge_right_len;

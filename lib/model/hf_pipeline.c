@@ -343,17 +343,24 @@ tfm_status tfm_hf_stages(tfm_draft *d, const json_t *j, tfm_error *err) {
 
 /* ---- added tokens and tokenizer_config.json ---- */
 
+/* Control tokens are matched only on request and then as they are written. */
 tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned *flags,
-                              tfm_error *err) {
+                              unsigned *matching, tfm_error *err) {
     const char *content = tfm_json_text(token, "content", NULL);
     bool special = tfm_json_bool(token, "special", false);
+    bool normalized = !special && tfm_json_bool(token, "normalized", true);
+    bool single = tfm_json_bool(token, "single_word", false);
     bool changes =
         strcmp(d->src.normaliser, "none") != 0 || d->src.space_to_meta || d->src.add_space_prefix;
     *flags = special ? TFM_TOKEN_CONTROL : TFM_TOKEN_ADDED;
     if (tfm_json_bool(token, "lstrip", false)) *flags |= TFM_TOKEN_LSTRIP;
     if (tfm_json_bool(token, "rstrip", false)) *flags |= TFM_TOKEN_RSTRIP;
-    if (tfm_json_bool(token, "single_word", false))
-        return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);
+    *matching = single ? TFM_MATCH_WORD : 0;
+    if (d->exact) {
+        if (normalized && d->src.n_steps > 0) *matching |= TFM_MATCH_NORMALISED;
+        return TFM_OK;
+    }
+    if (single) return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);
     /* Without Metaspace tfm puts a space before a text and after control tokens, not after other
      * added ones. */
     if (!special && d->prefix_always && !d->src.add_prefix_space)
@@ -363,8 +370,7 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
     bool is_json = d->src.type == TFM_VOCAB_BPE || d->src.wide_score;
     if (!special && is_json && d->src.space_to_meta && content && strstr(content, META_SPACE))
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with U+2581", content);
-    /* Control tokens are matched only on request and then as they are written. */
-    if (!special && changes && tfm_json_bool(token, "normalized", true))
+    if (changes && normalized)
         return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' is matched in the normalized text",
                         content);
     return TFM_OK;

@@ -65,6 +65,7 @@ static tfm_status one(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     if (tfm_hf_is_type(j, "ByteLevel")) return byte_level(l, j, err);
     if (tfm_hf_is_type(j, "Metaspace")) return metaspace(l, j, err);
     if (tfm_hf_is_type(j, "Whitespace")) return tfm_hf_steps_add(l, "words", NULL, NULL, err);
+    if (tfm_hf_is_type(j, "UnicodeScripts")) return tfm_hf_steps_add(l, "scripts", NULL, NULL, err);
     if (tfm_hf_is_type(j, "WhitespaceSplit")) return tfm_hf_steps_add(l, "spaces", NULL, NULL, err);
     if (tfm_hf_is_type(j, "BertPreTokenizer")) {
         TFM_TRY(tfm_hf_steps_add(l, "spaces", NULL, NULL, err));

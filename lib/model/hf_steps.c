@@ -90,13 +90,14 @@ static tfm_status precompiled(tfm_hf_steps *l, const json_t *j, tfm_error *err) 
     return tfm_hf_steps_add(l, "charsmap", NULL, NULL, err);
 }
 
+/* Replace of either stage, by a text or by a regex. */
 static tfm_status replace(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     const json_t *pattern = json_object_get(j, "pattern");
     const char *text = tfm_hf_plain_text(pattern, "String"),
                *regex = tfm_hf_plain_text(pattern, "Regex"),
                *content = tfm_hf_plain_text(j, "content");
     if (!content || (text != NULL) == (regex != NULL) || (text ? text : regex)[0] == '\0')
-        return tfm_hf_refuse(err, "normalizer", j);
+        return tfm_hf_refuse(err, l->stage, j);
     return tfm_hf_steps_add(l, text ? "replace" : "replace-regex", text ? text : regex, content,
                             err);
 }
@@ -226,7 +227,6 @@ static tfm_status suffix(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
 }
 
 static tfm_status decoder(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
-    const json_t *pattern = json_object_get(j, "pattern");
     /* The whole text, or bytes that were joined, are not seen piece by piece. */
     bool fused = tfm_hf_steps_has(l, "fuse") || tfm_hf_steps_has(l, "bytes");
     bool late = fused || tfm_hf_steps_has(l, "byte-fallback") || tfm_hf_steps_has(l, "suffix");
@@ -243,10 +243,7 @@ static tfm_status decoder(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
         return tfm_hf_steps_add(l, "bytes", NULL, NULL, err);
     if (tfm_hf_is_type(j, "WordPiece") && l->d->exact) return word_pieces(l, j, err);
     if (tfm_hf_is_type(j, "CTC") && l->d->exact) return ctc(l, j, err);
-    if (tfm_hf_is_type(j, "Replace") && tfm_hf_plain_text(pattern, "String") &&
-        tfm_hf_plain_text(j, "content") && tfm_hf_plain_text(pattern, "String")[0])
-        return tfm_hf_steps_add(l, "replace", tfm_hf_plain_text(pattern, "String"),
-                                tfm_hf_plain_text(j, "content"), err);
+    if (tfm_hf_is_type(j, "Replace")) return replace(l, j, err);
     return tfm_hf_refuse(err, "decoder", j);
 }
 

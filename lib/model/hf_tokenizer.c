@@ -77,12 +77,20 @@ tfm_status tfm_hf_take_vocab(tfm_draft *d, json_t *vocab, const json_t *added, t
     return take_pieces(d, vocab, err);
 }
 
+static tfm_status set_matching(tfm_draft *d, uint32_t id, unsigned matching, tfm_error *err) {
+    void *p = d->matching;
+    if (p == NULL) TFM_TRY(tfm_arena_alloc(d->arena, &p, d->src.n, err));
+    d->src.matching = d->matching = p;
+    d->matching[id] = (uint8_t)matching;
+    return TFM_OK;
+}
+
 tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) {
     for (size_t i = 0; i < json_array_size(added); i++) {
         const json_t *token = json_array_get(added, i);
         json_int_t id = json_integer_value(json_object_get(token, "id"));
         size_t n;
-        unsigned flags;
+        unsigned flags, matching;
         const char *content = tfm_json_text(token, "content", &n);
         if (id < 0 || id >= d->src.n)
             return tfm_fail(err, TFM_UNSUPPORTED,
@@ -95,7 +103,12 @@ tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) 
             (d->piece_len[id] != n || memcmp(d->piece[id], content, n) != 0))
             return tfm_fail(err, TFM_FORMAT, "added token '%s' has the id of piece '%s'", content,
                             d->piece[id]);
-        TFM_TRY(tfm_hf_added_flags(d, token, &flags, err));
+        TFM_TRY(tfm_hf_added_flags(d, token, &flags, &matching, err));
+        if (matching != 0) TFM_TRY(set_matching(d, (uint32_t)id, matching, err));
+        /* What is not always found as written must not be found as a piece instead. */
+        if (d->flags[id] == TFM_TOKEN_UNUSED && d->exact && (flags & TFM_TOKEN_ADDED) &&
+            (matching != 0 || d->src.n_steps > 0))
+            flags |= TFM_TOKEN_UNUSED;
         d->piece[id] = content;
         d->piece_len[id] = (uint32_t)n;
         d->flags[id] = (uint8_t)flags;
@@ -143,6 +156,8 @@ static tfm_status by_settings(tfm_draft *d, const json_t *j, tfm_error *err) {
     TFM_TRY(tfm_hf_normalizer(d, json_object_get(j, "normalizer"), err));
     TFM_TRY(tfm_hf_pretokenizer(d, json_object_get(j, "pre_tokenizer"), err));
     TFM_TRY(tfm_hf_decoder(d, json_object_get(j, "decoder"), err));
+    if (d->src.ignore_merges && !d->src.byte_level)
+        return tfm_fail(err, TFM_UNSUPPORTED, "tokenizer model with ignore_merges");
     TFM_TRY(tfm_hf_take_added(d, json_object_get(j, "added_tokens"), err));
     return take_unknown(d, model, err);
 }

@@ -66,9 +66,9 @@ bool tfm_hf_is_type(const json_t *j, const char *type);
 /* Is j[key] this text? */
 bool tfm_hf_text_is(const json_t *j, const char *key, const char *want);
 tfm_status tfm_hf_postprocessor(tfm_draft *d, const json_t *j, tfm_error *err) TFM_MUST_CHECK;
-/* One added token: its flags, and that it can be matched as tfm matches. */
+/* One added token: its flags, and how it is found in a text (TFM_MATCH_*). */
 tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned *flags,
-                              tfm_error *err) TFM_MUST_CHECK;
+                              unsigned *matching, tfm_error *err) TFM_MUST_CHECK;
 /* bos, eos, unk, pad by name from tokenizer_config.json (may be NULL). is_list: the tokenizer's own
  * file is a bare list of pieces, so add_bos_token and add_eos_token count, too; tokenizer.json says
  * that itself. */

@@ -97,6 +97,7 @@ typedef struct tfm_draft {
     uint32_t *piece_len;            /* [src.n] */
     float *score;                   /* [src.n], or NULL */
     uint8_t *flags;                 /* [src.n] */
+    uint8_t *matching;              /* [src.n], src has it, too; or NULL */
     const char **left, **right;     /* [src.n_merges] */
     uint32_t *left_len, *right_len; /* [src.n_merges] */
     bool prefix_always; /* a space is put before every stretch of text, not only the first */

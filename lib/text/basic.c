@@ -21,10 +21,7 @@ enum { CLEAN_TEXT = 1, SPLIT_CJK = 2, STRIP_ACCENTS = 4, LOWERCASE = 8 };
 
 typedef enum class { OTHER, SPACE, PUNCTUATION, MARK, CONTROL } class;
 
-static const struct {
-    uint32_t from, to;
-    class is;
-} unicode8[] = {
+static const uint32_t unicode8[][3] = {
     {0x61d, 0x61d, OTHER},         {0x7fd, 0x7fd, OTHER},     {0x890, 0x8e2, OTHER},
     {0x9fd, 0x9fe, OTHER},         {0xa76, 0xa76, OTHER},     {0xafa, 0xaff, OTHER},
     {0xb55, 0xb55, OTHER},         {0xc04, 0xc3c, OTHER},     {0xc77, 0xc77, OTHER},
@@ -44,17 +41,9 @@ static const struct {
 
 /* The class that Unicode 8 gave a character, if it is another now. */
 static bool was(uint32_t cp, class *is) {
-    size_t lo = 0, hi = sizeof unicode8 / sizeof *unicode8;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (cp > unicode8[mid].to)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == sizeof unicode8 / sizeof *unicode8 || cp < unicode8[lo].from) return false;
-    *is = unicode8[lo].is;
-    return true;
+    const size_t n = sizeof unicode8 / sizeof *unicode8, i = tfm_range_of(cp, *unicode8, 3, n);
+    if (i < n) *is = (class)unicode8[i][2];
+    return i < n;
 }
 
 /* Control characters that are white space are SPACE here; clean() tells them apart. */
@@ -226,17 +215,4 @@ tfm_status tfm_basic_fragment(tfm_tok_run *r, const unsigned char *s, size_t n) 
     }
     TFM_TRY(put_waiting(r, &n_waiting));
     return end_word(r);
-}
-
-bool tfm_in_ranges(uint32_t cp, const uint32_t (*range)[2], size_t n) {
-    size_t lo = 0, hi = n;
-    if (n == 0 || cp < range[0][0]) return false;
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        if (cp > range[mid][1])
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < n && cp >= range[lo][0];
 }

@@ -52,6 +52,46 @@ static tfm_status replace(tfm_decode *d, const tfm_step *s, const char *by, size
     return TFM_OK;
 }
 
+/* What matches a in d->in by b. A match of nothing counts, but not behind another, nor where there
+ * is no text. */
+static tfm_status replace_matches(tfm_decode *d, tfm_tok_run *r, uint32_t step, tfm_error *err) {
+    const tfm_step *p = &r->v->set.decoder.step[step];
+    const unsigned char *s = (const unsigned char *)d->in.data;
+    const size_t n = d->in.len;
+    size_t done = 0, from = 0, begin, end;
+    bool found, any = false;
+    if (tfm_utf8_span(s, n) != n) return TFM_OK; /* no pattern says anything about it */
+    while (from <= n && n > 0) {
+        TFM_TRY(tfm_pretok_find(r, TFM_LIST_DECODE, step, s, n, from, &found, &begin, &end));
+        if (!found) break;
+        if (begin == end && any && begin == done) {
+            uint32_t cp;
+            from += from < n ? tfm_utf8_decode(s + from, n - from, &cp, NULL) : 1;
+            continue;
+        }
+        if (!any) tfm_buf_clear(&d->out);
+        TFM_TRY(add(d, d->in.data + done, begin - done, err));
+        TFM_TRY(add(d, p->b, p->b_len, err));
+        done = from = end;
+        any = true;
+    }
+    if (!any) return TFM_OK;
+    TFM_TRY(add(d, d->in.data + done, n - done, err));
+    swap(d);
+    return TFM_OK;
+}
+
+static tfm_status replace_regex(tfm_decode *d, const tfm_tokenizer *t, uint32_t step,
+                                tfm_error *err) {
+    tfm_tok_run *r;
+    TFM_TRY(tfm_run_take(&r, t, d->in.len, err));
+    r->err = err;
+    r->src_len = d->in.len; /* what a pattern may cost goes by it */
+    tfm_status st = replace_matches(d, r, step, err);
+    tfm_run_give(r);
+    return st;
+}
+
 /* Takes up to `most` of the character a off the start of d->in; returns how many. */
 static uint64_t strip(tfm_decode *d, const tfm_step *s, uint64_t most) {
     size_t at = 0;
@@ -141,7 +181,9 @@ typedef struct here {
     bool fused, ends_word, drop;
 } here;
 
-static tfm_status one_step(tfm_decode *d, const tfm_step *s, bool seen, here *h, tfm_error *err) {
+static tfm_status one_step(tfm_decode *d, const tfm_tokenizer *t, uint32_t i, bool seen, here *h,
+                           tfm_error *err) {
+    const tfm_step *s = &t->v->set.decoder.step[i];
     int byte;
     switch ((tfm_decode_kind)s->kind) {
     case TFM_DECODE_REPLACE: return replace(d, s, s->b, s->b_len, err);
@@ -173,14 +215,15 @@ static tfm_status one_step(tfm_decode *d, const tfm_step *s, bool seen, here *h,
         return TFM_OK;
     case TFM_DECODE_DISTINCT: return distinct(d, seen, &h->drop, err);
     case TFM_DECODE_SOME: h->drop = d->in.len == 0; return TFM_OK;
+    case TFM_DECODE_REPLACE_REGEX: return replace_regex(d, t, i, err);
     case TFM_DECODE_KINDS: break;
     }
     return TFM_OK;
 }
 
-tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned char *piece, size_t n,
-                            tfm_buf *out, tfm_error *err) {
-    const tfm_steps *steps = &v->set.decoder;
+tfm_status tfm_decode_piece(tfm_decode *d, const tfm_tokenizer *t, const unsigned char *piece,
+                            size_t n, tfm_buf *out, tfm_error *err) {
+    const tfm_steps *steps = &t->v->set.decoder;
     here h = {.fused = false};
     d->most = (uint64_t)n * GROWTH_MAX + GROWTH_BASE;
     tfm_buf_clear(&d->in);
@@ -188,7 +231,7 @@ tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned ch
     for (uint32_t i = 0; i < steps->n; i++) {
         const bool seen = d->seen[i];
         d->seen[i] = true;
-        TFM_TRY(one_step(d, &steps->step[i], seen, &h, err));
+        TFM_TRY(one_step(d, t, i, seen, &h, err));
         if (h.drop) return TFM_OK;
     }
     if (d->space) TFM_TRY(tfm_buf_byte(out, ' ', err));

@@ -6,7 +6,8 @@
 #include "text/text_internal.h"
 
 struct tfm_detok {
-    const tfm_vocab *v;
+    const tfm_tokenizer *t;
+    const tfm_vocab *v; /* t's */
     unsigned flags;
     bool at_start; /* no text yet: a space that the tokenizer put there is taken off */
     tfm_buf buf;   /* what came with the last push, then what is held back */
@@ -19,6 +20,7 @@ tfm_status tfm_detok_new(tfm_detok **out, const tfm_tokenizer *t, unsigned flags
     *out = NULL;
     TFM_TRY(tfm_alloc(&p, 1, sizeof(tfm_detok), err));
     tfm_detok *d = p;
+    d->t = t;
     d->v = t->v;
     d->flags = flags;
     d->at_start = (flags & TFM_DETOK_CONTINUES) == 0;
@@ -93,14 +95,14 @@ static tfm_status add_token(tfm_detok *d, uint32_t id, tfm_error *err) {
     const unsigned char *p = tfm_vocab_bytes(v, id, &n);
     bool show = (d->flags & TFM_DETOK_SHOW_SPECIAL) != 0;
     if (v->set.splitter.n > 0 && (show || !(flags & TFM_TOKEN_CONTROL)))
-        return tfm_decode_piece(&d->steps, v, p, n, &d->buf, err);
+        return tfm_decode_piece(&d->steps, d->t, p, n, &d->buf, err);
     if (v->set.type == TFM_VOCAB_WORDPIECE) return add_wordpiece(d, id, err);
     if (flags & TFM_TOKEN_CONTROL) return show ? tfm_buf_add(&d->buf, p, n, err) : TFM_OK;
     if ((flags & TFM_TOKEN_UNKNOWN) && v->set.type == TFM_VOCAB_CHARACTERS)
         return tfm_buf_add(&d->buf, p, n, err);
     if (flags & TFM_TOKEN_UNKNOWN) /* U+2047 between spaces, as SentencePiece prints it */
         return show ? tfm_buf_add(&d->buf, p, n, err) : tfm_buf_str(&d->buf, " \xe2\x81\x87 ", err);
-    if (v->set.decoder.n > 0) return tfm_decode_piece(&d->steps, v, p, n, &d->buf, err);
+    if (v->set.decoder.n > 0) return tfm_decode_piece(&d->steps, d->t, p, n, &d->buf, err);
     if (flags & TFM_TOKEN_BYTE) {
         int byte = tfm_byte_of(p, n);
         if (byte >= 0) return tfm_buf_byte(&d->buf, (unsigned char)byte, err);

@@ -67,7 +67,8 @@ static bool is_newer(uint32_t cp) {
         {0x16fe4, 0x16fe4}, {0x16ff0, 0x16ff1}, {0x1cf00, 0x1cf2d}, {0x1cf30, 0x1cf46},
         {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
         {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9}};
-    return tfm_in_ranges(cp, range, sizeof range / sizeof *range);
+    const size_t n = sizeof range / sizeof *range;
+    return tfm_range_of(cp, *range, 2, n) < n;
 }
 
 /* Marks of Unicode 9: two have become letters since, one punctuation mark has become a mark. */

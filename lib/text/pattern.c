@@ -14,7 +14,10 @@
 
 /* Bytes of a pattern as PCRE2 takes it, which compiles no more than 64 KiB and takes 4 bytes for
  * each of the text to find that out. */
-enum { TRANSLATED_MAX = 1 << 20 };
+enum {
+    TRANSLATED_MAX = 1 << 20,
+    NEST_MAX = 250 /* groups in groups, PCRE2's own limit */
+};
 
 /* Unicode's White_Space; PCRE2's own \s has U+180E besides. */
 #define SPACES                                                                                     \
@@ -107,6 +110,8 @@ static tfm_status escape(tfm_buf *b, const char *s, size_t n, bool in_class, siz
         if (!is_hex4(s + 2, n - 2)) break;
         *used = 6;
         return tfm_buf_printf(b, err, "\\x{%.4s}", s + 2);
+    case 'Q':
+    case 'E': return tfm_buf_byte(b, (unsigned char)s[1], err); /* PCRE2 quotes by them */
     default:
         if (!in_class && ((s[1] >= '1' && s[1] <= '9') || s[1] == 'k' || s[1] == 'g'))
             return refuse_reference(err);
@@ -130,35 +135,147 @@ static tfm_status bracket(tfm_buf *b, const char *s, size_t n, size_t *used, tfm
                     len < 20 ? (int)len : 20, s);
 }
 
+/* ---- groups ---- */
+
+/* An open group, and the whole pattern at depth 0. */
+typedef struct group {
+    bool extended; /* (?x) holds in it */
+    unsigned more; /* brackets that are closed with it: each option by itself made one */
+} group;
+
+typedef struct reader {
+    bool in_class;
+    unsigned depth;
+    group open[NEST_MAX + 1];
+} reader;
+
+static tfm_status enter(reader *r, bool extended, tfm_error *err) {
+    if (r->depth == NEST_MAX)
+        return tfm_fail(err, TFM_LIMIT, "pre-tokenizer: a pattern with over %d nested groups",
+                        NEST_MAX);
+    r->open[++r->depth] = (group){.extended = extended};
+    return TFM_OK;
+}
+
+/* The group's own bracket is not among those. */
+static tfm_status close_more(const reader *r, tfm_buf *b, tfm_error *err) {
+    for (unsigned i = 0; i < r->open[r->depth].more; i++) TFM_TRY(tfm_buf_byte(b, ')', err));
+    return TFM_OK;
+}
+
+/* (?imx-imx:...), or without the colon, which means all that follows in the group, behind a "|",
+ * too. m is PCRE2's s. *used = 0: it is another group. */
+static tfm_status options(reader *r, tfm_buf *b, const char *s, size_t n, size_t *used,
+                          tfm_error *err) {
+    static const char known[] = "imx-";
+    bool extended = r->open[r->depth].extended, on = true, good = true;
+    size_t i = 2;
+    *used = 0;
+    for (; i < n && s[i] != '\0' && strchr("imx-^sadluDJPSUWny", s[i]); i++) {
+        good = good && strchr(known, s[i]) != NULL;
+        if (s[i] == '-') on = false;
+        if (s[i] == 'x') extended = on;
+    }
+    if (i == 2 || i == n || (s[i] != ')' && s[i] != ':')) return TFM_OK;
+    if (!good)
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "pre-tokenizer: a pattern has the options %.*s, which are not supported",
+                        i < 20 ? (int)i : 20, s);
+    *used = i + 1;
+    for (size_t k = 0; k < i; k++) TFM_TRY(tfm_buf_add(b, s[k] == 'm' ? "s" : s + k, 1, err));
+    TFM_TRY(tfm_buf_byte(b, ':', err));
+    if (s[i] == ':') return enter(r, extended, err);
+    r->open[r->depth].extended = extended;
+    r->open[r->depth].more++;
+    return TFM_OK;
+}
+
+/* (?#...): a backslash takes the next character along. */
+static tfm_status comment_group(tfm_buf *b, const char *s, size_t n, size_t *used, tfm_error *err) {
+    size_t i = 3;
+    for (; i < n && s[i] != ')'; i++) i += s[i] == '\\';
+    if (i >= n) return tfm_fail(err, TFM_FORMAT, "pre-tokenizer: a pattern ends in a comment");
+    *used = i + 1;
+    return tfm_buf_str(b, "(?#)", err);
+}
+
+/* A bracket that opens, outside classes. */
+static tfm_status open_group(reader *r, tfm_buf *b, const char *s, size_t n, size_t *used,
+                             tfm_error *err) {
+    if (n >= 4 && memcmp(s, "(?P=", 4) == 0) return refuse_reference(err);
+    if (n >= 3 && memcmp(s, "(?#", 3) == 0) return comment_group(b, s, n, used, err);
+    if (n >= 2 && s[1] == '?') {
+        TFM_TRY(options(r, b, s, n, used, err));
+        if (*used > 0) return TFM_OK;
+    }
+    *used = 1;
+    TFM_TRY(enter(r, r->open[r->depth].extended, err));
+    return tfm_buf_byte(b, '(', err);
+}
+
+/* What stands between the parts of an extended pattern: a comment to the end of the line, without
+ * what it says; and what is white space there to PCRE2 only. *used = 0: neither. */
+static tfm_status extended_space(tfm_buf *b, const char *s, size_t n, size_t *used,
+                                 tfm_error *err) {
+    uint32_t cp;
+    *used = 0;
+    if (s[0] == '#') {
+        const char *end = memchr(s, '\n', n);
+        *used = end ? (size_t)(end - s) + 1 : n;
+        return end ? tfm_buf_str(b, "#\n", err) : TFM_OK;
+    }
+    size_t len = tfm_utf8_decode((const unsigned char *)s, n, &cp, NULL);
+    if (cp != 0xb && cp != 0x85 && cp != 0x200e && cp != 0x200f && cp != 0x2028 && cp != 0x2029)
+        return TFM_OK;
+    *used = len;
+    return tfm_buf_printf(b, err, "\\x{%x}", (unsigned)cp);
+}
+
+/* ---- all of it ---- */
+
+/* What is next in a class. */
+static tfm_status in_class(reader *r, tfm_buf *b, const char *s, size_t n, size_t *used,
+                           tfm_error *err) {
+    *used = 1;
+    if ((s[0] == '[' && (n == 1 || s[1] != ':')) || (s[0] == '&' && n > 1 && s[1] == '&'))
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "pre-tokenizer: a pattern has nested or "
+                        "intersected character classes, which are not supported");
+    if (s[0] == '[') return bracket(b, s, n, used, err); /* its ] ends no class */
+    if (s[0] == ']') r->in_class = false;
+    return tfm_buf_byte(b, (unsigned char)s[0], err);
+}
+
+static tfm_status outside_class(reader *r, tfm_buf *b, const char *s, size_t n, size_t *used,
+                                tfm_error *err) {
+    if (s[0] == '(') return open_group(r, b, s, n, used, err);
+    if (r->open[r->depth].extended) {
+        TFM_TRY(extended_space(b, s, n, used, err));
+        if (*used > 0) return TFM_OK;
+    }
+    *used = 1;
+    if (s[0] == ')') {
+        TFM_TRY(close_more(r, b, err));
+        if (r->depth > 0) r->depth--;
+    } else if (s[0] == '[') {
+        r->in_class = true;
+        if (n > 1 && s[1] == '^') ++*used;
+        if (n > *used && s[*used] == ']') ++*used; /* a first ] stands for itself */
+    }
+    return tfm_buf_add(b, s, *used, err);
+}
+
 tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n, tfm_error *err) {
-    bool in_class = false;
-    for (size_t i = 0, used; i < n; i += used) {
-        used = 1;
+    reader r = {.depth = 0};
+    for (size_t i = 0, used = 0; i < n; i += used) {
         if (b->len > TRANSLATED_MAX)
             return tfm_fail(err, TFM_LIMIT, "pre-tokenizer: a pattern that is too long");
-        if (s[i] == '\\') {
-            TFM_TRY(escape(b, s + i, n - i, in_class, &used, err));
-            continue;
-        }
-        if (in_class) {
-            if ((s[i] == '[' && (i + 1 == n || s[i + 1] != ':')) ||
-                (s[i] == '&' && i + 1 < n && s[i + 1] == '&'))
-                return tfm_fail(err, TFM_UNSUPPORTED,
-                                "pre-tokenizer: a pattern has nested or "
-                                "intersected character classes, which are not supported");
-            if (s[i] == '[') { /* its ] ends no class */
-                TFM_TRY(bracket(b, s + i, n - i, &used, err));
-                continue;
-            }
-            if (s[i] == ']') in_class = false;
-        } else if (n - i >= 4 && memcmp(s + i, "(?P=", 4) == 0) {
-            return refuse_reference(err);
-        } else if (s[i] == '[') {
-            in_class = true;
-            if (i + 1 < n && s[i + 1] == '^') used++;
-            if (i + used < n && s[i + used] == ']') used++; /* a first ] stands for itself */
-        }
-        TFM_TRY(tfm_buf_add(b, s + i, used, err));
+        if (s[i] == '\\')
+            TFM_TRY(escape(b, s + i, n - i, r.in_class, &used, err));
+        else if (r.in_class)
+            TFM_TRY(in_class(&r, b, s + i, n - i, &used, err));
+        else
+            TFM_TRY(outside_class(&r, b, s + i, n - i, &used, err));
     }
-    return TFM_OK;
+    return close_more(&r, b, err);
 }

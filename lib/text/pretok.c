@@ -15,16 +15,15 @@
 #include "text/scan_internal.h"
 
 struct tfm_pretok {
-    uint32_t
-        n; /* levels: the patterns, then the regexes of the normaliser's and splitter's steps */
-    uint32_t n_split;                                /* the patterns */
+    uint32_t n;       /* levels: the patterns, then the regexes of the steps of all lists */
+    uint32_t n_split; /* the patterns */
     uint32_t of_step[TFM_LIST_KINDS][TFM_STEPS_MAX]; /* the level of a step's regex */
     pcre2_general_context *general;
     struct {
         pcre2_code *code; /* the pattern; with a scan, its question */
         tfm_scan *scan;   /* NULL: PCRE2 matches */
         bool is_whole; /* no windows: \K moves where a match begins, \G asks where the search did */
-    } level[TFM_PATTERNS_MAX + 2 * TFM_STEPS_MAX];
+    } level[TFM_PATTERNS_MAX + TFM_LIST_KINDS * TFM_STEPS_MAX];
 };
 
 enum {
@@ -88,10 +87,15 @@ static tfm_status compile(tfm_pretok *p, pcre2_compile_context *cc, const char *
     return st;
 }
 
-static tfm_status compile_step(tfm_pretok *p, pcre2_compile_context *cc, tfm_list list, uint32_t i,
-                               const tfm_step *step, bool plain, tfm_error *err) {
-    p->of_step[list][i] = p->n;
-    return compile(p, cc, step->a, step->a_len, plain, err);
+/* The regexes of the steps of a list, which are of this kind. */
+static tfm_status compile_steps(tfm_pretok *p, pcre2_compile_context *cc, tfm_list list,
+                                unsigned kind, const tfm_steps *l, bool plain, tfm_error *err) {
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (l->step[i].kind != kind) continue;
+        p->of_step[list][i] = p->n;
+        TFM_TRY(compile(p, cc, l->step[i].a, l->step[i].a_len, plain, err));
+    }
+    return TFM_OK;
 }
 
 tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool plain,
@@ -111,12 +115,13 @@ tfm_status tfm_pretok_new(tfm_pretok **out, const tfm_vocab_settings *s, bool pl
     for (uint32_t i = 0; i < s->n_patterns && st == TFM_OK; i++)
         st = compile(p, cc, s->pattern[i], s->pattern_len[i], plain, err);
     p->n_split = p->n;
-    for (uint32_t i = 0; i < s->steps.n && st == TFM_OK; i++)
-        if (s->steps.step[i].kind == TFM_STEP_REPLACE_REGEX)
-            st = compile_step(p, cc, TFM_LIST_NORM, i, &s->steps.step[i], plain, err);
-    for (uint32_t i = 0; i < s->splitter.n && st == TFM_OK; i++)
-        if (s->splitter.step[i].kind == TFM_SPLIT_REGEX)
-            st = compile_step(p, cc, TFM_LIST_SPLIT, i, &s->splitter.step[i], plain, err);
+    if (st == TFM_OK)
+        st = compile_steps(p, cc, TFM_LIST_NORM, TFM_STEP_REPLACE_REGEX, &s->steps, plain, err);
+    if (st == TFM_OK)
+        st = compile_steps(p, cc, TFM_LIST_SPLIT, TFM_SPLIT_REGEX, &s->splitter, plain, err);
+    if (st == TFM_OK)
+        st = compile_steps(p, cc, TFM_LIST_DECODE, TFM_DECODE_REPLACE_REGEX, &s->decoder, plain,
+                           err);
     pcre2_compile_context_free(cc);
     if (st != TFM_OK) {
         tfm_pretok_free(p);

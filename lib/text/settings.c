@@ -121,6 +121,7 @@ tfm_status tfm_vocab_settings_write(tfm_buf *b, const tfm_vocab_settings *s, tfm
     TFM_TRY(write_text(b, "Word-suffix", s->word_suffix, err));
     TFM_TRY(write_text(b, "Word-prefix", s->word_prefix, err));
     if (s->fuse_unknown) TFM_TRY(tfm_buf_str(b, "Fuse-unknown: true\n", err));
+    if (s->matching) TFM_TRY(tfm_buf_str(b, "Matching: true\n", err));
     if (s->type == TFM_VOCAB_WORDPIECE) TFM_TRY(write_wordpiece(b, s, err));
     if (s->n_patterns == 0) return TFM_OK;
     TFM_TRY(tfm_buf_str(b, "patterns:\n", err));
@@ -179,6 +180,7 @@ static tfm_status read_scalar(tfm_vocab_settings *s, const char *key, const char
                  {"add-prefix-space", &s->add_prefix_space},
                  {"Split-spaces", &s->split_spaces},
                  {"Fuse-unknown", &s->fuse_unknown},
+                 {"Matching", &s->matching},
                  {"clean-text", &s->clean_text},
                  {"split-cjk", &s->split_cjk},
                  {"strip-accents", &s->strip_accents},

@@ -143,12 +143,13 @@ static bool is_new_word(uint32_t cp) {
         {0x116d0, 0x116e3}, {0x11bc0, 0x11be0}, {0x11bf0, 0x11bf9}, {0x11f5a, 0x11f5a},
         {0x13460, 0x143fa}, {0x16100, 0x16139}, {0x16d40, 0x16d6c}, {0x16d70, 0x16d79},
         {0x18cff, 0x18cff}, {0x1ccf0, 0x1ccf9}, {0x1e5d0, 0x1e5fa}, {0x2ebf0, 0x2ee5d}};
-    return tfm_in_ranges(cp, range, sizeof range / sizeof *range);
+    const size_t n = sizeof range / sizeof *range;
+    return tfm_range_of(cp, *range, 2, n) < n;
 }
 
 /* \w of Rust's regex crate: letters, marks, decimal digits, letter numbers, connectors, joiners and
  * letters in circles. */
-static bool is_word(uint32_t cp) {
+bool tfm_is_word(uint32_t cp) {
     switch (utf8proc_category((utf8proc_int32_t)cp)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -177,7 +178,7 @@ static tfm_status words(tfm_tok_run *r, uint32_t step_i, const unsigned char *s,
     for (size_t i = 0, len; i < n; i += len) {
         uint32_t cp;
         len = tfm_utf8_decode(s + i, n - i, &cp, NULL);
-        is = tfm_is_space(cp) ? SPACE : is_word(cp) ? WORD : OTHER;
+        is = tfm_is_space(cp) ? SPACE : tfm_is_word(cp) ? WORD : OTHER;
         if (is != was) {
             if (was != SPACE) TFM_TRY(next(&c, begin, i));
             begin = i;
@@ -185,6 +186,24 @@ static tfm_status words(tfm_tok_run *r, uint32_t step_i, const unsigned char *s,
         was = is;
     }
     return was == SPACE ? TFM_OK : next(&c, begin, n);
+}
+
+/* A character of no script (a space) goes with what it follows. */
+static tfm_status scripts(tfm_tok_run *r, uint32_t step_i, const unsigned char *s, size_t n,
+                          bool is_first) {
+    const cut c = {.r = r, .i = step_i, .s = s, .is_first = is_first};
+    size_t begin = 0;
+    int was = -1;
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t cp;
+        len = tfm_utf8_decode(s + i, n - i, &cp, NULL);
+        const int is = tfm_script_of(cp);
+        if (is < 0 || is == was) continue;
+        if (was >= 0) TFM_TRY(next(&c, begin, i));
+        begin = i;
+        was = is;
+    }
+    return was < 0 ? TFM_OK : next(&c, begin, n);
 }
 
 /* ---- steps that change a part ---- */
@@ -268,6 +287,7 @@ static tfm_status step(tfm_tok_run *r, uint32_t i, const unsigned char *s, size_
     switch ((tfm_split_kind)r->v->set.splitter.step[i].kind) {
     case TFM_SPLIT_WHOLE: return step(r, i + 1, s, n, is_first);
     case TFM_SPLIT_WORDS: return words(r, i, s, n, is_first);
+    case TFM_SPLIT_SCRIPTS: return scripts(r, i, s, n, is_first);
     case TFM_SPLIT_REPLACE:
     case TFM_SPLIT_PREFIX:
     case TFM_SPLIT_BYTES: return change(r, i, s, n, is_first);
@@ -289,9 +309,8 @@ static tfm_status broken(tfm_tok_run *r, const unsigned char *s, size_t n) {
     return TFM_OK;
 }
 
-tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first) {
-    bool is_first = first && s == r->src;
-    TFM_TRY(tfm_normalise(r, &s, &n));
+/* A stretch of normalised text without added tokens. */
+static tfm_status parts(tfm_tok_run *r, const unsigned char *s, size_t n, bool is_first) {
     while (n > 0) {
         size_t valid = tfm_utf8_span(s, n), end = valid;
         if (valid > 0) TFM_TRY(step(r, 0, s, valid, is_first));
@@ -302,4 +321,17 @@ tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n, 
         is_first = false;
     }
     return TFM_OK;
+}
+
+tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n, bool first) {
+    const bool is_first = first && s == r->src;
+    size_t done = 0, at = 0;
+    tfm_special_hit hit;
+    TFM_TRY(tfm_normalise(r, &s, &n));
+    while (r->v->special_matching && tfm_special_next(r, true, s, n, done, &at, &hit)) {
+        if (hit.begin > done) TFM_TRY(parts(r, s + done, hit.begin - done, is_first && done == 0));
+        TFM_TRY(tfm_ids_push(r->ids, hit.id, r->err));
+        done = hit.end;
+    }
+    return parts(r, s + done, n - done, is_first && done == 0);
 }

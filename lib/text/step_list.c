@@ -28,11 +28,12 @@ static const kind norm_kinds[TFM_STEP_KINDS] = {
 };
 
 static const kind split_kinds[TFM_SPLIT_KINDS] = {
-    [TFM_SPLIT_WHOLE] = {"whole", 0},   [TFM_SPLIT_SPACES] = {"spaces", 0},
-    [TFM_SPLIT_WORDS] = {"words", 0},   [TFM_SPLIT_PUNCTUATION] = {"punctuation", 1},
-    [TFM_SPLIT_DIGITS] = {"digits", 1}, [TFM_SPLIT_TEXT] = {"text", 2},
-    [TFM_SPLIT_REGEX] = {"regex", 2},   [TFM_SPLIT_REPLACE] = {"replace", 2},
-    [TFM_SPLIT_PREFIX] = {"prefix", 2}, [TFM_SPLIT_BYTES] = {"bytes", 0},
+    [TFM_SPLIT_WHOLE] = {"whole", 0},     [TFM_SPLIT_SPACES] = {"spaces", 0},
+    [TFM_SPLIT_WORDS] = {"words", 0},     [TFM_SPLIT_PUNCTUATION] = {"punctuation", 1},
+    [TFM_SPLIT_DIGITS] = {"digits", 1},   [TFM_SPLIT_TEXT] = {"text", 2},
+    [TFM_SPLIT_REGEX] = {"regex", 2},     [TFM_SPLIT_REPLACE] = {"replace", 2},
+    [TFM_SPLIT_PREFIX] = {"prefix", 2},   [TFM_SPLIT_BYTES] = {"bytes", 0},
+    [TFM_SPLIT_SCRIPTS] = {"scripts", 0},
 };
 
 static const kind decode_kinds[TFM_DECODE_KINDS] = {
@@ -49,6 +50,7 @@ static const kind decode_kinds[TFM_DECODE_KINDS] = {
     [TFM_DECODE_CLEAN] = {"clean-up-spaces", 0},
     [TFM_DECODE_DISTINCT] = {"distinct", 0},
     [TFM_DECODE_SOME] = {"some", 0},
+    [TFM_DECODE_REPLACE_REGEX] = {"replace-regex", 2},
 };
 
 static const struct {

@@ -19,6 +19,7 @@
  *     char_bpe.c    each part goes to the model; to this one if it is BPE
  *     pattern.c     how patterns are read
  *     words.c       unless the piece is known from before
+ *     ranges.c      tables of characters
  *     cuts.c        where a text without patterns may be cut into pieces, too
  *     run.c         the memory in which all that happens
  *     detok.c       and the way back
@@ -103,6 +104,7 @@ typedef enum tfm_split_kind {
     TFM_SPLIT_REPLACE,     /* a by b */
     TFM_SPLIT_PREFIX,      /* a before a part that does not begin with it; b: "always", "first" */
     TFM_SPLIT_BYTES,       /* each byte by its character of GPT-2's alphabet */
+    TFM_SPLIT_SCRIPTS,     /* where the script changes; what comes before the first goes */
     TFM_SPLIT_KINDS
 } tfm_split_kind;
 
@@ -131,6 +133,7 @@ typedef enum tfm_decode_kind {
     TFM_DECODE_CLEAN,         /* no space before punctuation and 's, wordpiece.c */
     TFM_DECODE_DISTINCT,      /* a piece that is the one before is left out */
     TFM_DECODE_SOME,          /* empty pieces are left out */
+    TFM_DECODE_REPLACE_REGEX, /* what matches a in each piece by b */
     TFM_DECODE_KINDS
 } tfm_decode_kind;
 
@@ -195,6 +198,7 @@ typedef struct tfm_vocab_settings {
     char word_suffix[TFM_AFFIX_MAX + 1]; /* of what ends a word: "</w>" */
     char word_prefix[TFM_AFFIX_MAX + 1]; /* of what does not begin one: "##" */
     bool fuse_unknown;                   /* unknown characters in a row are one token */
+    bool matching; /* vocab.special_matching says how added tokens are found */
 } tfm_vocab_settings;
 
 tfm_status tfm_vocab_settings_read(tfm_vocab_settings *s, const char *yaml, size_t n,
@@ -258,7 +262,8 @@ struct tfm_vocab {
     const uint32_t *special_offsets; /* [n_special + 1] into special_text */
     const unsigned char *special_text;
     uint64_t special_len;
-    void *owned; /* tables of raw-bytes */
+    const uint8_t *special_matching; /* [n_special] TFM_MATCH_*, or NULL: none */
+    void *owned;                     /* tables of raw-bytes */
 };
 
 /* ---- hashes: pinned, they stand in files ---- */
@@ -496,14 +501,24 @@ tfm_status tfm_run_byte(tfm_tok_run *r, const unsigned char *p) TFM_MUST_CHECK;
 /* Length of the valid UTF-8 at the start of s[0..n). */
 size_t tfm_utf8_span(const unsigned char *s, size_t n);
 
-/* The longest added token at text[i..n), or control token of at most control_n bytes: its id, or
- * -1. */
-int32_t tfm_special_at(const tfm_tokenizer *t, const unsigned char *text, size_t i, size_t n,
-                       size_t control_n, size_t *len);
+/* An added or control token in a text, with the white space that it takes along. */
+typedef struct tfm_special_hit {
+    int32_t id;
+    size_t begin, end;
+} tfm_special_hit;
+
+/* The next one in s[*at..n), *at moves behind it (and not behind white space); false: none. What
+ * stands before `done` is no longer to be had. normal: s is normalised, and only tokens are meant
+ * that are looked for there. */
+bool tfm_special_next(const tfm_tok_run *r, bool normal, const unsigned char *s, size_t n,
+                      size_t done, size_t *at, tfm_special_hit *hit);
 void tfm_special_index(tfm_tokenizer *t);
 
 /* *text becomes its normalised form, which lives in r until the next call. */
 tfm_status tfm_normalise(tfm_tok_run *r, const unsigned char **text, size_t *n) TFM_MUST_CHECK;
+/* Appends the normalised form of s[0..n), as of a whole text. */
+tfm_status tfm_normal_text(const tfm_tokenizer *t, const unsigned char *s, size_t n, tfm_buf *out,
+                           tfm_error *err) TFM_MUST_CHECK;
 bool tfm_is_space(uint32_t cp); /* Unicode White_Space */
 /* Appends the normal form of s[0..n), which is UTF-8. */
 tfm_status tfm_normal_form(tfm_tok_run *r, tfm_norm form, const unsigned char *s, size_t n,
@@ -561,8 +576,12 @@ tfm_status tfm_split_fragment(tfm_tok_run *r, const unsigned char *s, size_t n,
 tfm_status tfm_char_bpe(tfm_tok_run *r, const unsigned char *s, size_t n) TFM_MUST_CHECK;
 /* Does BERT take it for punctuation? */
 bool tfm_basic_is_punctuation(uint32_t cp);
-/* Is cp in one of n ranges, ascending, both ends included? */
-bool tfm_in_ranges(uint32_t cp, const uint32_t (*range)[2], size_t n);
+/* Which of n ranges, ascending, holds cp; n: none. A range is `width` numbers, the
+ * first two of which are its ends, both included. */
+size_t tfm_range_of(uint32_t cp, const uint32_t *range, size_t width, size_t n);
+/* Which script, as UnicodeScripts of Hugging Face has them; -1: none. */
+int tfm_script_of(uint32_t cp);
+bool tfm_is_word(uint32_t cp); /* \w of Rust's regex crate */
 /* Appends s[0..n) normalised as BERT does, as far as letters say: c clean-text, j split-cjk, a
  * strip-accents, l lowercase. */
 tfm_status tfm_basic_normalise(tfm_tok_run *r, const char *letters, const unsigned char *s,
@@ -602,7 +621,7 @@ typedef struct tfm_decode {
 void tfm_decode_start(tfm_decode *d, bool continues);
 void tfm_decode_free(tfm_decode *d);
 /* Appends the text of a piece. */
-tfm_status tfm_decode_piece(tfm_decode *d, const tfm_vocab *v, const unsigned char *piece, size_t n,
-                            tfm_buf *out, tfm_error *err) TFM_MUST_CHECK;
+tfm_status tfm_decode_piece(tfm_decode *d, const tfm_tokenizer *t, const unsigned char *piece,
+                            size_t n, tfm_buf *out, tfm_error *err) TFM_MUST_CHECK;
 
 #endif

@@ -20,7 +20,8 @@ tfm_status tfm_tokenizer_new(tfm_tokenizer **out, const tfm_vocab *v, tfm_error 
     if (v->set.type == TFM_VOCAB_UNIGRAM) tfm_unigram_scores(t);
     if (v->set.type == TFM_VOCAB_WORDPIECE) tfm_wordpiece_start(t);
     tfm_status st = tfm_runs_new(t, err);
-    if (st == TFM_OK && (v->set.n_patterns > 0 || v->set.steps.n > 0 || v->set.splitter.n > 0))
+    if (st == TFM_OK &&
+        v->set.n_patterns + v->set.steps.n + v->set.splitter.n + v->set.decoder.n > 0)
         st = tfm_pretok_new(&t->pretok, &v->set, true, err);
     if (st != TFM_OK) {
         tfm_tokenizer_free(t);
@@ -114,69 +115,25 @@ static tfm_status fragment(tfm_tok_run *r, const unsigned char *s, size_t n, boo
     }
 }
 
-/* White space at the end of s[from..to) is left to a token that asks for it. */
-static size_t strip_right(const unsigned char *s, size_t from, size_t to) {
-    while (to > from) {
-        size_t i = to - 1;
-        uint32_t cp;
-        bool ok;
-        while (i > from && to - i < 4 && (s[i] & 0xc0) == 0x80) i--;
-        if (tfm_utf8_decode(s + i, to - i, &cp, &ok) != to - i || !ok || !tfm_is_space(cp)) break;
-        to = i;
-    }
-    return to;
-}
-
-static size_t strip_left(const unsigned char *s, size_t from, size_t to) {
-    while (from < to) {
-        uint32_t cp;
-        size_t len = tfm_utf8_decode(s + from, to - from, &cp, NULL);
-        if (!tfm_is_space(cp)) break;
-        from += len;
-    }
-    return from;
-}
-
-/* How many of the bytes s[i..n), as many as a token may be long, may be those of a control
- * token. */
-static size_t control_bytes(const tfm_tok_run *r, size_t i, size_t n) {
-    if (r->marks == NULL) return r->flags & TFM_TOK_PARSE_SPECIAL ? n - i : 0;
-    size_t most = n - i < TFM_SPECIAL_LEN_MAX ? n - i : TFM_SPECIAL_LEN_MAX;
-    const unsigned char *end = memchr(r->marks + i, 0, most);
-    return end ? (size_t)(end - (r->marks + i)) : most;
-}
-
 static tfm_status run_text(tfm_tok_run *r, const unsigned char *s, size_t n) {
-    const tfm_tokenizer *t = r->t;
     bool first = true;
-    size_t done = 0, i = 0, len = 0;
-    while (i < n) {
-        if (t->special_from[s[i]] == t->special_from[s[i] + 1u]) {
-            i++;
-            continue;
-        }
-        int32_t id = tfm_special_at(t, s, i, n, control_bytes(r, i, n), &len);
-        if (id < 0) {
-            i++;
-            continue;
-        }
-        unsigned flags = r->v->flags[id];
-        size_t end = flags & TFM_TOKEN_LSTRIP ? strip_right(s, done, i) : i;
-        TFM_TRY(fragment(r, s + done, end - done, first));
+    size_t done = 0, at = 0;
+    tfm_special_hit hit;
+    while (tfm_special_next(r, false, s, n, done, &at, &hit)) {
+        const unsigned flags = r->v->flags[hit.id];
+        if (hit.begin > done) TFM_TRY(fragment(r, s + done, hit.begin - done, first));
         /* SentencePiece's own symbols are text: the space goes before one, too. */
-        if (first && end == done && r->v->set.norm == TFM_NORM_CHARSMAP &&
+        if (first && hit.begin == done && r->v->set.norm == TFM_NORM_CHARSMAP &&
             (flags & TFM_TOKEN_ADDED))
             TFM_TRY(tfm_char_fragment(r, s + done, 0, true));
-        TFM_TRY(tfm_ids_push(r->ids, id, r->err));
+        TFM_TRY(tfm_ids_push(r->ids, hit.id, r->err));
         /* SentencePiece puts its space prefix before the text and, as the models' own templates
          * expect, behind control tokens; not behind added tokens, which are text themselves.
          * Metaspace of scheme "first" (add_prefix_space alone) means the text only, of scheme
          * "always" (both) every stretch. */
         first = r->v->set.add_space_prefix &&
                 ((flags & TFM_TOKEN_CONTROL) != 0 || r->v->set.add_prefix_space);
-        i += len;
-        if (flags & TFM_TOKEN_RSTRIP) i = strip_left(s, i, n);
-        done = i;
+        done = hit.end;
     }
     return fragment(r, s + done, n - done, first);
 }
@@ -196,6 +153,26 @@ static tfm_status run_all(tfm_tok_run *r) {
     return special ? push_all(r, &set->after) : TFM_OK;
 }
 
+/* The text of a run. */
+static void set_text(tfm_tok_run *r, const void *text, size_t n, tfm_error *err) {
+    const tfm_norm norm = r->v->set.norm;
+    r->err = err;
+    r->src = text;
+    r->src_len = n;
+    r->is_utf8 = norm != TFM_NORM_NONE && norm != TFM_NORM_CHARSMAP && tfm_utf8_span(text, n) == n;
+}
+
+tfm_status tfm_normal_text(const tfm_tokenizer *t, const unsigned char *s, size_t n, tfm_buf *out,
+                           tfm_error *err) {
+    tfm_tok_run *r;
+    TFM_TRY(tfm_run_take(&r, t, n, err));
+    set_text(r, s, n, err);
+    tfm_status st = tfm_normalise(r, &s, &n);
+    if (st == TFM_OK && n > 0) st = tfm_buf_add(out, s, n, err);
+    tfm_run_give(r);
+    return st;
+}
+
 tfm_status tfm_tokenize(const tfm_tokenizer *t, const char *text, size_t n, unsigned flags,
                         tfm_ids *ids, uint64_t *unknown, tfm_error *err) {
     return tfm_tokenize_marked(t, text, NULL, n, flags, ids, unknown, err);
@@ -213,11 +190,7 @@ tfm_status tfm_tokenize_marked(const tfm_tokenizer *t, const char *text, const u
     r->flags = flags;
     r->marks = marks;
     r->ids = ids;
-    r->err = err;
-    r->src = (const unsigned char *)text;
-    r->src_len = n;
-    r->is_utf8 = t->v->set.norm != TFM_NORM_NONE && t->v->set.norm != TFM_NORM_CHARSMAP &&
-                 tfm_utf8_span(r->src, n) == n;
+    set_text(r, text, n, err);
     tfm_status st = run_all(r);
     uint64_t n_unknown = r->unknown;
     tfm_run_give(r);

@@ -22,6 +22,7 @@
  *     vocab.special           i32 [s]           ids of added and control tokens, sorted by text
  *     vocab.special_offsets   i32 [s + 1]
  *     vocab.special_text      u8  [bytes]       what is matched in the text
+ *     vocab.special_matching  u8  [s]           TFM_MATCH_* of each; with the setting Matching
  *
  * Hash tables: linear probing from (hash & mask), at most TFM_PROBE_MAX probes. An empty tensor
  * (special tokens of a vocabulary without any) is left out. */
@@ -78,6 +79,10 @@ static tfm_status fetch_special(tfm_vocab *v, const source *s, tfm_error *err) {
     v->special_offsets = p;
     TFM_TRY(fetch(s, "vocab.special_text", TFM_U8, 1, 0, &p, &v->special_len, err));
     v->special_text = p;
+    if (v->set.matching) {
+        TFM_TRY(fetch(s, "vocab.special_matching", TFM_U8, 1, n, &p, NULL, err));
+        v->special_matching = n > 0 ? p : NULL;
+    }
     v->n_special = (uint32_t)n;
     return TFM_OK;
 }

@@ -7,7 +7,7 @@
 
 #include "text/text_internal.h"
 
-enum { MERGES_MAX = 1 << 26, TABLES_MAX = 14 };
+enum { MERGES_MAX = 1 << 26, TABLES_MAX = 15 };
 
 typedef struct build {
     const tfm_vocab_source *src;
@@ -135,6 +135,8 @@ static tfm_status fill_settings(build *b, tfm_error *err) {
     s->split_spaces = src->split_spaces;
     s->n_source = src->n_source;
     s->fuse_unknown = src->fuse_unknown;
+    for (uint32_t i = 0; src->matching && i < src->n; i++)
+        s->matching = s->matching || src->matching[i] != 0;
     TFM_TRY(fill_affix(s->word_suffix, src->word_suffix, err));
     TFM_TRY(fill_affix(s->word_prefix, src->word_prefix, err));
     TFM_TRY(fill_around(s, src, err));
@@ -354,6 +356,7 @@ static tfm_status build_charsmap(build *b, tfm_error *err) {
         return tfm_fail(err, TFM_FORMAT, "vocabulary: its normaliser is no table of replacements");
     TFM_TRY(add_table(b, "vocab.charsmap", TFM_U8, src->charsmap_len, 1, &copy, err));
     memcpy(copy, src->charsmap, (size_t)src->charsmap_len);
+    tfm_charsmap_open(&b->v.charsmap, copy, src->charsmap_len);
     return TFM_OK;
 }
 
@@ -407,15 +410,28 @@ static int by_text(const void *x, const void *y) {
 }
 
 static bool is_special(unsigned flags) {
-    return (flags & (TFM_TOKEN_CONTROL | TFM_TOKEN_ADDED | TFM_TOKEN_UNKNOWN)) != 0 &&
-           (flags & (TFM_TOKEN_BYTE | TFM_TOKEN_UNUSED)) == 0;
+    if (flags & TFM_TOKEN_BYTE) return false;
+    return (flags & TFM_TOKEN_ADDED) != 0 ||
+           ((flags & (TFM_TOKEN_CONTROL | TFM_TOKEN_UNKNOWN)) != 0 && !(flags & TFM_TOKEN_UNUSED));
+}
+
+static unsigned matching(const build *b, uint32_t id) {
+    return b->set.matching ? b->src->matching[id] : 0;
 }
 
 /* What stands for this token in a text: its piece, where U+2581 of an added (not a control) token
- * means a space if the vocabulary writes spaces so. */
-static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *err) {
+ * means a space if the vocabulary writes spaces so; or its normalised form, by t. */
+static tfm_status special_text(build *b, const tfm_tokenizer *t, uint32_t id, tfm_buf *text,
+                               tfm_error *err) {
+    const size_t before = text->len;
     size_t len;
     const unsigned char *p = tfm_vocab_bytes(&b->v, id, &len);
+    if (len > 0 && (matching(b, id) & TFM_MATCH_NORMALISED)) {
+        TFM_TRY(tfm_normal_text(t, p, len, text, err));
+        if (text->len > before) return TFM_OK;
+        return tfm_fail(err, TFM_UNSUPPORTED,
+                        "vocabulary: added token %u is nothing when it is normalised", id);
+    }
     bool meta = b->set.space_to_meta && (b->v.flags[id] & TFM_TOKEN_CONTROL) == 0;
     for (size_t i = 0; i < len;) {
         if (meta && len - i >= TFM_META_LEN && memcmp(p + i, TFM_META, TFM_META_LEN) == 0) {
@@ -429,15 +445,17 @@ static tfm_status special_text(build *b, uint32_t id, tfm_buf *text, tfm_error *
 }
 
 static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_error *err) {
-    void *ids, *offsets, *text;
+    void *ids, *offsets, *text, *how = NULL;
     uint64_t total = 0;
     for (uint32_t i = 0; i < n; i++) total += list[i].len;
     TFM_TRY(add_table(b, "vocab.special", TFM_I32, n, 1, &ids, err));
     TFM_TRY(add_table(b, "vocab.special_offsets", TFM_I32, (uint64_t)n + 1, 1, &offsets, err));
     TFM_TRY(add_table(b, "vocab.special_text", TFM_U8, total, 1, &text, err));
+    if (b->set.matching) TFM_TRY(add_table(b, "vocab.special_matching", TFM_U8, n, 1, &how, err));
     uint32_t at = 0;
     for (uint32_t i = 0; i < n; i++) {
         ((int32_t *)ids)[i] = list[i].id;
+        if (how) ((uint8_t *)how)[i] = (uint8_t)matching(b, (uint32_t)list[i].id);
         memcpy((char *)text + at, list[i].text, list[i].len);
         at += (uint32_t)list[i].len;
         ((uint32_t *)offsets)[i + 1] = at;
@@ -445,12 +463,12 @@ static tfm_status write_special(build *b, const special *list, uint32_t n, tfm_e
     return TFM_OK;
 }
 
-static tfm_status collect_special(build *b, special *list, uint32_t *n, tfm_buf *text,
-                                  tfm_error *err) {
+static tfm_status collect_special(build *b, const tfm_tokenizer *t, special *list, uint32_t *n,
+                                  tfm_buf *text, tfm_error *err) {
     for (uint32_t id = 0; id < b->set.n; id++) {
         if (!is_special(b->v.flags[id])) continue;
         size_t from = text->len;
-        TFM_TRY(special_text(b, id, text, err));
+        TFM_TRY(special_text(b, t, id, text, err));
         size_t len = text->len - from;
         if (len > TFM_SPECIAL_LEN_MAX)
             return tfm_fail(err, TFM_LIMIT,
@@ -472,7 +490,10 @@ static tfm_status build_special(build *b, tfm_error *err) {
     for (uint32_t id = 0; id < b->set.n; id++) most += is_special(b->v.flags[id]);
     if (most == 0) return TFM_OK;
     TFM_TRY(tfm_alloc(&list, most, sizeof(special), err));
-    tfm_status st = collect_special(b, list, &n, &text, err);
+    tfm_tokenizer *t = NULL; /* whose normaliser is wanted */
+    tfm_status st = b->set.matching ? tfm_tokenizer_new(&t, &b->v, err) : TFM_OK;
+    if (st == TFM_OK) st = collect_special(b, t, list, &n, &text, err);
+    tfm_tokenizer_free(t);
     if (st == TFM_OK && n > 0) {
         qsort(list, n, sizeof(special), by_text);
         st = write_special(b, list, n, err);

@@ -106,6 +106,10 @@ static void stages(void) {
     cases_of(DIR "stages.txt", 300);
 }
 
+static void matching(void) {
+    cases_of(DIR "matching.txt", 250);
+}
+
 /* 200 KB of one thing: linear, or refused where it would not be. */
 static void bad_utf8_and_long_texts(void) {
     enum { N = 200000 };
@@ -120,9 +124,19 @@ static void bad_utf8_and_long_texts(void) {
     if (open_it(&o, "gpt1.json"))
         CHECK(strstr(ids_of_n(o.t, "sea\xff", 4, 0), "byte 0xff at offset 3") != NULL);
     for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
-        static const char *const files[] = {"t5.json",    "albert.json", "words.json",
-                                            "bytes.json", "clip.json",   "gpt1.json",
-                                            "inner.json", "split.json",  "wordpiece.json"};
+        static const char *const files[] = {"t5.json",
+                                            "albert.json",
+                                            "words.json",
+                                            "bytes.json",
+                                            "clip.json",
+                                            "gpt1.json",
+                                            "inner.json",
+                                            "split.json",
+                                            "wordpiece.json",
+                                            "match-bert.json",
+                                            "match-llama.json",
+                                            "match-scripts.json",
+                                            "match-extended.json"};
         size_t k = strlen(words[w]), n = 0;
         for (; n < N; n += k) memcpy(text + n, words[w], k);
         for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -142,6 +156,7 @@ static void bad_utf8_and_long_texts(void) {
 int main(void) {
     UNIT_RUN(unigram);
     UNIT_RUN(stages);
+    UNIT_RUN(matching);
     UNIT_RUN(bad_utf8_and_long_texts);
     return unit_done();
 }

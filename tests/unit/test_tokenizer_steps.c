@@ -56,6 +56,60 @@ static void steps(void) {
               "!normaliser: the pattern matches no character");
 }
 
+/* Where Oniguruma's syntax is not PCRE2's; what comes out is what tokenizers 0.20.3 makes. */
+static void patterns(void) {
+    CHECK_STR(with("replace-regex", "(?x) a # [x\n b", "x", "ab"), "5");
+    CHECK_STR(with("replace-regex", "(?x)a#)", "x", "ab"), "5 2");
+    CHECK_STR(with("replace-regex", "a(?#[\\)x)b", "x", "ab"), "5");
+    CHECK_STR(with("replace-regex", "(?x: a ) b", "x", "a b"), "5");
+    CHECK_STR(with("replace-regex", "(?x)(?-x:a b)  a", "x", "a ba"), "5");
+    CHECK_STR(with("replace-regex", "(?x)a + b", "x", "aaab"), "5");
+    CHECK_STR(with("replace-regex",
+                   "(?x)a\x0b"
+                   "b",
+                   "x", "ab"),
+              "3");
+    CHECK_STR(with("replace-regex",
+                   "(?x)a\xc2\x85"
+                   "b",
+                   "x",
+                   "a\xc2\x85"
+                   "b"),
+              "5");
+    CHECK_STR(with("replace-regex", "(?x)[ #]+", "x", "a # b"), "1 5 2");
+    CHECK_STR(with("replace-regex", "(?x)a\\ b", "x", "a b"), "5");
+    CHECK_STR(with("replace-regex", "(?m)a.b", "x", "a\nb"), "5");
+    CHECK_STR(with("replace-regex", "(?m:a.)b", "x", "a\nb"), "5");
+    CHECK_STR(with("replace-regex", "a(?i)B|_", "x", "ab_a_"), "5 4 5"); /* a(?i:B|_) */
+    CHECK_STR(with("replace-regex", "(a(?x) b) x", "_", "ab x"), "4");
+    CHECK_STR(with("replace-regex", "\\Qa", "x", "Qaa"), "5 1");
+}
+
+/* (?s) is no option there, and groups have an end. */
+static void bad_patterns(void) {
+    static const char *const bad[] = {"(?s)a",  "(?x-u:a)", "(?#a",       "a)",
+                                      "(?x)(a", "(?i",      "(?x)a #)\n)"};
+    tfm_error err = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const tfm_vocab_step step = {"replace-regex", bad[i], ""};
+        tfm_vocab *v = NULL;
+        tfm_tokenizer *t = NULL;
+        small s;
+        make(&s);
+        s.src.step = &step;
+        s.src.n_steps = 1;
+        tfm_status st = tfm_vocab_build(&s.tables, &s.src, &err);
+        if (CHECK(st == TFM_OK))
+            st = tfm_vocab_open(&v, s.tables->settings, s.tables->settings_len, small_lookup,
+                                s.tables, &err);
+        if (st == TFM_OK) st = tfm_tokenizer_new(&t, v, &err);
+        if (!CHECK(st == TFM_UNSUPPORTED || st == TFM_FORMAT)) printf("%s\n", bad[i]);
+        tfm_tokenizer_free(t);
+        tfm_vocab_free(v);
+        tfm_vocab_tables_free(s.tables);
+    }
+}
+
 /* The table is used by clusters: "A" is in it, and a mark behind goes with it. */
 static void clusters(void) {
     static unsigned char map[4 + 0x400 * 4 + 5];
@@ -225,7 +279,8 @@ static void bad_settings(void) {
         {"Before: [x]\n", "Before"},      {"Before: 1\n", "Before"},
         {"steps: [nfc]\n", "steps"},      {"steps:\n  - []\n", "steps"},
         {"steps:\n  - [y]\n", "\"y\""},   {"steps:\n  - [replace, a, b, c]\n", "steps"},
-        {"Decoder:\n  - [nfc]\n", "nfc"}, {"Split-spaces: perhaps\n", "Split-spaces"}};
+        {"Decoder:\n  - [nfc]\n", "nfc"}, {"Split-spaces: perhaps\n", "Split-spaces"},
+        {"Matching: [1]\n", "Matching"},  {"Matching: true\n", "vocab.special_matching"}};
     char text[400];
     tfm_error err = {0};
     tfm_vocab *v;
@@ -242,6 +297,8 @@ static void bad_settings(void) {
 
 int main(void) {
     UNIT_RUN(steps);
+    UNIT_RUN(patterns);
+    UNIT_RUN(bad_patterns);
     UNIT_RUN(clusters);
     UNIT_RUN(growth_is_bounded);
     UNIT_RUN(around_and_words);
