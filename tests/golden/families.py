@@ -334,3 +334,27 @@ case("phimoe", "phimoe", dict(PHIMOE, attention_bias=True, lm_head_bias=True, sl
      off={"rope_scaling": None, "router_jitter_noise": 0.01, "sliding_window": None})
 case("phimoe-plain", "phimoe", dict(PHIMOE, router_jitter_noise=0.01), gguf=False,
      off={"router_jitter_noise": 0.3})
+case("hunyuan_v1_moe", "hunyuan_v1_moe", dict(SMALL, head_dim=12, num_experts=5, moe_topk=[2, 2],
+     attention_bias=True, rope_scaling={"type": "dynamic", "alpha": 100.0, "factor": 1.0}), gguf=False,
+     off={"rope_scaling": None, "moe_topk": 1})
+case("bitnet", "bitnet", dict(SMALL, attention_bias=True, rope_theta=1000.0), gguf=False,
+     off={"hidden_act": "silu", "rope_theta": 500000.0})
+case("dbrx", "dbrx", dict(d_model=32, n_heads=4, n_layers=2, max_seq_len=64, attn_config=dict(
+     clip_qkv=1.1, kv_n_heads=2, rope_theta=1000.0), ffn_config=dict(ffn_hidden_size=24,
+     moe_num_experts=5, moe_top_k=2, ffn_act_fn={"name": "gelu"})), gguf=False, rules={
+     f"transformer.blocks.*.ffn.experts.mlp.{w}": (0, 0.3) for w in ("w1", "v1", "w2")},
+     stored={"attn_config": dict(clip_qkv=1.1, kv_n_heads=2, rope_theta=1000.0), "ffn_config": dict(
+     ffn_hidden_size=24, moe_num_experts=5, moe_top_k=2, ffn_act_fn={"name": "gelu"})})
+HYBRID = dict(SMALL, layer_types=["attention"] * 2, embedding_multiplier=2.0, residual_multiplier=0.6,
+     attention_multiplier=0.2, logits_scaling=3.0, shared_intermediate_size=24, mamba_n_heads=4)
+case("granitemoehybrid", "granitemoehybrid", dict(HYBRID, num_local_experts=5, num_experts_per_tok=2,
+     position_embedding_type="rope", rope_theta=500.0, attention_bias=True), gguf=False,
+     off={"position_embedding_type": None, "num_experts_per_tok": 1})
+case("granitemoehybrid-dense", "granitemoehybrid", dict(HYBRID, num_local_experts=0,
+     tie_word_embeddings=True), gguf=False, off={"attention_multiplier": 1.0})
+case("aria_text", "aria_text", dict(SMALL, num_attention_heads=4, head_dim=8, moe_num_experts=5, moe_topk=2,
+     moe_num_shared_experts=2, rope_theta=500.0, attention_bias=True, mlp_bias=True), gguf=False,
+     rules={f"model.layers.*.mlp.experts.fc{i}.weight": (0, 0.3) for i in (1, 2)},
+     off={"moe_topk": 1, "rope_theta": 10000.0})
+case("gpt_neox_japanese", "gpt_neox_japanese", dict(BIO, intermediate_multiple_size=1.3, rotary_pct=0.5,
+     rotary_emb_base=500), gguf=False, off={"rotary_pct": 1.0, "rotary_emb_base": 10000})

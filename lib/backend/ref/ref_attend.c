@@ -6,9 +6,9 @@
  *     out   = sum_j e^(s[j] - m) v[j] / (sum_j e^(s[j] - m) + e^(sink - m)),  m = max(s, sink)
  *
  * for a query at position i and keys j <= i, j > i - window, of the same chunk. K and V are read
- * from the cache, after rounding to its type, the rows of this batch included. Layout of a page here:
- * [position][head][dim] for K, then for V; of type q8_0 each row is blocks of an f16 scale and 32
- * int8, as in a tensor. */
+ * from the cache, after rounding to its type, the rows of this batch included. Layout of a page
+ * here: [position][head][dim] for K, then for V; of type q8_0 each row is blocks of an f16 scale
+ * and 32 int8, as in a tensor. */
 #include <math.h>
 #include <string.h>
 
