@@ -98,6 +98,7 @@ differs() { run ! cmp -s "$1" "$2"; }
     differs want unpatched
     tfm-run -m "$m" -n 0 --tap embedding --tap-out e clean >none
     tfm-run -m "$m" -n 5 --patch e other | tfm-show --ids | same - want
+    tfm-run -m "$m" -n 5 --patch - other <e | tfm-show --ids | same - want
     tfm-select --pos 0-1 e >same_there # the prompts are alike but for their end
     tfm-run -m "$m" -n 5 --patch same_there other | tfm-show --ids | same - unpatched
     cat other other >twice # a file may have more streams; each has a group 0
@@ -224,6 +225,12 @@ differs() { run ! cmp -s "$1" "$2"; }
     last_is 3
     pipe 'tfm-run -m $m --patch nowhere tokens'
     last_is 5
+    for o in '--tap logits --tap-out -' '--save-cache -' '--patch=' '--load-cache='; do
+        pipe "tfm-run -m \$m -n 1 $o tokens" # stdout has the tokens; no file has no name
+        last_is 2
+        one_line "$err"
+        [ ! -e - ]
+    done
     for o in '--mean r' '--scale 2' '--at 1-2'; do
         pipe "tfm-run -m \$m $o tokens"
         last_is 2

@@ -101,6 +101,10 @@ END
     pipe 'tfm-head -g 2 t | tfm-score -m $m --given g'
     last_is 3
     err_has 'has a group 2'
+    echo text >no_stream
+    pipe 'tfm-score -m $m --given no_stream t'
+    last_is 3
+    err_is 'tfm-score: no_stream: not a tfm stream (is it text? tfm-tokenize makes a stream of text)'
 }
 
 @test "a text longer than the context is refused, or scored in windows" {

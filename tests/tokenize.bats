@@ -137,6 +137,10 @@ END
     records "$tmp/s" | grep -q 'source'
     pipe 'tfm-tokenize -q -j p'
     [ ! -s "$err" ]
+    echo '{"id": 123456789012345678901234567890, "p": "x"}' >"$in" # no number is read
+    pipe 'tfm-tokenize -j p | tfm-detok'
+    status_is 0 0
+    echo '{"id": 123456789012345678901234567890, "p": "x","output":"x","finish":"open"}' | same "$out" -
 }
 
 @test "a JSON line of more than 16 MiB fails alone" {

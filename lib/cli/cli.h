@@ -129,6 +129,9 @@ int tfm_cli_next(tfm_cli *c);
 /* The operands: their number; *args points at argv[next..argc). */
 int tfm_cli_operands(const tfm_cli *c, char ***args);
 
+/* The present option's argument as the name of a file that is written beside the output; "-" exits
+ * 2. (That a FILE is not the empty name is seen to for every option.) */
+const char *tfm_cli_second_output(tfm_cli *c);
 /* The present option's argument as a number; anything else, or out of range, exits 2 with a line
  * that names the option and the range. */
 uint32_t tfm_cli_u32(tfm_cli *c, uint32_t lo, uint32_t hi);
@@ -252,6 +255,9 @@ struct json_t;
 struct json_error_t;
 tfm_status tfm_cli_json(struct json_t **out, const char *text, size_t n, size_t flags,
                         struct json_error_t *why, tfm_error *err) TFM_MUST_CHECK;
+/* *out = the JSON of j, the caller's to free(); for the same reason instead of json_dumps. */
+tfm_status tfm_cli_json_dump(char **out, const struct json_t *j, size_t flags,
+                             tfm_error *err) TFM_MUST_CHECK;
 /* Says how far the work is, if it is time to: done of total (0: not known) units. Cheap, so that it
  * can be called for every record or token. For tools with TFM_OPT_PROGRESS. */
 void tfm_cli_progress(tfm_cli *c, const char *unit, uint64_t done, uint64_t total);

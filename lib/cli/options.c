@@ -110,7 +110,7 @@ static void remember(tfm_cli *c, const tfm_option *o) {
 
 /* Takes a common option; false if it is the tool's own. */
 static bool take_common(tfm_cli *c, const tfm_option *o) {
-    if ((o->letter == 'o' || o->letter == 'm') && *c->arg == '\0')
+    if (o->arg != NULL && strstr(o->arg, "FILE") != NULL && *c->arg == '\0')
         tfm_cli_usage(c, "%s: the name of the file is empty (an unset variable?)", c->option);
     switch (o->letter) {
     case 'o': c->output = strcmp(c->arg, "-") == 0 ? NULL : c->arg; break;
@@ -225,17 +225,20 @@ int tfm_cli_operands(const tfm_cli *c, char ***args) {
     return c->argc - c->next;
 }
 
+const char *tfm_cli_second_output(tfm_cli *c) {
+    if (strcmp(c->arg, "-") == 0)
+        tfm_cli_usage(c, "%s -: stdout is for the other output; name a file (./- for that name)",
+                      c->option);
+    return c->arg;
+}
+
 /* ---- numbers ---- */
 
 uint64_t tfm_cli_u64(tfm_cli *c, uint64_t lo, uint64_t hi) {
     uint64_t value = 0;
-    if (!tfm_parse_u64(c->arg, lo, hi, &value)) {
-        if (hi == UINT64_MAX || hi == UINT32_MAX)
-            tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number of at least %" PRIu64, c->option,
-                          c->arg, lo);
+    if (!tfm_parse_u64(c->arg, lo, hi, &value))
         tfm_cli_usage(c, "%s: \"%.40s\" is not a whole number from %" PRIu64 " to %" PRIu64,
                       c->option, c->arg, lo, hi);
-    }
     return value;
 }
 

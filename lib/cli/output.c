@@ -27,6 +27,8 @@ tfm_status tfm_cli_open_input(tfm_cli *c, const char *path, int *fd, const char 
         return TFM_OK;
     }
     *name = path;
+    if (*path == '\0')
+        return tfm_fail(err, TFM_USAGE, "the name of a file is empty (an unset variable?)");
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) return tfm_fail_errno(err, TFM_IO, "%s", path);
     if (fstat(*fd, &st) == 0 && S_ISDIR(st.st_mode)) {

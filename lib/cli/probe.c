@@ -83,7 +83,7 @@ bool tfm_cli_probe_take(tfm_cli *c, int option) {
         must(c, tfm_probe_ablate(p->probe, c->arg, &err), &err);
         break;
     case TFM_OPTION_SKIP: must(c, tfm_probe_skip(p->probe, c->arg, &err), &err); break;
-    case TFM_OPTION_TAP_OUT: p->tap_out = c->arg; break;
+    case TFM_OPTION_TAP_OUT: p->tap_out = tfm_cli_second_output(c); break;
     case TFM_OPTION_LIST_TAPS: p->lists = true; break;
     case TFM_OPTION_MEAN: p->mean = c->arg; break;
     case TFM_OPTION_PATCH: add_file(c, p->patch, &p->n_patch); break;
@@ -151,17 +151,18 @@ static tfm_status take_steer(tfm_cli_probe *p, tfm_reader *r, const char *name, 
     return tfm_probe_steer(p->probe, r, name, p->scale, err);
 }
 
-static tfm_status read_file(tfm_cli_probe *p, const char *path, take_fn take, tfm_error *err) {
+static tfm_status read_file(tfm_cli *c, const char *path, take_fn take, tfm_error *err) {
     tfm_reader *r;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *name;
+    int fd;
 
-    if (fd < 0) return tfm_fail_errno(err, TFM_IO, "%s", path);
-    tfm_status st = tfm_reader_new(&r, fd, path, err);
+    TFM_TRY(tfm_cli_open_input(c, path, &fd, &name, err));
+    tfm_status st = tfm_reader_new(&r, fd, name, err);
     if (st == TFM_OK) {
-        st = take(p, r, path, err);
+        st = take(c->probe, r, name, err);
         tfm_reader_free(r);
     }
-    close(fd);
+    if (fd != STDIN_FILENO) close(fd);
     return st;
 }
 
@@ -172,9 +173,9 @@ tfm_status tfm_cli_probe_open(tfm_cli *c, tfm_probe **probe, tfm_writer **taps, 
     *taps = NULL;
     if (!p) return TFM_OK;
     check(c, p);
-    if (p->mean) TFM_TRY(read_file(p, p->mean, take_mean, err));
-    for (size_t i = 0; i < p->n_patch; i++) TFM_TRY(read_file(p, p->patch[i], take_patch, err));
-    for (size_t i = 0; i < p->n_steer; i++) TFM_TRY(read_file(p, p->steer[i], take_steer, err));
+    if (p->mean) TFM_TRY(read_file(c, p->mean, take_mean, err));
+    for (size_t i = 0; i < p->n_patch; i++) TFM_TRY(read_file(c, p->patch[i], take_patch, err));
+    for (size_t i = 0; i < p->n_steer; i++) TFM_TRY(read_file(c, p->steer[i], take_steer, err));
     TFM_TRY(open_taps(c, p, err));
     *probe = p->probe;
     *taps = p->w;

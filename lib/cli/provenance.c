@@ -106,3 +106,7 @@ tfm_status tfm_cli_json(json_t **out, const char *text, size_t n, size_t flags, 
                         tfm_error *err) {
     return tfm_json_load(out, text, n, flags, why, err);
 }
+
+tfm_status tfm_cli_json_dump(char **out, const json_t *j, size_t flags, tfm_error *err) {
+    return tfm_json_dump(out, j, flags, err);
+}

@@ -91,7 +91,7 @@ static void parse(tfm_cli *c, bench_options *o) {
         case OPT_PRICE: o->price = tfm_cli_double(c, 0, 1e9); break;
         case OPT_PROMPT: o->prompt = tfm_cli_u32(c, 0, MAX_TOKENS); break;
         case OPT_REPEAT: o->repeat = tfm_cli_u32(c, 1, MAX_REPEAT); break;
-        case OPT_SVG: o->svg = c->arg; break;
+        case OPT_SVG: o->svg = tfm_cli_second_output(c); break;
         case TFM_OPTION_KV: o->kv_type = tfm_cli_kv(c); break;
         }
     if (tfm_cli_operands(c, &operand) > 0)

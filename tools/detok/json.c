@@ -57,7 +57,9 @@ static tfm_status last_brace(groups *g, const group *gr, const bytes *line, size
                              bool *is_empty, tfm_error *err) {
     json_t *json;
     *brace = line->len;
-    tfm_status st = tfm_cli_json(&json, line->data, line->len, JSON_ALLOW_NUL, NULL, err);
+    /* Of numbers nothing is wanted: one of more than 64 bits does no harm as a real. */
+    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL;
+    tfm_status st = tfm_cli_json(&json, line->data, line->len, flags, NULL, err);
     if (st == TFM_NOMEM) return st;
     if (json_is_object(json) && has_key(g, gr, json)) {
         g->n_taken++;

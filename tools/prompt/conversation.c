@@ -23,8 +23,8 @@ static tfm_status add_text(conversation *c, const char *name, const char *json, 
 
 static tfm_status add_json(conversation *c, const char *name, const json_t *v, bool own,
                            tfm_error *err) {
-    char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-    if (text == NULL) return tfm_fail(err, TFM_NOMEM, "out of memory");
+    char *text;
+    TFM_TRY(tfm_cli_json_dump(&text, v, JSON_ENCODE_ANY | JSON_COMPACT, err));
     if (c->n < VARIABLES_MAX) {
         c->owned[c->n] = text;
     } else {

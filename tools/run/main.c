@@ -72,7 +72,7 @@ static void parse(tfm_cli *c, run_options *o) {
         case OPT_IGNORE_END: g->ignore_eog = true; break;
         case TFM_OPTION_KV_MEMORY: o->engine.kv_bytes = tfm_cli_size(c); break;
         case TFM_OPTION_PREFIX_CACHE: o->engine.prefix_cache = true; break;
-        case OPT_SAVE: o->save_cache = c->arg; break;
+        case OPT_SAVE: o->save_cache = tfm_cli_second_output(c); break;
         case OPT_LOAD:
             if (o->load_cache)
                 tfm_cli_usage(c, "--load-cache: given twice; one file holds many: cat them");

@@ -141,7 +141,8 @@ static tfm_status start_given(run *r, const tfm_vocab *vocab, tfm_prompts **out,
     tfm_status st = tfm_reader_stream(r->given, err);
     if (st == TFM_DONE)
         return tfm_fail(err, TFM_MISMATCH, "%s: has fewer streams than the text", r->opt->given);
-    if (st == TFM_OK) st = tfm_prompts_new(out, r->given, vocab, tfm_model_path(r->model), err);
+    if (st != TFM_OK) return st;
+    st = tfm_prompts_new(out, r->given, vocab, tfm_model_path(r->model), err);
     return st == TFM_OK ? st : tfm_error_prefix(err, st, "%s", r->opt->given);
 }
 

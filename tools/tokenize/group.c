@@ -17,8 +17,9 @@ enum {
 static void read_json(const output *o, const char *line, size_t len, tfm_tok_item *it,
                       json_t **root) {
     json_error_t why;
-    tfm_status st =
-        tfm_cli_json(root, line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, &it->err);
+    /* Of numbers nothing is wanted: one of more than 64 bits does no harm as a real. */
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL;
+    tfm_status st = tfm_cli_json(root, line, len, flags, &why, &it->err);
     const json_t *value = json_object_get(*root, o->opt->field);
     if (st == TFM_NOMEM) return;
     if (st != TFM_OK)
