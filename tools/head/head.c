@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "tfm/group_map.h"
 
 enum { OPT_RECORDS = TFM_LONG, DEFAULT_GROUPS = 10 /* as head(1) */ };
 
@@ -21,47 +22,28 @@ typedef struct head {
     tfm_cli cli;
     uint64_t groups_left;  /* not met yet */
     uint64_t records_left; /* UINT64_MAX: no limit */
-    uint32_t *open;        /* [n_open] groups that were let through and have not ended */
-    size_t n_open, cap;
+    tfm_group_map *open;   /* groups that were let through and have not ended; of `head` itself */
 } head;
-
-/* The place of the group in h->open, n_open if it is not there. Few are open at a time. */
-static size_t find_open(const head *h, uint32_t group) {
-    size_t i = 0;
-    while (i < h->n_open && h->open[i] != group) i++;
-    return i;
-}
-
-static tfm_status open_group(head *h, uint32_t group, tfm_error *err) {
-    if (h->n_open == h->cap) {
-        size_t cap = h->cap ? h->cap * 2 : 64;
-        uint32_t *p = reallocarray(h->open, cap, sizeof *p);
-        if (!p) return tfm_fail(err, TFM_NOMEM, "out of memory for %zu open groups", cap);
-        h->open = p;
-        h->cap = cap;
-    }
-    h->open[h->n_open++] = group;
-    h->groups_left--;
-    return TFM_OK;
-}
 
 /* Is the record one of ours? */
 static tfm_status admit(head *h, const tfm_record *rec, bool *ours, tfm_error *err) {
     *ours = true;
     if (h->records_left != UINT64_MAX || !tfm_record_has_group(rec)) return TFM_OK;
-    size_t i = find_open(h, rec->group);
-    if (i == h->n_open) {
+    if (!tfm_group_map_find(h->open, rec->group)) {
+        void **slot;
         *ours = h->groups_left > 0;
         if (!*ours) return TFM_OK;
-        TFM_TRY(open_group(h, rec->group, err));
+        TFM_TRY(tfm_group_map_slot(h->open, rec->group, &slot, err));
+        *slot = h;
+        h->groups_left--;
     }
-    if (rec->type == TFM_REC_GROUP_END) h->open[i] = h->open[--h->n_open];
+    if (rec->type == TFM_REC_GROUP_END) tfm_group_map_remove(h->open, rec->group);
     return TFM_OK;
 }
 
 static bool is_enough(const head *h) {
     if (h->records_left != UINT64_MAX) return h->records_left == 0;
-    return h->groups_left == 0 && h->n_open == 0;
+    return h->groups_left == 0 && tfm_group_map_count(h->open) == 0;
 }
 
 /* The present stream, up to what is asked; TFM_DONE when it came to its END. */
@@ -87,7 +69,9 @@ static tfm_status copy_streams(head *h, tfm_reader *r, tfm_writer *w, tfm_error 
         st = tfm_cli_provenance(&h->cli, header, err);
         if (st == TFM_OK) st = tfm_writer_header(w, header, err);
         tfm_header_free(header);
-        h->n_open = 0;
+        tfm_group_map_free(h->open);
+        h->open = NULL;
+        if (st == TFM_OK) st = tfm_group_map_new(&h->open, err);
         if (st == TFM_OK) st = copy_records(h, r, w, err);
         if (st != TFM_OK && st != TFM_DONE) return st;
         size_t cut = 0;
@@ -133,6 +117,6 @@ int main(int argc, char **argv) {
         st = head_file(&h, files[i], w, &err);
     int code = tfm_cli_finish(&h.cli, st, w, &err);
     tfm_writer_free(w);
-    free(h.open);
+    tfm_group_map_free(h.open);
     return code;
 }

@@ -7,25 +7,36 @@
 #include <string.h>
 
 #include "show.h"
+#include "tfm/group_map.h"
+
+/* One that is open. */
+typedef struct group {
+    uint64_t order; /* of arrival */
+    int32_t *id;    /* [n] */
+    size_t n, cap;
+} group;
 
 struct show_ids {
-    struct group {
-        uint32_t number;
-        int32_t *id;
-        size_t n, cap;
-    } * group; /* [n]: those that are open, few at a time */
-    size_t n, cap;
+    tfm_group_map *open; /* of group */
+    uint64_t arrivals;
 };
 
 tfm_status show_ids_new(show_ids **out, tfm_error *err) {
     *out = calloc(1, sizeof **out);
-    return *out ? TFM_OK : tfm_fail(err, TFM_NOMEM, "out of memory");
+    if (!*out) return tfm_fail(err, TFM_NOMEM, "out of memory");
+    return tfm_group_map_new(&(*out)->open, err);
+}
+
+static void group_free(group *g) {
+    if (g) free(g->id);
+    free(g);
 }
 
 void show_ids_free(show_ids *s) {
+    size_t at = 0;
     if (!s) return;
-    for (size_t i = 0; i < s->n; i++) free(s->group[i].id);
-    free(s->group);
+    for (group *g; s->open && (g = tfm_group_map_next(s->open, &at)) != NULL;) group_free(g);
+    tfm_group_map_free(s->open);
     free(s);
 }
 
@@ -34,61 +45,76 @@ bool show_is_tokens(const tfm_record *rec) {
            strcmp(rec->name, "tokens") == 0;
 }
 
-/* Room for `need` elements of `size` bytes; false when memory is out. */
-static bool room(void **p, size_t *cap, size_t need, size_t size) {
-    if (need <= *cap) return true;
-    size_t want = *cap * 2 > need ? *cap * 2 : need + 8;
-    void *grown = reallocarray(*p, want, size);
-    if (!grown) return false;
-    *p = grown;
-    *cap = want;
-    return true;
+static tfm_status no_memory(uint32_t number, tfm_error *err) {
+    return tfm_fail(err, TFM_NOMEM, "out of memory for the ids of group %" PRIu32, number);
 }
 
-/* Index of the open group, s->n if there is none. */
-static size_t find(const show_ids *s, uint32_t number) {
-    size_t i = 0;
-    while (i < s->n && s->group[i].number != number) i++;
-    return i;
+static tfm_status get(show_ids *s, uint32_t number, group **out, tfm_error *err) {
+    void **slot;
+    TFM_TRY(tfm_group_map_slot(s->open, number, &slot, err));
+    if (!*slot) {
+        group *g = calloc(1, sizeof *g);
+        if (!g) {
+            tfm_group_map_remove(s->open, number);
+            return no_memory(number, err);
+        }
+        g->order = s->arrivals++;
+        *slot = g;
+    }
+    *out = *slot;
+    return TFM_OK;
 }
 
-static void print_and_close(show_ids *s, FILE *out, size_t i) {
-    struct group *g = &s->group[i];
-    for (size_t k = 0; k < g->n; k++) fprintf(out, "%s%" PRId32, k ? " " : "", g->id[k]);
+static tfm_status add(group *g, const tfm_record *rec, const void *payload, tfm_error *err) {
+    const size_t need = g->n + rec->dims[0];
+    if (need > g->cap) {
+        size_t cap = g->cap * 2 > need ? g->cap * 2 : need + 8;
+        int32_t *id = reallocarray(g->id, cap, sizeof *id);
+        if (!id) return no_memory(rec->group, err);
+        g->id = id;
+        g->cap = cap;
+    }
+    if (rec->bytes > 0) memcpy(g->id + g->n, payload, (size_t)rec->bytes);
+    g->n = need;
+    return TFM_OK;
+}
+
+static void print(FILE *out, const group *g) {
+    for (size_t i = 0; i < g->n; i++) fprintf(out, "%s%" PRId32, i ? " " : "", g->id[i]);
     fputc('\n', out);
-    free(g->id);
-    memmove(g, g + 1, (s->n - i - 1) * sizeof *g);
-    s->n--;
 }
 
 tfm_status show_ids_add(show_ids *s, FILE *out, const tfm_record *rec, const void *payload,
                         tfm_error *err) {
-    bool is_tokens = show_is_tokens(rec), is_end = rec->type == TFM_REC_GROUP_END;
-    if (!is_tokens && !is_end) return TFM_OK;
-    size_t i = find(s, rec->group);
-    if (i == s->n) {
-        void *p = s->group;
-        if (!room(&p, &s->cap, s->n + 1, sizeof *s->group)) goto no_memory;
-        s->group = p;
-        s->group[s->n++] = (struct group){.number = rec->group};
-    }
-    struct group *g = &s->group[i];
-    if (is_end) {
-        print_and_close(s, out, i);
-        return TFM_OK;
-    }
-    void *p = g->id;
-    if (!room(&p, &g->cap, g->n + rec->dims[0], sizeof *g->id)) goto no_memory;
-    g->id = p;
-    if (rec->bytes > 0) memcpy(g->id + g->n, payload, (size_t)rec->bytes);
-    g->n += rec->dims[0];
+    group *g = NULL;
+    if (!show_is_tokens(rec) && rec->type != TFM_REC_GROUP_END) return TFM_OK;
+    TFM_TRY(get(s, rec->group, &g, err));
+    if (rec->type != TFM_REC_GROUP_END) return add(g, rec, payload, err);
+    print(out, g);
+    group_free(tfm_group_map_remove(s->open, rec->group));
     return TFM_OK;
-no_memory:
-    return tfm_fail(err, TFM_NOMEM, "out of memory for the ids of group %" PRIu32, rec->group);
 }
 
-void show_ids_end(show_ids *s, FILE *out) {
-    while (s->n > 0) print_and_close(s, out, 0);
+static int by_arrival(const void *a, const void *b) {
+    const group *x = *(group *const *)a, *y = *(group *const *)b;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+tfm_status show_ids_end(show_ids *s, FILE *out, tfm_error *err) {
+    const size_t n = tfm_group_map_count(s->open);
+    size_t at = 0, i = 0;
+    group **rest = calloc(n + 1, sizeof(group *));
+    if (!rest) return tfm_fail(err, TFM_NOMEM, "out of memory for %zu open groups", n);
+    for (group *g; (g = tfm_group_map_next(s->open, &at)) != NULL;) rest[i++] = g;
+    qsort(rest, n, sizeof(group *), by_arrival);
+    for (i = 0; i < n; i++) {
+        print(out, rest[i]);
+        group_free(rest[i]);
+    }
+    free(rest);
+    tfm_group_map_free(s->open);
+    s->open = NULL;
+    return tfm_group_map_new(&s->open, err);
 }
 
 void show_pieces(FILE *out, const tfm_vocab *v, const tfm_record *rec, const void *payload) {

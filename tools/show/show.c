@@ -157,7 +157,7 @@ static tfm_status show_streams(show *s, tfm_reader *r, const char *name, tfm_err
         s->n_streams++;
         TFM_TRY(show_header(s, tfm_reader_header(r), name, err));
         st = show_records(s, r, err);
-        if (s->form == OPT_IDS) show_ids_end(s->ids, s->out);
+        if (st == TFM_DONE && s->form == OPT_IDS) TFM_TRY(show_ids_end(s->ids, s->out, err));
         if (st == TFM_DONE) show_heat_end(s->heat, s->out);
         if (st != TFM_DONE) return st;
     }

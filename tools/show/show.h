@@ -44,7 +44,7 @@ tfm_status show_ids_new(show_ids **out, tfm_error *err) TFM_MUST_CHECK;
 tfm_status show_ids_add(show_ids *s, FILE *out, const tfm_record *rec, const void *payload,
                         tfm_error *err) TFM_MUST_CHECK;
 /* The stream ended: prints the groups that are still open, in order of appearance. */
-void show_ids_end(show_ids *s, FILE *out);
+tfm_status show_ids_end(show_ids *s, FILE *out, tfm_error *err) TFM_MUST_CHECK;
 void show_ids_free(show_ids *s);
 /* One line a token: group, position, id, piece. An id outside v shows as "?". */
 void show_pieces(FILE *out, const tfm_vocab *v, const tfm_record *rec, const void *payload);
