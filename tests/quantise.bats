@@ -80,6 +80,19 @@ taps() {
         tfm-run -m "$story" -n 1 "${globs[@]}" --tap-out "$file" >/dev/null
 }
 
+@test "from one quantised type to another: one line counts the matrices, -v names each" {
+    tfm-convert -q --type q8_0 "$wide" -o q8.tfms
+    pipe 'tfm-convert --type q4_0 q8.tfms | tfm-check'
+    status_is 0 0
+    one_line "$err"
+    err_has 'matrices go from one quantised type to another (token_embd.weight: q8_0 to q4_0), which rounds a second time'
+    n=$(sed -n 's/.*warning: \([0-9]*\) matrices.*/\1/p' "$err")
+    pipe 'tfm-convert -v --type q4_0 q8.tfms | tfm-check'
+    [ "$(grep -c 'from q8_0 to q4_0, which rounds' "$err")" = "$n" ]
+    pipe 'tfm-convert --type f16 q8.tfms | tfm-check'
+    [ ! -s "$err" ]
+}
+
 @test "--imatrix: taps of a run weigh the columns; another id, other bytes, the same twice" {
     taps t.tfms 'blk.*.attn_norm' 'blk.*.heads' 'blk.*.ffn_norm' 'blk.*.ffn_mul' output_norm
     pipe "tfm-convert --no-prov --type q4_K --imatrix t.tfms $story -o a.tfms"

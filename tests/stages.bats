@@ -26,6 +26,18 @@ load stages
     same "$out" fused
 }
 
+@test "a FORK of nothing is an empty group, fused and composed" {
+    printf '%s\n' '{"type":"tensor","name":"tokens","group":0,"data":[]}' \
+        '{"type":"fork","group":1,"data":[0,0]}' \
+        '{"type":"tensor","name":"tokens","group":1,"data":[3,4]}' \
+        '{"type":"tensor","name":"tokens","group":0,"data":[5,6]}' | tfm-import --kind tokens >forked
+    tfm-run -m "$m" -n 1 forked | tfm-show --pieces | sort >want
+    pipe 'tfm-embed -m $m forked | tfm-attend -m $m | tfm-unembed -m $m | tfm-sample -m $m -n 1 | tfm-show --pieces'
+    status_is 0 0 0 0 0
+    sort "$out" | same - want
+    [ "$(wc -l <want)" = 2 ]
+}
+
 # Records behind the end of group 0 that name a group and belong to none, as tfm-stream(5) has it.
 @test "META and ancillary records are of no group: fused and composed pass them on once" {
     printf '%s\n' '{"type":"tensor","name":"tokens","group":0,"data":[2,3]}' \

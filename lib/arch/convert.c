@@ -28,6 +28,8 @@ typedef struct converter {
     size_t n_replaced; /* matrices whose columns do not fit the type; the last of them: */
     uint32_t replaced_columns;
     tfm_dtype replaced, replacement;
+    size_t n_requantised; /* matrices that go from one block type to another */
+    size_t requantised;   /* the first of them */
 } converter;
 
 static void report(const converter *c, const char *fmt, ...) TFM_PRINTF(2, 3);
@@ -177,6 +179,23 @@ static void report_replaced(const converter *c) {
                tfm_dtype_name(c->replaced));
 }
 
+static void note_requantised(converter *c, size_t i) {
+    if (c->n_requantised++ == 0) c->requantised = i;
+    detail(c, "%s: from %s to %s, which rounds a second time", c->source[i].name,
+           tfm_dtype_name(c->source[i].dtype), tfm_dtype_name(c->target[i].dtype));
+}
+
+static void report_requantised(const converter *c) {
+    const tfm_tensor *s = &c->source[c->requantised], *t = &c->target[c->requantised];
+    if (c->n_requantised > 0)
+        report(c,
+               "%zu matri%s from one quantised type to another (%s: %s to %s), which rounds a "
+               "second time; "
+               "-v names them",
+               c->n_requantised, c->n_requantised == 1 ? "x goes" : "ces go", s->name,
+               tfm_dtype_name(s->dtype), tfm_dtype_name(t->dtype));
+}
+
 static tfm_status decide(converter *c, tfm_error *err) {
     for (size_t i = 0; i < c->a.n_parts; i++) {
         const tfm_tensor *s = &c->source[i];
@@ -184,14 +203,14 @@ static tfm_status decide(converter *c, tfm_error *err) {
         bool linear = (c->use[i] & USE_LINEAR) != 0 && (c->use[i] & ~USE_LINEAR) == 0;
         t->dtype = target_type(c, i);
         if (t->dtype != s->dtype && tfm_dtype_block(s->dtype) > 1 && tfm_dtype_block(t->dtype) > 1)
-            report(c, "%s: from %s to %s, which rounds a second time", s->name,
-                   tfm_dtype_name(s->dtype), tfm_dtype_name(t->dtype));
+            note_requantised(c, i);
         if (c->use[i] != 0)
             t->layout =
                 linear && t->rank == 2 && is_number(t->dtype) ? c->o->layout : TFM_LAYOUT_ROWS;
         TFM_TRY(tfm_layout_bytes(t->dtype, t->layout, t->rank, t->dims, &t->bytes, err));
     }
     report_replaced(c);
+    report_requantised(c);
     return TFM_OK;
 }
 

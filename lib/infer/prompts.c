@@ -212,7 +212,8 @@ static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec
                         rec->seq);
     uint32_t from = tfm_load_u32(payload), len = tfm_load_u32((const char *)payload + 4);
     parent = tfm_group_map_find(p->open, from);
-    if (!parent || parent == o || len > parent->prompt.n || q->n || o->passed.n || q->message)
+    const bool is_new = parent != o && !q->n && !o->passed.n && !q->message;
+    if (len > (parent ? parent->prompt.n : 0) || !is_new)
         return tfm_fail(err, TFM_FORMAT,
                         "record %u: FORK of group %u at %u into %u: the parent must be open and as "
                         "long, the new group not open",
@@ -226,7 +227,7 @@ static tfm_status take_fork(tfm_prompts *p, open_group *o, const tfm_record *rec
     p->n_forked += len;
     if (len) memcpy(q->ids, parent->prompt.ids, len * sizeof *q->ids);
     q->n = len;
-    if (!parent->prompt.message) return TFM_OK;
+    if (!parent || !parent->prompt.message) return TFM_OK;
     return group_fail(o, parent->prompt.program, parent->prompt.message,
                       strlen(parent->prompt.message), err);
 }

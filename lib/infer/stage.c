@@ -393,7 +393,8 @@ static tfm_status take_fork(tfm_stage *s, const tfm_record *rec, const void *pay
     len = tfm_load_u32((const char *)payload + 4);
     TFM_TRY(tfm_stage_flush(s, w, err));
     parent = tfm_group_map_find(s->groups, from);
-    if (!parent || len > parent->len || tfm_group_map_find(s->groups, rec->group))
+    /* Of a parent without rows nothing has come here, and nothing is taken from it. */
+    if (len > (parent ? parent->len : 0) || tfm_group_map_find(s->groups, rec->group))
         return tfm_fail(err, TFM_FORMAT,
                         "record %u: FORK of group %u at %u into %u: the parent must be open and as "
                         "long, the new group not open",
@@ -401,8 +402,8 @@ static tfm_status take_fork(tfm_stage *s, const tfm_record *rec, const void *pay
     TFM_TRY(group_get(s, rec->group, &child, err));
     parent = tfm_group_map_find(s->groups, from);
     child->len = len;
-    child->has_failed = parent->has_failed;
-    if (tfm_engine_has_cache(s->engine))
+    child->has_failed = parent && parent->has_failed;
+    if (parent && tfm_engine_has_cache(s->engine))
         TFM_TRY(tfm_seq_fork(tfm_engine_pages(s->engine), &child->seq, &parent->seq, len, err));
     return add_entry(s, rec, payload, 0, child, err);
 }
