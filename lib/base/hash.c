@@ -38,26 +38,37 @@ static uint32_t load_be(const unsigned char *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
 }
 
+/* One round. The eight words keep their places, and what they are called moves on: so they stay in
+ * registers. */
+static inline void sha256_round(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e,
+                                uint32_t f, uint32_t g, uint32_t *h, uint32_t kw) {
+    uint32_t t1 = *h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) + kw;
+    *d += t1;
+    *h = t1 + (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+}
+
 static void sha256_block(uint32_t state[8], const unsigned char *block) {
-    uint32_t w[64], s[8];
+    uint32_t w[64];
     for (int i = 0; i < 16; i++) w[i] = load_be(block + 4 * i);
     for (int i = 16; i < 64; i++) {
-        uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + (rotr(a, 7) ^ rotr(a, 18) ^ a >> 3) + w[i - 7] +
-               (rotr(b, 17) ^ rotr(b, 19) ^ b >> 10);
+        uint32_t x = w[i - 15], y = w[i - 2];
+        w[i] = w[i - 16] + (rotr(x, 7) ^ rotr(x, 18) ^ x >> 3) + w[i - 7] +
+               (rotr(y, 17) ^ rotr(y, 19) ^ y >> 10);
     }
-    memcpy(s, state, sizeof s);
-    for (int i = 0; i < 64; i++) {
-        uint32_t e = s[4], a = s[0];
-        uint32_t t1 = s[7] + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & s[5]) ^ (~e & s[6])) +
-                      K[i] + w[i];
-        uint32_t t2 =
-            (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t1;
-        s[0] = t1 + t2;
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    for (int i = 0; i < 64; i += 8) {
+        sha256_round(a, b, c, &d, e, f, g, &h, K[i] + w[i]);
+        sha256_round(h, a, b, &c, d, e, f, &g, K[i + 1] + w[i + 1]);
+        sha256_round(g, h, a, &b, c, d, e, &f, K[i + 2] + w[i + 2]);
+        sha256_round(f, g, h, &a, b, c, d, &e, K[i + 3] + w[i + 3]);
+        sha256_round(e, f, g, &h, a, b, c, &d, K[i + 4] + w[i + 4]);
+        sha256_round(d, e, f, &g, h, a, b, &c, K[i + 5] + w[i + 5]);
+        sha256_round(c, d, e, &f, g, h, a, &b, K[i + 6] + w[i + 6]);
+        sha256_round(b, c, d, &e, f, g, h, &a, K[i + 7] + w[i + 7]);
     }
-    for (int i = 0; i < 8; i++) state[i] += s[i];
+    const uint32_t more[8] = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; i++) state[i] += more[i];
 }
 
 void tfm_sha256_init(tfm_sha256 *s) {

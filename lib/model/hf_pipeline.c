@@ -117,8 +117,10 @@ static tfm_status split(tfm_draft *d, const json_t *j, tfm_error *err) {
 static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     d->src.byte_level = true;
     d->src.add_prefix_space = tfm_json_bool(j, "add_prefix_space", true);
-    /* After a split the space would go before every part, not before the text. */
-    if (d->src.add_prefix_space && d->src.n_patterns > 0)
+    /* After a split the space would go before every part, not before the text; and U+2581 that
+     * stands for a space would have to be spelled by its bytes. */
+    if ((d->src.add_prefix_space && d->src.n_patterns > 0) || d->src.space_to_meta ||
+        d->src.add_space_prefix)
         return tfm_hf_refuse(err, "pre_tokenizer", j);
     if (tfm_json_bool(j, "use_regex", true))
         return tfm_draft_pattern(d, BYTE_LEVEL_PATTERN, strlen(BYTE_LEVEL_PATTERN), err);

@@ -190,7 +190,8 @@ static tfm_status word_pieces(tfm_hf_steps *l, const json_t *j, tfm_error *err) 
 static tfm_status ctc(tfm_hf_steps *l, const json_t *j, tfm_error *err) {
     const char *pad = tfm_hf_plain_text(j, "pad_token"),
                *space = tfm_hf_plain_text(j, "word_delimiter_token");
-    if (!pad || !pad[0] || !space || !space[0]) return tfm_hf_refuse(err, "decoder", j);
+    if (!pad || !pad[0] || !space || !space[0] || tfm_hf_steps_has(l, "distinct"))
+        return tfm_hf_refuse(err, "decoder", j);
     TFM_TRY(tfm_hf_steps_add(l, "distinct", NULL, NULL, err));
     TFM_TRY(tfm_hf_steps_add(l, "replace", pad, "", err));
     if (tfm_json_bool(j, "cleanup", true)) {

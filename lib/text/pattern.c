@@ -144,7 +144,7 @@ typedef struct group {
 } group;
 
 typedef struct reader {
-    bool in_class;
+    int class_depth; /* of classes in classes; 0: in none */
     unsigned depth;
     group open[NEST_MAX + 1];
 } reader;
@@ -233,16 +233,31 @@ static tfm_status extended_space(tfm_buf *b, const char *s, size_t n, size_t *us
 
 /* ---- all of it ---- */
 
+static tfm_status refuse_nested(tfm_error *err) {
+    return tfm_fail(err, TFM_UNSUPPORTED,
+                    "pre-tokenizer: a pattern has nested or "
+                    "intersected character classes, which are not supported");
+}
+
+/* A class in a class is part of it: what stands between its brackets does as well without them, unless
+ * it says what is not in it, or there is a '-' at an end that would make a range. */
+static tfm_status nested(reader *r, tfm_buf *b, const char *s, size_t n, tfm_error *err) {
+    const bool opens = s[0] == '[';
+    if ((opens ? r->class_depth > 1 : n > 1 && s[1] == '-') ||
+        (opens && n > 1 && strchr("^]-", s[1]) != NULL) || b->data[b->len - 1] == '-')
+        return refuse_nested(err);
+    r->class_depth += opens ? 1 : -1;
+    return TFM_OK;
+}
+
 /* What is next in a class. */
 static tfm_status in_class(reader *r, tfm_buf *b, const char *s, size_t n, size_t *used,
                            tfm_error *err) {
     *used = 1;
-    if ((s[0] == '[' && (n == 1 || s[1] != ':')) || (s[0] == '&' && n > 1 && s[1] == '&'))
-        return tfm_fail(err, TFM_UNSUPPORTED,
-                        "pre-tokenizer: a pattern has nested or "
-                        "intersected character classes, which are not supported");
-    if (s[0] == '[') return bracket(b, s, n, used, err); /* its ] ends no class */
-    if (s[0] == ']') r->in_class = false;
+    if (s[0] == '&' && n > 1 && s[1] == '&') return refuse_nested(err);
+    if (s[0] == '[' && n > 1 && s[1] == ':') return bracket(b, s, n, used, err);
+    if (s[0] == '[' || (s[0] == ']' && r->class_depth > 1)) return nested(r, b, s, n, err);
+    if (s[0] == ']') r->class_depth = 0;
     return tfm_buf_byte(b, (unsigned char)s[0], err);
 }
 
@@ -258,7 +273,7 @@ static tfm_status outside_class(reader *r, tfm_buf *b, const char *s, size_t n, 
         TFM_TRY(close_more(r, b, err));
         if (r->depth > 0) r->depth--;
     } else if (s[0] == '[') {
-        r->in_class = true;
+        r->class_depth = 1;
         if (n > 1 && s[1] == '^') ++*used;
         if (n > *used && s[*used] == ']') ++*used; /* a first ] stands for itself */
     }
@@ -271,8 +286,8 @@ tfm_status tfm_pattern_translate(tfm_buf *b, const char *s, size_t n, tfm_error 
         if (b->len > TRANSLATED_MAX)
             return tfm_fail(err, TFM_LIMIT, "pre-tokenizer: a pattern that is too long");
         if (s[i] == '\\')
-            TFM_TRY(escape(b, s + i, n - i, r.in_class, &used, err));
-        else if (r.in_class)
+            TFM_TRY(escape(b, s + i, n - i, r.class_depth > 0, &used, err));
+        else if (r.class_depth > 0)
             TFM_TRY(in_class(&r, b, s + i, n - i, &used, err));
         else
             TFM_TRY(outside_class(&r, b, s + i, n - i, &used, err));

@@ -70,7 +70,7 @@ static void a_search_begins_once(void) {
 
 static void hostile_patterns_are_refused(void) {
     static char bounds[2 * 4000 + 1]; /* of words: each is long for PCRE2 */
-    static const char *const bad[] = {"(",       "[a&&b]",          "[a[b]]",     "a\\",
+    static const char *const bad[] = {"(",       "[a&&b]",          "[a[^b]]",    "a\\",
                                       "(a+)\\1", "(?P<n>a+)(?P=n)", "(?:a|\\C)+", bounds};
     for (size_t i = 0; i + 1 < sizeof bounds; i++) bounds[i] = i % 2 ? 'b' : '\\';
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

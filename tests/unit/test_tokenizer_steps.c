@@ -83,6 +83,9 @@ static void patterns(void) {
     CHECK_STR(with("replace-regex", "a(?i)B|_", "x", "ab_a_"), "5 4 5"); /* a(?i:B|_) */
     CHECK_STR(with("replace-regex", "(a(?x) b) x", "_", "ab x"), "4");
     CHECK_STR(with("replace-regex", "\\Qa", "x", "Qaa"), "5 1");
+    CHECK_STR(with("replace-regex", "[^(\\s|[b_])]+", "x", "a_ab"), "5 4 5 2");
+    CHECK_STR(with("replace-regex", "[x[ab]_]+", "x", "a_xb"), "5");
+    CHECK_STR(with("replace-regex", "[[:digit:][a-b]]+", "x", "_1a2_"), "4 5 4");
 }
 
 /* (?s) is no option there, and groups have an end. */
