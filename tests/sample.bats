@@ -43,6 +43,21 @@ setup() {
     [ "$(tfm-show got | grep -c 'group-end .* length$')" -eq 40 ]
 }
 
+@test "a model of another vocabulary is refused: its end tokens and spellings are not these" {
+    tfm-tokenize -m "$top/share/models/story.tfms" <<<x >x
+    tfm-embed -m "$top/share/models/story.tfms" x | tfm-attend -m "$top/share/models/story.tfms" |
+        tfm-unembed -m "$top/share/models/story.tfms" >l
+    pipe 'tfm-sample -m $top/share/models/story.tfms l | tfm-check'
+    status_is 0 0
+    pipe 'tfm-sample -m $top/tests/golden/gguf/llama-f16.gguf l'
+    last_is 3
+    one_line "$err"
+    err_has 'the logits are of vocabulary'
+    err_has 'llama-f16.gguf has'
+    pipe 'tfm-sample l | tfm-check' # without one no token ends a text
+    status_is 0 0
+}
+
 @test "a logit that is no number fails its group alone" {
     cat >bad.jsonl <<'END'
 {"type":"tensor","name":"logits","group":0,"position":0,"flags":["last"],"dtype":"f32","shape":[1,3],"data":[1,"nan",2]}

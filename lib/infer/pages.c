@@ -71,8 +71,10 @@ static tfm_status grow(tfm_pages *p, tfm_error *err) {
 
     if (more > p->limit - p->n_pages) more = p->limit - p->n_pages;
     if (more == 0)
-        return tfm_fail(err, TFM_LIMIT, "the cache's budget of %u pages of %u positions is spent",
-                        p->limit, TFM_KV_PAGE);
+        return tfm_fail(
+            err, TFM_LIMIT,
+            "the cache's memory, %u pages of %u positions, is spent; give more --kv-memory",
+            p->limit, TFM_KV_PAGE);
     uint32_t n = p->n_pages + more;
     TFM_TRY(tfm_grow((void **)&p->refs, &p->refs_cap, n, sizeof *p->refs, err));
     TFM_TRY(tfm_grow((void **)&p->free, &p->free_cap, n, sizeof *p->free, err));

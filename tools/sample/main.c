@@ -27,11 +27,23 @@ static const tfm_option options[] = {
 static const tfm_program program = {"tfm-sample", "[options] [FILE...]",
                                     "draw tokens: logits to tokens", options};
 
+/* Ids of another vocabulary would end texts where they do not, and stop at other words. */
+static tfm_status check_vocab(const stage *g, const tfm_header *in, tfm_error *err) {
+    const char *theirs = tfm_header_get(in, "vocab"), *tool = tfm_header_get(in, "tool");
+
+    if (!g->vocab || !theirs || strcmp(theirs, tfm_vocab_id(g->vocab)) == 0) return TFM_OK;
+    return tfm_fail(err, TFM_MISMATCH,
+                    "the logits are of vocabulary %s (from %s), %s has %s; give the model that "
+                    "made them",
+                    theirs, tool ? tool : "an unnamed tool", g->cli->model, tfm_vocab_id(g->vocab));
+}
+
 static tfm_status write_header(stage *g, tfm_error *err) {
     const tfm_header *in = tfm_reader_header(g->r);
     tfm_header *h;
 
     TFM_TRY(tfm_header_expect(in, "logits", err));
+    TFM_TRY(check_vocab(g, in, err));
     g->ctx = tfm_header_ctx(in);
     TFM_TRY(tfm_header_copy(&h, in, err));
     tfm_status st = tfm_header_set_kind(h, "tokens", err);
