@@ -331,11 +331,13 @@ static tfm_status put_parameters(compiler *c, const tfm_astep *s, tfm_step *st,
         width[0] = width[1] = st->u.route.used;
         return TFM_OK;
     case TFM_OP_MOE_FFN:
-        st->u.experts.kind = (tfm_activation)(int)s->num[TFM_N_KIND];
+        if (s->num[TFM_N_KIND] >= 0) st->u.experts.kind = (tfm_activation)(int)s->num[TFM_N_KIND];
         st->u.experts.limit = (float)s->num[TFM_N_LIMIT];
         st->u.experts.shift = (float)s->num[TFM_N_SHIFT];
         st->u.experts.weigh_input = s->num[TFM_N_WEIGH] != 0;
-        return TFM_OK; /* as wide as its input: the experts of a block keep its width */
+        if (st->extra == TFM_NONE && st->bias != TFM_NONE)
+            width[0] = c->g->weight[st->bias].tensor->dims[1];
+        return TFM_OK; /* else as wide as its input: the experts of a block keep its width */
     case TFM_OP_CLIP:
         st->u.clip.lo = (float)s->num[TFM_N_LO];
         st->u.clip.hi = (float)s->num[TFM_N_HI];

@@ -112,7 +112,8 @@ static tfm_status walk(tfm_importance *m, const tfm_graph *g, const tfm_tensor *
         note(m, g, first, s->weight, in);
         if (experts) note(m, g, first, s->bias, in); /* down reads what only experts see */
         if (in == TFM_NO_NAME || s->block <= ffn_block) continue;
-        if (!experts && (!s->name || strncmp(s->name, "ffn_", 4) != 0)) continue;
+        if ((!experts || s->extra == TFM_NONE) && (!s->name || strncmp(s->name, "ffn_", 4) != 0))
+            continue;
         TFM_TRY(add_name(m, in, s->block, "ffn_in", NULL, NULL, err));
         ffn_block = s->block;
     }

@@ -113,10 +113,10 @@ static const tfm_attr route_attrs[] = {NEED_INT("used", TFM_N_USED, 1, 4096),
                                        NEED_TENSOR("weight", TFM_T_WEIGHT, ".weight"),
                                        TENSOR("bias", TFM_T_BIAS, ".bias"),
                                        ATTR_END};
-static const tfm_attr experts_attrs[] = {NEED_WORD("kind", TFM_N_KIND, activation_words),
+static const tfm_attr experts_attrs[] = {WORD("kind", TFM_N_KIND, -1, activation_words),
                                          TENSOR("gate", TFM_T_GATE, NULL),
                                          NEED_TENSOR("up", TFM_T_UP, NULL),
-                                         NEED_TENSOR("down", TFM_T_DOWN, NULL),
+                                         TENSOR("down", TFM_T_DOWN, NULL),
                                          TENSOR("gate_bias", TFM_T_GATE_BIAS, NULL),
                                          TENSOR("up_bias", TFM_T_UP_BIAS, NULL),
                                          TENSOR("down_bias", TFM_T_DOWN_BIAS, NULL),
@@ -367,6 +367,21 @@ static tfm_status check_sizes(const tfm_astep *s, tfm_error *err) {
                          "'sizes' needs one width for each value under '%s'", split ? "out" : "in");
 }
 
+/* Both, or neither for up alone; a tensor that was asked for must be there. */
+static tfm_status check_experts(const tfm_astep *s, const tfm_step_env *env, tfm_error *err) {
+    const tfm_yaml *down = tfm_yaml_get(s->where, "down");
+    const bool kind = s->num[TFM_N_KIND] >= 0;
+    const char *name = "";
+    if (kind == (s->tensor[TFM_T_DOWN] != NULL)) return TFM_OK;
+    if (!kind || down == NULL || down->kind != TFM_YAML_SCALAR)
+        return tfm_yaml_fail(s->where, err, TFM_FORMAT, "a moe-ffn step needs '%s'",
+                             kind ? "down" : "kind");
+    TFM_TRY(tfm_layer_name(env->arena, &name, down->text, env->layer, err));
+    return tfm_yaml_fail(s->where, err, TFM_UNSUPPORTED,
+                         "tensor '%s' is needed by step '%s', and the checkpoint has none", name,
+                         s->name);
+}
+
 tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env *env,
                           tfm_error *err) {
     const tfm_op_info *info;
@@ -388,5 +403,6 @@ tfm_status tfm_step_parse(tfm_astep *out, const tfm_yaml *y, const tfm_step_env 
     TFM_TRY(read_values(y, "out", info->min_out, info->max_out, out->out, &out->n_out, err));
     for (const tfm_attr *at = info->attr; at->key != NULL; at++)
         TFM_TRY(read_attr(at, out, y, env, err));
+    if (out->op == TFM_OP_MOE_FFN) return check_experts(out, env, err);
     return out->op == TFM_OP_SPLIT || out->op == TFM_OP_CONCAT ? check_sizes(out, err) : TFM_OK;
 }

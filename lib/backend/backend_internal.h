@@ -44,7 +44,7 @@ typedef enum tfm_op {
     TFM_OP_CLIP,       /* out = min(max(in, lo), hi) */
     TFM_OP_SOFTCAP,    /* out = cap * tanh(in / cap) */
     TFM_OP_MOE_ROUTE, /* the experts of each row and their weights; ref_experts.c has the formula */
-    TFM_OP_MOE_FFN,   /* out = sum of weight * expert(in) */
+    TFM_OP_MOE_FFN,   /* out = sum of weight * expert(in), or of weight * matrix of the expert in */
     TFM_OP_COUNT,     /* kinds that a description can name; the ones behind it are inserted */
     TFM_OP_EDIT = TFM_OP_COUNT, /* an intervention: columns of a value are set, or added to */
     TFM_OP_PATTERN,             /* one on the probabilities of the ATTEND before it */
@@ -116,7 +116,7 @@ typedef struct tfm_step {
     int out[TFM_STEP_MAX_OUT];
     /* extra: attention sinks [heads]; of MOE_ROUTE [experts], what is added to the scores for the
      * choice only. MOE_FFN has its three matrices here, each [experts, out, in]:
-     * weight: gate (or TFM_NONE), bias: up, extra: down. */
+     * weight: gate (or TFM_NONE), bias: up, extra: down (or TFM_NONE: up alone, no gate). */
     int weight, bias, extra;
     union {
         struct {

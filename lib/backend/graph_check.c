@@ -335,19 +335,23 @@ static tfm_status expert_biases(const check *c, uint32_t n, uint32_t ffn) {
 static tfm_status check_experts(const check *c) {
     TFM_TRY(arity(c, 3, 1));
     const tfm_step *s = c->s;
-    if (s->bias == TFM_NONE || s->extra == TFM_NONE) return bad(c, "needs up and down");
+    if (s->bias == TFM_NONE) return bad(c, "needs up");
     const tfm_tensor *up = c->g->weight[s->bias].tensor;
     const uint32_t n = up->dims[0], ffn = up->rank == 3 ? up->dims[1] : 0;
     if (n < 1 || n > MAX_EXPERTS || ffn < 1 || ffn > MAX_WIDTH) return bad(c, "experts");
     TFM_TRY(experts(c, s->bias, n, ffn, width(c, s->in[0])));
     if (s->weight != TFM_NONE) TFM_TRY(experts(c, s->weight, n, ffn, width(c, s->in[0])));
-    TFM_TRY(experts(c, s->extra, n, width(c, s->out[0]), ffn));
+    if (s->extra != TFM_NONE) TFM_TRY(experts(c, s->extra, n, width(c, s->out[0]), ffn));
     if (width(c, s->in[1]) != width(c, s->in[2])) return bad(c, "widths differ");
     if (width(c, s->in[1]) > MAX_EXPERTS) return bad(c, "experts");
     for (int i = 0; i < 3; i++) {
         if (s->in[i] == s->out[0]) return bad(c, "cannot work in place");
     }
-    if (s->u.experts.kind < TFM_ACT_SILU || s->u.experts.kind > TFM_ACT_ELU) {
+    if (s->extra == TFM_NONE) {
+        const bool alone = s->weight == TFM_NONE && s->u.experts.bias[2] == 0 &&
+                           s->u.experts.limit == 0.0f && s->u.experts.shift == 0.0f;
+        if (!alone || ffn != width(c, s->out[0])) return bad(c, "without down there is up alone");
+    } else if (s->u.experts.kind < TFM_ACT_SILU || s->u.experts.kind > TFM_ACT_ELU) {
         return bad(c, "unknown activation");
     }
     if (!(s->u.experts.limit >= 0.0f) || !isfinite(s->u.experts.limit) ||

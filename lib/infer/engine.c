@@ -50,7 +50,7 @@ static tfm_status settle_ctx(tfm_engine *e, const tfm_engine_options *o, tfm_err
 static tfm_dtype default_kv_type(const tfm_graph *g) {
     for (size_t i = 0; i < g->n_steps; i++) {
         const tfm_step *s = &g->step[i];
-        const int w = s->op == TFM_OP_LINEAR ? s->weight : s->op == TFM_OP_MOE_FFN ? s->extra : -1;
+        const int w = s->op == TFM_OP_LINEAR ? s->weight : s->op == TFM_OP_MOE_FFN ? s->bias : -1;
         if (w >= 0 && g->weight[w].tensor->dtype != TFM_F32) return TFM_F16;
     }
     return TFM_F32;

@@ -77,6 +77,7 @@ static size_t writer_of(const probe_nodes *all, size_t from, size_t to, int valu
 }
 
 static bool is_ffn(const tfm_step *s) {
+    if (s->name && strncmp(s->name, "attn_", 5) == 0) return false; /* experts of attention */
     if (s->op == TFM_OP_MOE_ROUTE || s->op == TFM_OP_MOE_FFN) return true;
     return s->name && strncmp(s->name, "ffn_", 4) == 0 && s->op != TFM_OP_NORM &&
            s->op != TFM_OP_ADD;

@@ -173,7 +173,7 @@ static tfm_dtype main_type(const tfm_graph *g) {
 
     for (size_t i = 0; i < g->block_start[g->n_blocks]; i++) {
         const tfm_step *s = &g->step[i];
-        const int w = s->op == TFM_OP_LINEAR ? s->weight : s->op == TFM_OP_MOE_FFN ? s->extra : -1;
+        const int w = s->op == TFM_OP_LINEAR ? s->weight : s->op == TFM_OP_MOE_FFN ? s->bias : -1;
         if (w < 0) continue;
         const uint8_t type = (uint8_t)g->weight[w].tensor->dtype;
         add_step(g, s, &count[type], &bytes);

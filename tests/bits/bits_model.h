@@ -306,11 +306,16 @@ static inline void bits_say_experts(bits_model *m) {
         "blk.N.ffn_gate_inp.weight}\n"
         "      - {moe-ffn: ffn_experts, in: [h, e, p], out: f, kind: silu, limit: 1.5, shift: "
         "0.5, weigh: %s, gate: blk.N.ffn_gate_exps.weight, up: blk.N.ffn_up_exps.weight, down: "
-        "blk.N.ffn_down_exps.weight}\n",
+        "blk.N.ffn_down_exps.weight}\n%s",
         m->form == BITS_PARTS
             ? "renormalise: 1, score: sigmoid, groups: 3, groups_used: 2, group_sum: 2"
             : "softmax: remaining, near: 0.7",
-        m->form == BITS_PARTS ? "input" : "output");
+        m->form == BITS_PARTS ? "input" : "output",
+        m->form == BITS_PARTS ? ""
+                              : "      - {moe-ffn: ffn_more, in: [f, e, p], out: i, up: "
+                                "blk.N.ffn_up_exps.weight}\n"
+                                "      - {moe-ffn: ffn_back, in: [i, e, p], out: f, up: "
+                                "blk.N.ffn_down_exps.weight}\n");
     bits_say_linear(m, "ffn_share", "h", "t");
     bits_say(m, "      - {multiply: ffn_weigh, in: [f, t], out: f}\n");
 }

@@ -358,3 +358,6 @@ case("aria_text", "aria_text", dict(SMALL, num_attention_heads=4, head_dim=8, mo
      off={"moe_topk": 1, "rope_theta": 10000.0})
 case("gpt_neox_japanese", "gpt_neox_japanese", dict(BIO, intermediate_multiple_size=1.3, rotary_pct=0.5,
      rotary_emb_base=500), gguf=False, off={"rotary_pct": 1.0, "rotary_emb_base": 10000})
+case("jetmoe", "jetmoe", dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_key_value_heads=2,
+     kv_channels=12, max_position_embeddings=64, num_local_experts=5, num_experts_per_tok=2,
+     rope_theta=1000.0, rms_norm_eps=0.5), gguf=False, off={"rope_theta": 10000.0, "rms_norm_eps": 1e-6})

@@ -43,13 +43,13 @@ static int expert_weight(ops_case *c, tfm_dtype t, uint32_t out, uint32_t in) {
 }
 
 /* Form 0 has no gate, form 1 has one; form 2 has biases, too, and a limit that is met; form 3 is
- * form 1 with weights that multiply the input. */
+ * form 1 with weights that multiply the input; form 4 is up alone, with a bias. */
 static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, int form) {
-    const bool gate = form > 0;
+    const bool gate = form > 0 && form != 4;
     tfm_step *s = ops_begin(c, TFM_OP_MOE_FFN, 7 * ffn + width);
     snprintf(c->name, sizeof c->name, "moe-ffn %s %u, %u", tfm_dtype_name(t), width, ffn);
     s->bias = expert_weight(c, t, ffn, width);
-    s->extra = expert_weight(c, t, width, ffn);
+    if (form != 4) s->extra = expert_weight(c, t, width, ffn);
     if (gate) s->weight = expert_weight(c, t, ffn, width);
     s->u.experts.kind = gate ? TFM_ACT_SILU : TFM_ACT_GELU;
     for (int i = 0; form == 2 && i < 3; i++) {
@@ -57,12 +57,16 @@ static void ffn_case(ops_case *c, tfm_dtype t, uint32_t width, uint32_t ffn, int
         const int id = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, experts, out);
         s->u.experts.bias[i] = (uint32_t)id + 1;
     }
+    if (form == 4) {
+        const int id = ops_weight(c, TFM_F32, TFM_LAYOUT_ROWS, experts, ffn);
+        s->u.experts.bias[1] = (uint32_t)id + 1;
+    }
     if (form == 2) s->u.experts.limit = 0.6f;
     s->u.experts.weigh_input = form == 3;
     ops_sequence(c, 0, 41);
     ops_sequence(c, 9, 1);
     ops_sequence(c, 3, 6);
-    ops_finish(c, (uint32_t[4]){width, used, used}, width, 1.5f);
+    ops_finish(c, (uint32_t[4]){width, used, used}, form == 4 ? ffn : width, 1.5f);
     for (uint32_t r = 0; r < c->n_rows; r++) {
         float *id = c->hidden + (size_t)r * c->g.width + width;
         for (uint32_t i = 0; i < used; i++) id[i] = (float)(ops_next(&c->random) % experts);
@@ -110,9 +114,11 @@ static tfm_step plain_step(tfm_op op, int in, int in2, int out, int weight) {
  * steps: [n_rows, width]. */
 static float *run_dense(const ops_case *c, const char *device, uint32_t e, int slot) {
     const tfm_step *s = &c->step[1];
-    const uint32_t width = c->value[1].width, ffn = c->tensor[s->bias].dims[1];
+    const uint32_t width = c->tensor[s->bias].dims[2], ffn = c->tensor[s->bias].dims[1];
     ops_case d = {.n_seqs = c->n_seqs, .n_rows = c->n_rows, .token = c->token};
-    tfm_value value[4] = {{"x", width}, {"g", ffn}, {"u", ffn}, {"y", width}};
+    const bool alone = s->extra == TFM_NONE; /* up, with its bias */
+    const uint32_t out = alone ? ffn : width;
+    tfm_value value[4] = {{"x", width}, {"g", ffn}, {"u", ffn}, {"y", out}};
     const bool biased = s->u.experts.bias[0] > 0;
     const float limit = s->u.experts.limit;
     tfm_step step[7];
@@ -120,7 +126,8 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e, int s
     memcpy(d.start, c->start, sizeof d.start);
     memcpy(d.length, c->length, sizeof d.length);
     d.tensor[0] = one_expert(c, s->bias, e);
-    d.tensor[1] = one_expert(c, s->extra, e);
+    if (!alone) d.tensor[1] = one_expert(c, s->extra, e);
+    if (alone) d.tensor[1] = one_bias(c, s->u.experts.bias[1], e);
     if (s->weight != TFM_NONE) d.tensor[2] = one_expert(c, s->weight, e);
     for (int i = 0; biased && i < 3; i++) d.tensor[3 + i] = one_bias(c, s->u.experts.bias[i], e);
     for (int i = 0; i < 6; i++) d.weight[i].tensor = &d.tensor[i];
@@ -139,6 +146,11 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e, int s
     if (s->weight != TFM_NONE) step[n++] = plain_step(TFM_OP_MULTIPLY, 1, 2, 1, TFM_NONE);
     step[n++] = plain_step(TFM_OP_LINEAR, 1, TFM_NONE, 3, 1);
     if (biased) step[n - 1].bias = 5;
+    if (alone) {
+        n = 1;
+        step[0] = plain_step(TFM_OP_LINEAR, 0, TFM_NONE, 3, 0);
+        step[0].bias = 1;
+    }
     d.block_start[1] = n;
     d.g = (tfm_graph){.value = value,
                       .n_values = 4,
@@ -152,7 +164,7 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e, int s
                       .n_blocks = 1,
                       .logits = 3,
                       .width = width,
-                      .n_vocab = width,
+                      .n_vocab = out,
                       .max_position = UINT32_MAX};
     d.hidden = ops_alloc((size_t)c->n_rows * width * sizeof(float));
     for (uint32_t r = 0; r < c->n_rows; r++) {
@@ -168,22 +180,22 @@ static float *run_dense(const ops_case *c, const char *device, uint32_t e, int s
 /* Slots ascending; in f32 on cpu, in double and rounded once on ref. y: [used][experts], or of all
  * slots [experts]. */
 static float *weigh(const ops_case *c, float *y[3][5], bool is_ref) {
-    const uint32_t width = c->value[1].width;
+    const uint32_t width = c->tensor[c->step[1].bias].dims[2], wide = c->g.n_vocab;
     const bool plain = c->step[1].u.experts.weigh_input;
     float *out = ops_alloc(out_bytes(c));
     for (uint32_t r = 0; r < c->n_rows; r++) {
         const float *id = c->hidden + (size_t)r * c->g.width + width, *weight = id + used;
-        for (uint32_t i = 0; i < width; i++) {
+        for (uint32_t i = 0; i < wide; i++) {
             double exact = 0.0;
             float sum = 0.0f;
             for (uint32_t s = 0; s < used; s++) {
                 const int e = isnan(id[s]) ? 0 : (int)id[s];
-                const float part = y[plain ? s : 0][e][(size_t)r * width + i];
+                const float part = y[plain ? s : 0][e][(size_t)r * wide + i];
                 const float by = plain ? 1.0f : weight[s];
                 exact += (double)by * part;
                 sum = sum + by * part;
             }
-            out[(size_t)r * width + i] = is_ref ? (float)exact : sum;
+            out[(size_t)r * wide + i] = is_ref ? (float)exact : sum;
         }
     }
     return out;
@@ -218,6 +230,9 @@ static void experts_are_their_dense_steps(void) {
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, t % 2 == 0);
         check_ffn(types[t], each == 1 ? 37 : each, each == 1 ? 19 : 2 * each, 2);
     }
+    check_ffn(TFM_F32, 37, 19, 4);
+    check_ffn(TFM_BF16, 15, 80, 4);
+    check_ffn(TFM_Q8_0, 64, 33, 4);
     check_ffn(TFM_F32, 37, 19, 3);
     check_ffn(TFM_BF16, 37, 19, 3);
     check_ffn(TFM_Q8_0, 64, 32, 3);
@@ -432,7 +447,16 @@ static void graphs_are_checked(void) {
     refuse(&c, "up of rank 2");
     c.tensor[s->bias].rank = 3;
     s->extra = TFM_NONE;
-    refuse(&c, "no down");
+    refuse(&c, "a gate and no down");
+    ops_case_free(&c);
+    ffn_case(&c, TFM_F32, 8, 4, 4);
+    s = &c.step[1];
+    CHECK_INT(tfm_graph_check(&c.g, &err), TFM_OK);
+    s->u.experts.shift = 1;
+    refuse(&c, "a shift of no gate");
+    s->u.experts.shift = 0;
+    c.tensor[s->bias].dims[1] = 5;
+    refuse(&c, "up is not as wide as the output");
     ops_case_free(&c);
     route_case(&c, TFM_F32, 8, 16, false);
     s = &c.step[0];

@@ -7,7 +7,8 @@
  *            a group's score is the sum of its largest p + choose, falling
  *     ffn:   (row, slot) pairs sorted by expert -> gate, up -> f, multiply -> down
  *            out[r] = 0; for slots ascending: out[r] = out[r] + weight * y
- *            or, weighing the input, gate and up of weight * x, and out[r] = out[r] + y
+ *            or, weighing the input, gate and up of weight * x, and out[r] = out[r] + y;
+ *            without down y is up's
  *
  * Rows that go to one expert share the decoding of its weights, as rows of a linear do; each one's
  * numbers are its own, so how the router deals a batch changes no bit. */
@@ -385,7 +386,8 @@ static size_t lay_out(expert_job *j, uint8_t *mem, size_t stride) {
 tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) {
     cpu_plan *p = run->plan;
     const tfm_graph *g = p->base.range.graph;
-    const tfm_tensor *up = g->weight[s->bias].tensor, *down = g->weight[s->extra].tensor;
+    const tfm_tensor *up = g->weight[s->bias].tensor;
+    const tfm_tensor *down = s->extra != TFM_NONE ? g->weight[s->extra].tensor : NULL;
     const uint32_t used = cpu_width(p, s->in[1]);
     if (run->n_rows > UINT32_MAX / used) {
         return tfm_fail(run->err, TFM_NOMEM, "%u rows are too many", run->n_rows);
@@ -393,9 +395,9 @@ tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) {
     expert_job j = {.run = run, .step = s, .used = used, .n_pairs = run->n_rows * used};
     j.n_experts = up->dims[0];
     j.ffn = up->dims[1];
-    j.width = down->dims[1];
+    j.width = down != NULL ? down->dims[1] : up->dims[1];
     size_t stride = act_stride(run, up);
-    if (act_stride(run, down) > stride) stride = act_stride(run, down);
+    if (down != NULL && act_stride(run, down) > stride) stride = act_stride(run, down);
     if (s->weight != TFM_NONE && act_stride(run, g->weight[s->weight].tensor) > stride) {
         stride = act_stride(run, g->weight[s->weight].tensor);
     }
@@ -404,9 +406,11 @@ tfm_status tfm_cpu_experts(const cpu_run *run, const tfm_step *s) {
     deal(&j);
     const float *x = p->value[s->in[0]];
     if (s->weight != TFM_NONE) TFM_TRY(expert_linear(&j, 0, s->weight, x, true, j.gate));
-    TFM_TRY(expert_linear(&j, 1, s->bias, x, true, j.up));
-    tfm_pool_run(p->be->pool, pieces(j.n_pairs, PAIRS_EACH), activate_piece, &j);
-    TFM_TRY(expert_linear(&j, 2, s->extra, j.gate, false, j.y));
+    TFM_TRY(expert_linear(&j, 1, s->bias, x, true, down != NULL ? j.up : j.y));
+    if (down != NULL) {
+        tfm_pool_run(p->be->pool, pieces(j.n_pairs, PAIRS_EACH), activate_piece, &j);
+        TFM_TRY(expert_linear(&j, 2, s->extra, j.gate, false, j.y));
+    }
     tfm_pool_run(p->be->pool, pieces(run->n_rows, PAIRS_EACH), sum_piece, &j);
     return TFM_OK;
 }

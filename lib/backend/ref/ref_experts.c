@@ -11,7 +11,8 @@
  *     ffn:   out = sum over slots s ascending of weight[s] * down_e(f(gate_e x) * up_e x),
  *            e = id[s]; without a gate f(up_e x); each of the three with its bias, if it has
  *            one; with a limit f(min(gate_e x, limit)) * (clip(up_e x, -limit, limit) + shift);
- *            or, weighing the input, the sum of down_e(..) with weight[s] x in place of x
+ *            or, weighing the input, the sum of down_e(..) with weight[s] x in place of x;
+ *            without down the sum of weight[s] * up_e x
  *
  * Slots stand by falling logit, or falling p + choose. The router is never rounded below f32. */
 #include <math.h>
@@ -180,6 +181,7 @@ static tfm_status run_expert(const ref_call *c, uint32_t e, const float *x, floa
     const bool gated = s->weight != TFM_NONE;
     const float limit = s->u.experts.limit;
     float *gate = inner, *up = inner + ffn;
+    if (s->extra == TFM_NONE) return expert_linear(c, s->bias, c->w->expert[1], e, x, y);
     TFM_TRY(expert_linear(c, s->bias, c->w->expert[1], e, x, up));
     if (gated) TFM_TRY(expert_linear(c, s->weight, c->w->expert[0], e, x, gate));
     for (uint32_t i = 0; i < ffn; i++) {
