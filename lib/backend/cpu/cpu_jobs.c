@@ -13,6 +13,7 @@ enum {
     LEAST_WORK = 1 << 15,   /* below this a piece is not worth sharing */
     LINEAR_BYTES = 1 << 18, /* most weight bytes of one piece with many rows: half an L2 cache */
     FEW_ROWS = 32,          /* up to here a piece is sized by its work, above by its bytes */
+    GROUPED_PANELS = 32,    /* float matrices of so many are cut into whole groups of four */
     GROUP_STEPS = 8         /* linears that share a job, at most */
 };
 
@@ -123,9 +124,10 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
                             p->scratch + worker * p->scratch_bytes);
 }
 
-/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Two
- * or more where rows are many: kernels take them in pairs. */
-static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
+/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Fours
+ * of a float type, if there are enough to share: its kernels take so many at once, and one panel of
+ * a single row waits for its own sums. Else pairs for several rows. */
+static uint32_t panels_each(const cpu_weights *w, tfm_dtype type, uint32_t k, uint32_t n_rows) {
     const size_t work = (size_t)k * TFM_PANEL * n_rows > 0 ? (size_t)k * TFM_PANEL * n_rows : 1;
     size_t n = pieces(LINEAR_WORK, work), shared = w->n_panels / 8;
     if (n_rows > FEW_ROWS) {
@@ -136,8 +138,10 @@ static uint32_t panels_each(const cpu_weights *w, uint32_t k, uint32_t n_rows) {
         const size_t least = pieces(LEAST_WORK, work);
         n = shared > least ? shared : least;
     }
-    if (n_rows > 1) n = n < 2 ? 2 : n / 2 * 2;
-    return n < 1 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+    const bool fours = tfm_dtype_block(type) == 1 && w->n_panels >= GROUPED_PANELS;
+    const size_t together = fours ? 4 : n_rows > 1 ? 2 : 1;
+    n = n < together ? together : n / together * together;
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
 static tfm_status run_group(const cpu_run *run, const tfm_step *s, size_t n_steps) {
@@ -155,7 +159,7 @@ static tfm_status run_group(const cpu_run *run, const tfm_step *s, size_t n_step
                                           .bias = w->bias,
                                           .out = p->value[s[i].out[0]]};
         j.step[i].n_panels = w->n_panels;
-        j.step[i].panels_each = panels_each(w, t->dims[1], run->n_rows);
+        j.step[i].panels_each = panels_each(w, t->dtype, t->dims[1], run->n_rows);
         n_pieces += pieces(w->n_panels, j.step[i].panels_each);
         j.step[i].piece_end = n_pieces;
         TFM_TRY(
