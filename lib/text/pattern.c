@@ -239,8 +239,8 @@ static tfm_status refuse_nested(tfm_error *err) {
                     "intersected character classes, which are not supported");
 }
 
-/* A class in a class is part of it: what stands between its brackets does as well without them, unless
- * it says what is not in it, or there is a '-' at an end that would make a range. */
+/* A class in a class is part of it: what stands between its brackets does as well without them,
+ * unless it says what is not in it, or there is a '-' at an end that would make a range. */
 static tfm_status nested(reader *r, tfm_buf *b, const char *s, size_t n, tfm_error *err) {
     const bool opens = s[0] == '[';
     if ((opens ? r->class_depth > 1 : n > 1 && s[1] == '-') ||
