@@ -127,6 +127,18 @@ static tfm_status byte_level(tfm_draft *d, const json_t *j, tfm_error *err) {
     return TFM_OK;
 }
 
+/* Does a step of the normalizer leave out what a text may begin with? */
+static bool takes_beginning(const tfm_draft *d) {
+    static const char *const kinds[] = {"strip-left", "strip-accents", "nmt", "bert"};
+    for (uint32_t i = 0; i < d->src.n_steps; i++) {
+        const tfm_vocab_step *s = &d->src.step[i];
+        if (s->b && s->b[0] == '\0') return true; /* what is replaced by nothing */
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (strcmp(s->kind, kinds[k]) == 0) return true;
+    }
+    return false;
+}
+
 /* Older files say add_prefix_space, newer ones prepend_scheme. Unlike Prepend this puts no space
  * before a stretch of text that begins with one. */
 static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
@@ -143,7 +155,7 @@ static tfm_status metaspace(tfm_draft *d, const json_t *j, tfm_error *err) {
     d->prefix_always = d->src.add_prefix_space && !(scheme && strcmp(scheme, "first") == 0);
     d->src.add_space_prefix = d->prefix_always;
     /* Whether a word is the first depends on where normalising left it. */
-    if (d->src.split_spaces && d->src.add_prefix_space && !d->prefix_always)
+    if ((d->src.split_spaces || takes_beginning(d)) && d->src.add_prefix_space && !d->prefix_always)
         return tfm_hf_refuse(err, "pre_tokenizer", j);
     if (tfm_json_bool(j, "split", true)) return tfm_draft_pattern(d, parts, sizeof parts - 1, err);
     return TFM_OK;
@@ -178,21 +190,22 @@ tfm_status tfm_hf_pretokenizer(tfm_draft *d, const json_t *j, tfm_error *err) {
 /* ---- decoder: tfm undoes what it did, so the file must ask for just that ---- */
 
 /* For characters: does tfm, without steps, undo what it did as this decoder would? */
-static bool undoes(const json_t *j) {
+static bool undoes(const tfm_draft *d, const json_t *j) {
     return tfm_hf_is_type(j, "ByteFallback") || tfm_hf_is_type(j, "Fuse") ||
-           tfm_hf_is_type(j, "Metaspace") ||
-           (tfm_hf_is_type(j, "Replace") && tfm_hf_text_is(j, "content", " ") &&
+           (d->src.space_to_meta && tfm_hf_is_type(j, "Metaspace")) ||
+           (d->src.space_to_meta && tfm_hf_is_type(j, "Replace") &&
+            tfm_hf_text_is(j, "content", " ") &&
             tfm_hf_text_is(json_object_get(j, "pattern"), "String", META_SPACE)) ||
            (tfm_hf_is_type(j, "Strip") && tfm_hf_text_is(j, "content", " ") &&
             json_integer_value(json_object_get(j, "start")) <= 1 &&
             json_integer_value(json_object_get(j, "stop")) == 0);
 }
 
-static bool all_undo(const json_t *j) {
+static bool all_undo(const tfm_draft *d, const json_t *j) {
     const json_t *members = tfm_hf_sequence(j, "decoders");
     for (size_t i = 0; i < json_array_size(members); i++)
-        if (!undoes(json_array_get(members, i))) return false;
-    return members || undoes(j);
+        if (!undoes(d, json_array_get(members, i))) return false;
+    return members || undoes(d, j);
 }
 
 tfm_status tfm_hf_decoder(tfm_draft *d, const json_t *j, tfm_error *err) {
@@ -201,7 +214,7 @@ tfm_status tfm_hf_decoder(tfm_draft *d, const json_t *j, tfm_error *err) {
         if (json_array_size(members) == 1) j = json_array_get(members, 0);
         return tfm_hf_is_type(j, "ByteLevel") ? TFM_OK : tfm_hf_refuse(err, "decoder", j);
     }
-    if (d->src.type == TFM_VOCAB_BPE && d->src.n_steps == 0 && all_undo(j)) return TFM_OK;
+    if (d->src.type == TFM_VOCAB_BPE && d->src.n_steps == 0 && all_undo(d, j)) return TFM_OK;
     return tfm_hf_decoder_steps(d, j, err);
 }
 
@@ -359,7 +372,8 @@ tfm_status tfm_hf_added_flags(const tfm_draft *d, const json_t *token, unsigned 
     if (tfm_json_bool(token, "rstrip", false)) *flags |= TFM_TOKEN_RSTRIP;
     *matching = single ? TFM_MATCH_WORD : 0;
     if (d->exact) {
-        if (normalized && d->src.n_steps > 0) *matching |= TFM_MATCH_NORMALISED;
+        /* Also where nothing is normalised: they are looked for after the others. */
+        if (normalized) *matching |= TFM_MATCH_NORMALISED;
         return TFM_OK;
     }
     if (single) return tfm_fail(err, TFM_UNSUPPORTED, "added token '%s' with single_word", content);

@@ -106,8 +106,7 @@ tfm_status tfm_hf_take_added(tfm_draft *d, const json_t *added, tfm_error *err) 
         TFM_TRY(tfm_hf_added_flags(d, token, &flags, &matching, err));
         if (matching != 0) TFM_TRY(set_matching(d, (uint32_t)id, matching, err));
         /* What is not always found as written must not be found as a piece instead. */
-        if (d->flags[id] == TFM_TOKEN_UNUSED && d->exact && (flags & TFM_TOKEN_ADDED) &&
-            (matching != 0 || d->src.n_steps > 0))
+        if (d->flags[id] == TFM_TOKEN_UNUSED && d->exact && (flags & TFM_TOKEN_ADDED))
             flags |= TFM_TOKEN_UNUSED;
         d->piece[id] = content;
         d->piece_len[id] = (uint32_t)n;
