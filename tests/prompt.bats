@@ -52,6 +52,19 @@ END
     c='[{"role": "user", "content": "hi"}, {"role": "assistant", "content": " so "}]'
     [ "$(tfm-prompt --text --continue-final <<<"$c")" = '<b>user:hi;assistant: so' ]
     [ "$(tfm-prompt --text <<<"{\"messages\": $c, \"continue_final_message\": true}")" = '<b>user:hi;assistant: so' ]
+    # The template's own words behind the message are not the message; no text is nowhere.
+    for word in im end '<|im_end|>'; do
+        c='[{"role": "assistant", "content": "'$word'"}]'
+        tfm-prompt --text --template chatml --continue-final <<<"$c" >"$tmp/got"
+        printf '<|im_start|>assistant\n%s' "$word" | same "$tmp/got" -
+    done
+    for text in '""' '" "' null; do
+        pipe "tfm-prompt --text --template chatml --continue-final <<<'[{\"role\": \"assistant\", \"content\": $text}]'"
+        status_is 4
+        one_line "$err"
+    done
+    pipe "tfm-prompt --text --template chatml --continue-final <<<'[{\"role\": \"assistant\", \"content\": \" \"}]'"
+    err_has 'the final message has no text that could be continued'
 }
 
 @test "tokens are those of the text, and come back" {
@@ -135,7 +148,7 @@ END
 }
 
 @test "usage: one frame, KEY=JSON, a date, a model" {
-    for bad in '-l -0' '--set x' '--set x=oops' '--date tomorrow' '--date 2024-13-01'; do
+    for bad in '-l -0' '--set x' '--set x=oops' '--date tomorrow' '--date 2024-13-01' '--date 2023-02-29' '--date 2024-2-03' '--date 2024-02-03T1:2:3'; do
         status=0
         # shellcheck disable=SC2086
         tfm-prompt $bad <<<"$one" >"$out" 2>"$err" || status=$?

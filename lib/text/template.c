@@ -148,11 +148,24 @@ static const json_t *final_text(const json_t *messages) {
     return json_is_string(content) ? content : NULL;
 }
 
+/* The last place where s stands as content, SIZE_MAX if there is none: what the template itself
+ * prints behind the message may hold the same words. */
+static size_t rfind_content(const tfm_rendered *r, const tp_str *s) {
+    size_t content = 0; /* bytes of it from i on */
+    for (size_t i = r->n; i-- > 0;) {
+        content = r->own[i] ? 0 : content + 1;
+        if (content >= s->n && memcmp(r->text + i, s->p, s->n) == 0) return i;
+    }
+    return SIZE_MAX;
+}
+
 static tfm_status cut_behind(tfm_rendered *r, const json_t *text, tfm_error *err) {
     tp_str s = {.p = json_string_value(text), .n = json_string_length(text)};
     tp_str all = {.p = r->text, .n = r->n};
     s = tfm_tp_strip(&s, NULL, TP_LEFT | TP_RIGHT);
-    size_t at = tfm_tp_rfind(&all, &s);
+    if (s.n == 0)
+        return tfm_fail(err, TFM_RECORD, "the final message has no text that could be continued");
+    size_t at = rfind_content(r, &s);
     if (at == SIZE_MAX)
         return tfm_fail(
             err, TFM_RECORD,

@@ -61,16 +61,30 @@ typedef struct output {
 
 /* ---- options ---- */
 
+/* Is text[0..n) of the form's digits (0) and signs? */
+static bool has_form(const char *text, size_t n, const char *form) {
+    if (n != strlen(form)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i]) return false;
+    return true;
+}
+
+static int days_of(int year, int month) {
+    static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    return days[month - 1] + (month == 2 && is_leap);
+}
+
 static void parse_date(tfm_cli *c, tfm_template_time *t) {
-    int used = 0, more = 0;
-    size_t n = strlen(c->arg);
-    bool good = sscanf(c->arg, "%4d-%2d-%2d%n", &t->year, &t->month, &t->day, &used) == 3;
-    if (good && (size_t)used < n)
-        good =
-            sscanf(c->arg + used, "T%2d:%2d:%2d%n", &t->hour, &t->minute, &t->second, &more) == 3;
-    if (!good || (size_t)(used + more) != n || t->year < 1 || t->month < 1 || t->month > 12 ||
-        t->day < 1 || t->day > 31 || t->hour < 0 || t->hour > 23 || t->minute < 0 ||
-        t->minute > 59 || t->second < 0 || t->second > 60)
+    const size_t n = strlen(c->arg), n_day = strcspn(c->arg, "T");
+    bool good = has_form(c->arg, n_day, "0000-00-00") &&
+                (n == n_day || has_form(c->arg + n_day, n - n_day, "T00:00:00"));
+    *t = (tfm_template_time){0};
+    if (good)
+        good = sscanf(c->arg, "%4d-%2d-%2dT%2d:%2d:%2d", &t->year, &t->month, &t->day, &t->hour,
+                      &t->minute, &t->second) >= 3;
+    if (!good || t->year < 1 || t->month < 1 || t->month > 12 || t->day < 1 ||
+        t->day > days_of(t->year, t->month) || t->hour > 23 || t->minute > 59 || t->second > 60)
         tfm_cli_usage(c, "--date: %s: is not YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS", c->arg);
 }
 
@@ -216,6 +230,7 @@ static tfm_status one_record(output *o, const tfm_cli_record *r, const char *nam
         TFM_TRY(tfm_writer_text(o->w, group, "source", r->text, r->n, err));
     if (whole && r->n == 0) return tfm_fail(err, TFM_TRUNCATED, "%s: the input is empty", name);
     tfm_status st = render(o, r, &t, &why);
+    if (st != TFM_OK) tfm_rendered_free(&t); /* of a message that could not be continued */
     /* A file that is no JSON is a bad input; one such line among others is a bad record. */
     if (st == TFM_FORMAT && whole) return tfm_fail(err, st, "%s: %s", name, why.message);
     if (st == TFM_RECORD || st == TFM_FORMAT) return write_failed(o, group, &why, err);
