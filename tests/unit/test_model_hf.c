@@ -260,12 +260,6 @@ static void refuses_tokenizers(void) {
         {"{" BYTE_STAGES
          ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": []}, " MODEL("") "}",
          "TemplateProcessing"},
-        {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4, \"content\": \"x\", \"single_word\":"
-         "true}], " MODEL("") "}",
-         "single_word"},
-        {"{" BYTE_STAGES ", \"normalizer\": {\"type\": \"NFC\"}, \"added_tokens\": [{\"id\": 4,"
-         "\"content\": \"x\", \"normalized\": true}], " MODEL("") "}",
-         "normalized"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}], " MODEL("") "}",
          "'ab'"},
         {"{" BYTE_STAGES ", \"added_tokens\": [{\"id\": 4000, \"content\": \"x\"}], " MODEL("") "}",
@@ -289,7 +283,7 @@ static void refuses_tokenizers(void) {
         {"{" BYTE_STAGES ", " MODELS("[], \"merges\": []") "}", "duplicate"},
         {"{" BYTE_STAGES ", " MODELS("[\"a b\"") "}", "line"},
         {"{" BYTE_STAGES ", \"model\": {\"vocab\": {}, \"merges\": []}}", "pieces"},
-        {"{\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}, " MODEL("") "}", "UnicodeScripts"},
+        {"{\"pre_tokenizer\": {\"type\": \"Unheard\"}, " MODEL("") "}", "Unheard"},
         {"{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x\"}, \"behavior\":"
          "\"Other\"}, " MODEL("") "}",
          "Split"},
