@@ -124,9 +124,9 @@ static void linear_piece(void *arg, size_t piece, unsigned worker) {
                             p->scratch + worker * p->scratch_bytes);
 }
 
-/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2. Fours
- * of a float type, if there are enough to share: its kernels take so many at once, and one panel of
- * a single row waits for its own sums. Else pairs for several rows. */
+/* Panels of one piece: enough work to be worth a claim, few enough to share and to stay in L2.
+ * Fours of a float type, if there are enough to share: its kernels take so many at once, and one
+ * panel of a single row waits for its own sums. Else pairs for several rows. */
 static uint32_t panels_each(const cpu_weights *w, tfm_dtype type, uint32_t k, uint32_t n_rows) {
     const size_t work = (size_t)k * TFM_PANEL * n_rows > 0 ? (size_t)k * TFM_PANEL * n_rows : 1;
     size_t n = pieces(LINEAR_WORK, work), shared = w->n_panels / 8;
