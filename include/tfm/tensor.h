@@ -114,12 +114,16 @@ TFM_API bool tfm_can_quantise(tfm_dtype t);
 TFM_API tfm_status tfm_quantise(tfm_dtype t, const float *src, uint64_t n_rows, uint32_t k,
                                 const float *importance, void *dst, tfm_error *err) TFM_MUST_CHECK;
 
-/* One activation row to int8, the numerics of all quantised linears: in blocks as long as those of
- * the weights, tfm_dtype_block(their type), 32 or 256 for k-quants. Per block: scale = amax/127
- * (f32), q = round-half-even(x / scale), at most 127 in magnitude (0 when scale is 0). A block that
- * holds a NaN or an infinity gets scale NaN and q 0, so that it stays visible.
- * src: [k] f32, k a multiple of `block`; q: [k] int8; scale: [k/block] f32. */
-TFM_API void tfm_quantize_act_i8(const float *src, uint64_t k, uint32_t block, int8_t *q,
+/* The largest magnitude of an int8 activation that meets weights of block type t: 120 for q4_0,
+ * q4_1 and q4_K, so that an activation and a weight of 4 bits can be added in 8, else 127. */
+TFM_API int tfm_act_most(tfm_dtype t);
+/* One activation row to int8, the numerics of all quantised linears, for weights of block type t:
+ * in blocks as long as those of the weights, 32 or 256 for k-quants. Per block, with most =
+ * tfm_act_most(t): scale = amax / most (f32), q = round-half-even(x / scale), at most `most` in
+ * magnitude (0 when scale is 0). A block that holds a NaN or an infinity gets scale NaN and q 0, so
+ * that it stays visible.
+ * src: [k] f32, k a multiple of t's block; q: [k] int8; scale: [k/block] f32. */
+TFM_API void tfm_quantize_act_i8(tfm_dtype t, const float *src, uint64_t k, int8_t *q,
                                  float *scale);
 
 /* ---- layouts ---- */

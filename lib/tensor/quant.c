@@ -206,9 +206,15 @@ tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst
 
 /* ---- activations ---- */
 
-/* scale = amax / 127; q = round-half-even(x / scale). Adding and taking off 1.5 * 2^23 rounds to
- * the nearest integer, ties to even, as the SIMD conversion instructions do. */
-void tfm_quantize_act_i8(const float *src, uint64_t k, uint32_t block, int8_t *q, float *scale) {
+int tfm_act_most(tfm_dtype t) {
+    return t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q4_K ? 120 : 127;
+}
+
+/* Adding and taking off 1.5 * 2^23 rounds to the nearest integer, ties to even, as the SIMD
+ * conversion instructions do. */
+void tfm_quantize_act_i8(tfm_dtype t, const float *src, uint64_t k, int8_t *q, float *scale) {
+    const uint32_t block = tfm_dtype_block(t);
+    const float most = (float)tfm_act_most(t);
     for (uint64_t b = 0; b < k / block; b++, src += block, q += block) {
         uint32_t amax_bits = 0; /* magnitudes order like their bits, NaN above all */
         for (uint32_t i = 0; i < block; i++) {
@@ -220,12 +226,12 @@ void tfm_quantize_act_i8(const float *src, uint64_t k, uint32_t block, int8_t *q
             memset(q, 0, block);
             continue;
         }
-        const float s = tfm_bits_to_f32(amax_bits) / 127.0f;
+        const float s = tfm_bits_to_f32(amax_bits) / most;
         scale[b] = s;
         for (uint32_t i = 0; i < block; i++) {
             float r = s > 0.0f ? src[i] / s : 0.0f;
-            /* A subnormal scale is so coarse that the quotient can pass 127. */
-            r = r > 127.0f ? 127.0f : r < -127.0f ? -127.0f : r;
+            /* A subnormal scale is so coarse that the quotient can pass it. */
+            r = r > most ? most : r < -most ? -most : r;
             q[i] = (int8_t)((r + 0x1.8p23f) - 0x1.8p23f);
         }
     }

@@ -130,21 +130,21 @@ def pick_ids(model, vocabulary, seed, kinds=None):
 
 def emulate(model, kinds):
     """Makes the linear steps round their input as the toolkit does for that weight type: int8 per
-    block of the weights, of 32 or 256, for quantised ones, bfloat16 for bf16. kinds: {module name: kind}."""
+    block of the weights for quantised ones, bfloat16 for bf16. kinds: {module name: kind}; "int8 32
+    120": blocks of 32, of which the largest becomes 120."""
 
-    def int8(x, block):
+    def int8(x, block, most):
         blocks = x.unflatten(-1, (-1, block))
-        scale = blocks.abs().amax(-1, keepdim=True) / 127
+        scale = blocks.abs().amax(-1, keepdim=True) / most
         quant = torch.where(scale > 0, (blocks / scale).round(), 0)
         return (quant * scale).flatten(-2)
 
-    rounding = {"int8 32": lambda x: int8(x, 32), "int8 256": lambda x: int8(x, 256),
-                "bf16": lambda x: x.bfloat16().to(x.dtype)}
     hooks = []
     for name, kind in kinds.items():
-        if kind in rounding:
-            def hook(_module, args, turn=rounding[kind]):
-                return (turn(args[0]),) + args[1:]
+        if kind == "bf16" or kind.startswith("int8"):
+            def hook(_module, args, numbers=[int(n) for n in kind.split()[1:]]):
+                x = args[0]
+                return (int8(x, *numbers) if numbers else x.bfloat16().to(x.dtype),) + args[1:]
             hooks.append(model.get_submodule(name).register_forward_pre_hook(hook))
     return hooks
 
@@ -348,8 +348,9 @@ class Gguf:
         raw, weights = quantised(kind, shape, scale or shape[1] ** -0.5, self.rng)
         self.writer.add_tensor(name, raw, raw_dtype=kind)
         self.state[to + ".weight"] = torch.from_numpy(turn(weights) if turn else weights)
+        most = 120 if kind in (Q.Q4_0, Q.Q4_1, Q.Q4_K) else 127
         self.kinds[to] = {Q.F32: "f32", Q.F16: "f16", Q.BF16: "bf16"}.get(
-            kind, f"int8 {gguf.GGML_QUANT_SIZES[kind][0]}")
+            kind, f"int8 {gguf.GGML_QUANT_SIZES[kind][0]} {most}")
 
     def vector(self, name, to, n, mean, spread, turn=None):
         v = (mean + spread * self.rng.standard_normal(n)).astype(np.float32)

@@ -118,7 +118,7 @@ static double bound_linear(const ops_case *c, uint32_t row, uint32_t col, double
         }
     } else {
         const uint32_t group = tfm_block_group(t->dtype);
-        tfm_quantize_act_i8(in, k, each, q, scale);
+        tfm_quantize_act_i8(t->dtype, in, k, q, scale);
         for (uint32_t at = 0; at < k; at += each) {
             int8_t codes[TFM_BLOCK_MAX];
             float s[TFM_BLOCK_GROUPS], m[TFM_BLOCK_GROUPS];

@@ -18,9 +18,9 @@ static const struct {
     uint32_t window, crc;
 } golden[] = {
     {TFM_F32, 0, 0x43202e28},   {TFM_F32, 40, 0xcd4792f7},   {TFM_F16, 0, 0x1099a11a},
-    {TFM_BF16, 0, 0x5479678a},  {TFM_Q8_0, 0, 0x28e35688},   {TFM_Q4_0, 0, 0x30ac898b},
-    {TFM_Q4_1, 0, 0x618aa46e},  {TFM_Q5_0, 0, 0xbf0e0814},   {TFM_Q5_1, 0, 0x7a47d241},
-    {TFM_Q2_K, 0, 0x5c05c41b},  {TFM_Q3_K, 0, 0x7089db4d},   {TFM_Q4_K, 0, 0x616afaba},
+    {TFM_BF16, 0, 0x5479678a},  {TFM_Q8_0, 0, 0x28e35688},   {TFM_Q4_0, 0, 0x0bb6a0a2},
+    {TFM_Q4_1, 0, 0xdb561fb7},  {TFM_Q5_0, 0, 0xbf0e0814},   {TFM_Q5_1, 0, 0x7a47d241},
+    {TFM_Q2_K, 0, 0x5c05c41b},  {TFM_Q3_K, 0, 0x7089db4d},   {TFM_Q4_K, 0, 0xd7429996},
     {TFM_Q5_K, 0, 0xc4a694f9},  {TFM_Q6_K, 0, 0x187b22eb},   {TFM_IQ4_NL, 0, 0xb6fb011b},
     {TFM_MXFP4, 0, 0xa664a797}, {TFM_IQ4_XS, 0, 0x7fe95ee4},
 };

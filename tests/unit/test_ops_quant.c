@@ -67,7 +67,7 @@ static float defined(tfm_dtype t, const uint8_t *row, const float *src, uint32_t
     static float sx[MOST_K / 32];
     const uint32_t each = tfm_dtype_block(t);
     float acc = 0.0f;
-    tfm_quantize_act_i8(src, k, each, x, sx);
+    tfm_quantize_act_i8(t, src, k, x, sx);
     for (uint32_t at = 0; at < k; at += each, row += tfm_dtype_block_bytes(t)) {
         int8_t w[TFM_BLOCK_MAX];
         float scale[TFM_BLOCK_GROUPS], min[TFM_BLOCK_GROUPS];
@@ -98,6 +98,10 @@ static quant_case make_case(tfm_dtype t, uint32_t k) {
         float *row = c.x + (size_t)r * k;
         for (uint32_t i = 0; i < 32; i++) row[i] *= r % 2 == 0 ? 1e4f : 0.0f;
         for (uint32_t i = k - 32; i < k; i++) row[i] *= r % 3 == 0 ? 1e-41f : -1e-3f;
+    }
+    for (uint32_t r = 3; r < MOST_ROWS; r += 5) { /* codes as large as they come, of either sign */
+        float *row = c.x + (size_t)r * k;
+        for (uint32_t i = 0; i < k; i++) row[i] = copysignf(1.0f, row[i]);
     }
     c.bias = ops_random_row(&random, N_OUT, 1.0f);
     c.want = ops_alloc((size_t)MOST_ROWS * N_OUT * sizeof(float));

@@ -314,27 +314,33 @@ static void activations(void) {
             x[i] = i < 32 ? 0.0f : ldexpf((float)(int32_t)random_u32(), e - 31);
             amax = fmaxf(amax, fabsf(x[i]));
         }
-        tfm_quantize_act_i8(x, 64, 32, q, scale);
+        tfm_quantize_act_i8(TFM_Q8_0, x, 64, q, scale);
         wrong += scale[0] != 0.0f || scale[1] != amax / 127.0f;
         for (unsigned i = 0; i < 64; i++) {
             const float s = scale[i / 32];
             wrong += q[i] != (s > 0 ? (int)lrintf(x[i] / s) : 0);
         }
+        tfm_quantize_act_i8(TFM_Q4_1, x, 64, q, scale);
+        wrong += scale[1] != amax / 120.0f;
+        for (unsigned i = 32; i < 64; i++) wrong += q[i] != (int)lrintf(x[i] / scale[1]);
     }
     CHECK_INT(wrong, 0);
     memset(x, 0, sizeof x);
     x[0] = 127.0f; /* scale 1: ties go to even */
     x[1] = 0.5f, x[2] = 1.5f, x[3] = -2.5f, x[4] = -3.5f;
-    tfm_quantize_act_i8(x, 32, 32, q, scale);
+    tfm_quantize_act_i8(TFM_Q8_0, x, 32, q, scale);
     CHECK(q[0] == 127 && q[1] == 0 && q[2] == 2 && q[3] == -2 && q[4] == -4);
     x[0] = from_bits(190), x[1] = -x[0], x[2] = x[3] = x[4] = 0; /* 190 units over 1 unit */
-    tfm_quantize_act_i8(x, 32, 32, q, scale);
+    tfm_quantize_act_i8(TFM_Q8_0, x, 32, q, scale);
     CHECK(q[0] == 127 && q[1] == -127 && scale[0] > 0.0f);
+    x[0] = from_bits(179), x[1] = -x[0];
+    tfm_quantize_act_i8(TFM_Q4_0, x, 32, q, scale);
+    CHECK(q[0] == 120 && q[1] == -120 && scale[0] > 0.0f);
     x[7] = NAN;
-    tfm_quantize_act_i8(x, 32, 32, q, scale);
+    tfm_quantize_act_i8(TFM_Q8_0, x, 32, q, scale);
     CHECK(isnan(scale[0]) && q[0] == 0);
     x[7] = -INFINITY;
-    tfm_quantize_act_i8(x, 32, 32, q, scale);
+    tfm_quantize_act_i8(TFM_Q8_0, x, 32, q, scale);
     CHECK(isnan(scale[0]) && q[0] == 0);
 }
 

@@ -111,6 +111,7 @@ INLINE __m512 add_block(const tfm_dtype t, const kquant_tail *w, const kquant_li
  * they are not in the codes. */
 typedef struct kquant_part {
     __m512i q[8], scale[2];
+    __m512i paired; /* times the scale: of all rows' paired products, to be taken off */
 } kquant_part;
 
 INLINE void decode_q6_k(const uint8_t *part, __m512i q[8]) {
@@ -180,8 +181,8 @@ INLINE void decode_q3_k(const uint8_t *part, const uint8_t *packed, int i, __m51
 }
 
 /* Part i of a block. */
-INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t *packed, int i,
-                          kquant_part *w) {
+INLINE void decode_kquant(const tfm_dtype t, const bool paired, const uint8_t *part,
+                          const uint8_t *packed, int i, kquant_part *w) {
     switch (t) {
     case TFM_Q2_K: decode_q2_k(part, packed, i, w->q); break;
     case TFM_Q3_K: decode_q3_k(part, packed, i, w->q); break;
@@ -196,6 +197,7 @@ INLINE void decode_kquant(const tfm_dtype t, const uint8_t *part, const uint8_t 
         if (t == TFM_Q5_K) decode_high_bits(part + 256, w->q, 16);
         if (t == TFM_IQ4_XS) look_up_nibbles(t, w->q);
         w->scale[0] = scale_of_32(t, packed, i);
+        if (paired) w->paired = _mm512_mullo_epi32(pair_codes(w->q), w->scale[0]);
         break;
     }
 }
@@ -234,10 +236,28 @@ INLINE void multiply_part(const tfm_dtype t, const kquant_part *w, const kquant_
     }
 }
 
+/* As multiply_part. */
+INLINE void multiply_paired_part(const kquant_part *w, const kquant_line *x, int i,
+                                 const int panels, int32_t *dots) {
+    __m512i dot[2];
+    UNROLL for (int p = 0; p < panels; p++) dot[p] = _mm512_set1_epi32(x->paired[i]);
+    UNROLL for (int j = 0; j < 8; j += 2) {
+        const int8_t *fours = x->q + 32 * i + 4 * j;
+        const __m512i x0 = broadcast_four(fours), x1 = broadcast_four(fours + 4);
+        UNROLL for (int p = 0; p < panels; p++) dot[p] = multiply_two(j, w[p].q, x0, x1, dot[p]);
+    }
+    UNROLL for (int p = 0; p < panels; p++) {
+        int32_t *to = dots + p * TFM_PANEL;
+        const __m512i sum = _mm512_mullo_epi32(dot[p], w[p].scale[0]);
+        _mm512_store_si512(to, _mm512_add_epi32(sum, _mm512_load_si512(to)));
+    }
+}
+
 /* As multiply_rows of the other types. dots: [rows][panels][16] */
-INLINE void multiply_parts(const tfm_dtype t, const kquant_part *w, const uint8_t *lines, int i,
-                           size_t stride, size_t rows, const int panels, const uint8_t *ahead,
-                           size_t panel_bytes, int32_t *dots) {
+INLINE void multiply_parts(const tfm_dtype t, const bool paired, const kquant_part *w,
+                           const uint8_t *lines, int i, size_t stride, size_t rows,
+                           const int panels, const uint8_t *ahead, size_t panel_bytes,
+                           int32_t *dots) {
     const uint8_t *last = ahead + kquant_part_bytes(t);
     for (; rows > 0; rows--, lines += stride, dots += panels * TFM_PANEL) {
         UNROLL for (int p = 0; p < panels; p++) {
@@ -245,14 +265,18 @@ INLINE void multiply_parts(const tfm_dtype t, const kquant_part *w, const uint8_
         }
         ahead = ahead + 64 < last ? ahead + 64 : last;
         _mm_prefetch(kquant_line_at(lines)->q + 32 * i + 64, _MM_HINT_T0);
-        multiply_part(t, w, kquant_line_at(lines), i, panels, dots);
+        if (paired)
+            multiply_paired_part(w, kquant_line_at(lines), i, panels, dots);
+        else
+            multiply_part(t, w, kquant_line_at(lines), i, panels, dots);
     }
 }
 
-/* The end of a block: sums [rows][panels][16] take the dots, which are 0 again. */
+/* The end of a block: sums [rows][panels][16] take the dots, which are 0 again. less [panels]: of
+ * paired products, 0 where there are none. */
 INLINE void add_blocks(const tfm_dtype t, const uint8_t *packed, size_t panel_bytes,
                        const uint8_t *lines, size_t stride, size_t rows, const int panels,
-                       int32_t *dots, float *sums) {
+                       const __m512i *less, int32_t *dots, float *sums) {
     kquant_tail w[2];
     UNROLL for (int p = 0; p < panels; p++) {
         decode_tail(t, packed + (size_t)p * panel_bytes, &w[p]);
@@ -264,6 +288,7 @@ INLINE void add_blocks(const tfm_dtype t, const uint8_t *packed, size_t panel_by
         UNROLL for (int p = 0; p < panels; p++, dots += TFM_PANEL, sums += TFM_PANEL) {
             __m512i dot = _mm512_load_si512(dots);
             if (t == TFM_Q3_K) dot = _mm512_add_epi32(dot, _mm512_set1_epi32(x->less_128));
+            if (is_paired(t)) dot = _mm512_sub_epi32(dot, less[p]);
             _mm512_store_ps(sums, add_block(t, &w[p], x, dot, _mm512_load_ps(sums)));
             _mm512_store_si512(dots, _mm512_setzero_si512());
         }
@@ -271,24 +296,27 @@ INLINE void add_blocks(const tfm_dtype t, const uint8_t *packed, size_t panel_by
 }
 
 /* All columns of `panels` panels meet many rows. sums: [rows][panels][16] */
-INLINE void kquant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *w,
-                          const uint8_t *lines, size_t rows, const int panels, float *sums) {
+INLINE void kquant_panels(const tfm_dtype t, const bool paired, const tfm_cpu_linear *a,
+                          const uint8_t *w, const uint8_t *lines, size_t rows, const int panels,
+                          float *sums) {
     int32_t dots[QUANT_ROWS * 2 * TFM_PANEL] __attribute__((aligned(64)));
     const uint8_t *end = w + a->panel_bytes; /* of the first panel */
     const size_t bytes = kquant_part_bytes(t);
     memset(dots, 0, rows * (size_t)panels * TFM_PANEL * sizeof *dots);
     for (uint32_t k = 0; k < a->k; k += 256) {
         const uint8_t *packed = w + 8 * bytes;
+        __m512i less[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         for (int i = 0; i < 8; i++, w += bytes) {
             kquant_part part[2];
             UNROLL for (int p = 0; p < panels; p++) {
                 const size_t at = (size_t)p * a->panel_bytes;
-                decode_kquant(t, w + at, packed + at, i, &part[p]);
+                decode_kquant(t, paired, w + at, packed + at, i, &part[p]);
+                if (paired) less[p] = _mm512_add_epi32(less[p], part[p].paired);
             }
-            multiply_parts(t, part, lines, i, a->act_stride, rows, panels,
+            multiply_parts(t, paired, part, lines, i, a->act_stride, rows, panels,
                            find_ahead(a, w, end, panels), a->panel_bytes, dots);
         }
-        add_blocks(t, packed, a->panel_bytes, lines, a->act_stride, rows, panels, dots, sums);
+        add_blocks(t, packed, a->panel_bytes, lines, a->act_stride, rows, panels, less, dots, sums);
         w += kquant_block_bytes(t) - 8 * bytes, lines += sizeof(kquant_line);
     }
 }

@@ -14,13 +14,14 @@
 
 enum {
     QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
+    PAIRED_ROWS = 8,    /* from these on half the products pay for what they cost to prepare */
     QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
     QUANT_PAGE_AHEAD = 4096 /* a single row: the processor's own requests end with the page */
 };
 
 /* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; their scale and min. */
 typedef struct quant_part {
-    __m512i q[8];
+    __m512i q[8], paired; /* of all rows' paired products, to be taken off */
     __m512 scale, min;
 } quant_part;
 
@@ -154,12 +155,64 @@ INLINE void multiply_line(const tfm_dtype t, const quant_part *w, const quant_li
     }
 }
 
+/* ---- paired products ---- */
+
+/* Half the multiplications, for weights of 4 bits and activations of up to 120 (Winograd, 1968):
+ *
+ *     w0 x0 + w1 x1 = (w0 + x1) (w1 + x0) - w0 w1 - x0 x1
+ *
+ * where both sums fit in 8 bits: w0 and w1 are codes less 8, and vpdpbusd's unsigned side has 128
+ * more, for which 128 (w1 + x0) is taken off. What depends on weights alone is summed once for all
+ * rows of a block, what depends on the row lies in its line. Everything is an exact integer, so
+ * that rows too few for it (PAIRED_ROWS) have the same sums without. An addition of bytes takes the
+ * place of a multiplication; but on Zen 4 vpdpbusd has two of the four pipes and vpaddb all: with
+ * six of eight fours paired, all are busy. */
+INLINE bool is_paired(const tfm_dtype t) {
+    return t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q4_K;
+}
+
+/* Codes of 32 columns to w0 + 128 and w1, in turn, those that are paired; returns what is to be
+ * taken off their sum. */
+INLINE __m512i pair_codes(__m512i q[8]) {
+    __m512i sum = _mm512_setzero_si512();
+    UNROLL for (int j = 0; j < PAIRED_FOURS; j += 2) {
+        q[j] = _mm512_add_epi8(q[j], bytes_q(120));
+        q[j + 1] = _mm512_sub_epi8(q[j + 1], bytes_q(8));
+        sum = _mm512_dpbusd_epi32(sum, q[j], q[j + 1]);
+    }
+    return sum;
+}
+
+/* dot + the sums of fours j and j + 1, codes q[j] and q[j + 1]. */
+INLINE __m512i multiply_two(int j, const __m512i *q, __m512i x0, __m512i x1, __m512i dot) {
+    if (j < PAIRED_FOURS) {
+        const __m512i left = _mm512_add_epi8(q[j], x1), right = _mm512_add_epi8(q[j + 1], x0);
+        return _mm512_dpbusd_epi32(dot, left, right);
+    }
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(dot, q[j], x0), q[j + 1], x1);
+}
+
+/* As multiply_line. */
+INLINE void multiply_paired_line(const tfm_dtype t, const quant_part *w, const quant_line *x,
+                                 const int panels, __m512 *acc) {
+    const __m512i start = _mm512_set1_epi32(x->paired[t == TFM_Q4_0]);
+    __m512i dot[2];
+    UNROLL for (int p = 0; p < panels; p++) dot[p] = _mm512_sub_epi32(start, w[p].paired);
+    UNROLL for (int j = 0; j < 8; j += 2) {
+        const __m512i x0 = broadcast_four(x->q + 4 * j), x1 = broadcast_four(x->q + 4 * j + 4);
+        UNROLL for (int p = 0; p < panels; p++) dot[p] = multiply_two(j, w[p].q, x0, x1, dot[p]);
+    }
+    UNROLL for (int p = 0; p < panels; p++) acc[p] = add_dots(t, &w[p], x, dot[p], acc[p]);
+}
+
+/* ---- many rows ---- */
+
 /* All rows of a block, their sums in memory: [rows][panels][16]. Each asks for one more line of the
  * weights to come, `ahead` of each panel: all at once they would keep lines of activations
  * waiting. */
-INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t *lines,
-                          size_t stride, size_t rows, const int panels, const uint8_t *ahead,
-                          size_t panel_bytes, float *sums) {
+INLINE void multiply_rows(const tfm_dtype t, const bool paired, const quant_part *w,
+                          const uint8_t *lines, size_t stride, size_t rows, const int panels,
+                          const uint8_t *ahead, size_t panel_bytes, float *sums) {
     const uint8_t *last = ahead + quant_part_bytes(t);
     for (; rows > 0; rows--, lines += stride, sums += panels * TFM_PANEL) {
         const quant_line *x = (const quant_line *)(const void *)lines;
@@ -170,7 +223,10 @@ INLINE void multiply_rows(const tfm_dtype t, const quant_part *w, const uint8_t 
         ahead = ahead + 64 < last ? ahead + 64 : last;
         _mm_prefetch(x + 2, _MM_HINT_T0);
         UNROLL for (int p = 0; p < panels; p++) acc[p] = _mm512_load_ps(sums + p * TFM_PANEL);
-        multiply_line(t, w, x, panels, acc);
+        if (paired)
+            multiply_paired_line(t, w, x, panels, acc);
+        else
+            multiply_line(t, w, x, panels, acc);
         UNROLL for (int p = 0; p < panels; p++) _mm512_store_ps(sums + p * TFM_PANEL, acc[p]);
     }
 }
@@ -184,8 +240,9 @@ INLINE const uint8_t *find_ahead(const tfm_cpu_linear *a, const uint8_t *w, cons
 }
 
 /* All columns of `panels` panels meet many rows. sums: [rows][panels][16] */
-INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t *w,
-                         const uint8_t *lines, size_t rows, const int panels, float *sums) {
+INLINE void quant_panels(const tfm_dtype t, const bool paired, const tfm_cpu_linear *a,
+                         const uint8_t *w, const uint8_t *lines, size_t rows, const int panels,
+                         float *sums) {
     const uint8_t *end = w + a->panel_bytes; /* of the first panel */
     for (uint32_t k = 0; k < a->k; k += 32) {
         quant_part part[2];
@@ -193,9 +250,10 @@ INLINE void quant_panels(const tfm_dtype t, const tfm_cpu_linear *a, const uint8
             const uint8_t *at = w + (size_t)p * a->panel_bytes;
             decode_codes(t, at, part[p].q);
             decode_scales(t, at, &part[p]);
+            if (paired) part[p].paired = pair_codes(part[p].q);
         }
-        multiply_rows(t, part, lines, a->act_stride, rows, panels, find_ahead(a, w, end, panels),
-                      a->panel_bytes, sums);
+        multiply_rows(t, paired, part, lines, a->act_stride, rows, panels,
+                      find_ahead(a, w, end, panels), a->panel_bytes, sums);
         w += quant_part_bytes(t), lines += sizeof(quant_line);
     }
 }
@@ -233,6 +291,15 @@ INLINE void quant_row(const tfm_dtype t, const tfm_cpu_linear *a, const uint8_t 
 
 #include "backend/cpu/avx512_kquant_internal.h"
 
+INLINE void many_rows(const tfm_dtype t, const bool paired, const tfm_cpu_linear *a,
+                      const uint8_t *w, const uint8_t *lines, size_t rows, const int panels,
+                      float *sums) {
+    if (is_kquant(t))
+        kquant_panels(t, paired, a, w, lines, rows, panels, sums);
+    else
+        quant_panels(t, paired, a, w, lines, rows, panels, sums);
+}
+
 /* All rows of a block times `panels` (1 or 2) panels; a single row takes them one by one. */
 INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t panel, int panels,
                         uint32_t row, size_t rows) {
@@ -246,14 +313,15 @@ INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t pan
     } else {
         ask_results(a, panel, panels, row, rows);
         memset(sums, 0, rows * (size_t)panels * TFM_PANEL * sizeof *sums);
-        if (is_kquant(t) && panels == 2)
-            kquant_panels(t, a, w, lines, rows, 2, sums);
-        else if (is_kquant(t))
-            kquant_panels(t, a, w, lines, rows, 1, sums);
+        const bool paired = is_paired(t) && rows >= PAIRED_ROWS;
+        if (paired && panels == 2)
+            many_rows(t, true, a, w, lines, rows, 2, sums);
+        else if (paired)
+            many_rows(t, true, a, w, lines, rows, 1, sums);
         else if (panels == 2)
-            quant_panels(t, a, w, lines, rows, 2, sums);
+            many_rows(t, false, a, w, lines, rows, 2, sums);
         else
-            quant_panels(t, a, w, lines, rows, 1, sums);
+            many_rows(t, false, a, w, lines, rows, 1, sums);
     }
     finish_panels(a, panel, panel + (uint32_t)panels, sums, (size_t)panels * TFM_PANEL, row, rows);
 }

@@ -38,7 +38,7 @@ KERNEL static void prepare_quant(tfm_dtype t, uint32_t k, const float *src, uint
         const uint32_t in_block = b * 32 % block;
         const int8_t *q = codes + in_block;
         if (in_block == 0)
-            tfm_quantize_act_i8(src + (size_t)b * 32, block, block, codes, &scale[b]);
+            tfm_quantize_act_i8(t, src + (size_t)b * 32, block, codes, &scale[b]);
         else
             scale[b] = scale[b - 1];
         for (int i = 0; i < 32; i += 4, x += 4) {

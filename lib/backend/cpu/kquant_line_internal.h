@@ -17,7 +17,8 @@
  *     q2_K 15 * 3, q3_K 32 * 4, q4_K 63 * 15, q5_K 63 * 31, q6_K 128 * 32, iq4_xs 32 * 127
  *
  * times 127 * 256: 2^27 for q6_K and iq4_xs; codes without their bias taken off at most double
- * that. |mins| is at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do
+ * that, and paired products of q4_K (avx512_quant_internal.h) reach 63 * 255 * 128 * 128 < 2^28.
+ * |mins| is at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do
  * these same operations, so how rows and panels are blocked is free. */
 
 #include "backend/cpu/quant_line_internal.h"
@@ -25,7 +26,10 @@
 /* 256 activations and all that the kernels need to know of them: six cache lines. */
 typedef struct kquant_line {
     int8_t q[256];
-    int32_t less_32[16]; /* -32 times the sum of 16 of them */
+    union {
+        int32_t less_32[16]; /* -32 times the sum of 16 of them */
+        int32_t paired[8];   /* for q4_K alone: as quant_line's, of 32 of them */
+    };
     int16_t sum_16[16], sum_32[8];
     float scale;      /* sx */
     int32_t less_128; /* -128 times the sum of all */
@@ -37,7 +41,7 @@ static size_t kquant_line_bytes(uint32_t k) {
     return (size_t)k / 256 * sizeof(kquant_line) + 64;
 }
 
-INLINE void make_kquant_line(const float *src, kquant_line *to) {
+INLINE void make_kquant_line(const float *src, kquant_line *to, int most) {
     int32_t largest = 0, all = 0;
     for (int i = 0; i < 256; i += 32) {
         __m256 x[4];
@@ -46,28 +50,31 @@ INLINE void make_kquant_line(const float *src, kquant_line *to) {
         largest = bits > largest ? bits : largest;
     }
     for (int i = 0; i < 8; i++) {
-        const __m256i codes = round_32(src + 32 * i, largest);
+        const __m256i codes = round_32(src + 32 * i, largest, most);
         int32_t sum[2];
         _mm256_storeu_si256((__m256i_u *)(void *)(to->q + 32 * i), codes);
         sum_halves(codes, sum);
         for (int half = 0; half < 2; half++) {
             to->sum_16[2 * i + half] = (int16_t)sum[half];
-            to->less_32[2 * i + half] = -32 * sum[half];
+            if (most == 127) to->less_32[2 * i + half] = -32 * sum[half];
         }
         to->sum_32[i] = (int16_t)(sum[0] + sum[1]);
         all += sum[0] + sum[1];
+#if LANES == 16
+        if (most < 127) to->paired[i] = paired_start(codes);
+#endif
     }
-    to->scale = largest < 0x7f800000 ? scale_of(largest) : NAN;
+    to->scale = largest < 0x7f800000 ? scale_of(largest, most) : NAN;
     to->less_128 = -128 * all;
 }
 
 /* A line is made beside and stored in one go: the other threads have read what lies there, so each
  * of its cache lines has to be fetched back, and some fifty small stores a line fill the queue in
  * which they wait (in a whole model 5 times slower). */
-KERNEL static void prepare_kquant(uint32_t k, const float *src, uint8_t *act) {
+KERNEL static void prepare_kquant(uint32_t k, const float *src, uint8_t *act, int most) {
     kquant_line *to = (kquant_line *)(void *)act, line __attribute__((aligned(64))) = {0};
     for (uint32_t b = 0; b < k / 256; b++, to++, src += 256) {
-        make_kquant_line(src, &line);
+        make_kquant_line(src, &line, most);
         memcpy(to, &line, sizeof line);
     }
 }
@@ -96,9 +103,9 @@ static size_t quant_act_bytes(tfm_dtype t, uint32_t k) {
 
 KERNEL static void prepare_quant(tfm_dtype t, uint32_t k, const float *src, uint8_t *act) {
     if (is_kquant(t))
-        prepare_kquant(k, src, act);
+        prepare_kquant(k, src, act, tfm_act_most(t));
     else
-        prepare_lines(k, src, act);
+        prepare_lines(k, src, act, tfm_act_most(t));
 }
 
 INLINE bool kquant_has_min(const tfm_dtype t) {

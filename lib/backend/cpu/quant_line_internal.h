@@ -3,7 +3,8 @@
  * Here for the types of 32 columns a block; kquant_line_internal.h has those of 256.
  *
  * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8); one line holds 32 of them and
- * all that the kernels need to know of them, for every such weight type: a cache line.
+ * all that the kernels need to know of them, for every such weight type: a cache line. Weights of 4
+ * bits have activations of up to 120, others of up to 127.
  *
  * The sum of one output, blocks ascending; d and m are the scale and min of a block:
  *
@@ -17,13 +18,18 @@
 
 #include "tensor/block_internal.h"
 
+/* Of the 8 fours of columns in 32, those whose products are paired (avx512_quant_internal.h). */
+enum { PAIRED_FOURS = 6, PAIRED_MASK = (1 << PAIRED_FOURS) - 1 };
+
 typedef struct quant_line {
     int8_t q[32];
     float scale;      /* sx */
     float sum;        /* sx times the sum of q */
     int32_t less_128; /* -128 times the sum of q */
     int32_t less_8;
-    int32_t unused[4]; /* a cache line is filled */
+    int32_t paired[2]; /* where sums of paired products start (avx512_quant_internal.h): of codes,
+                        * of codes less 8 */
+    int32_t unused[2]; /* a cache line is filled */
 #if LANES == 8
     int16_t wide[32]; /* q, every four in the order 0 2 1 3, for q8_0 and iq4_nl */
 #endif
@@ -48,22 +54,22 @@ INLINE int32_t largest_bits(const __m256 x[4]) {
     return _mm_cvtsi128_si32(t);
 }
 
-/* Their scale, 0 or not finite: see round_32. */
-INLINE float scale_of(int32_t largest) {
-    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(largest))) / 127.0f;
+/* Their scale, 0 or not finite: see round_32. most: tfm_act_most of the weights. */
+INLINE float scale_of(int32_t largest, int most) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(largest))) / (float)most;
 }
 
 /* 32 numbers as tfm_quantize_act_i8 rounds them, with the same bits: division and conversion round
  * the same way. largest: of their block; a scale of zero, or not finite, gives zeros. */
-INLINE __m256i round_32(const float *src, int32_t largest) {
-    const __m256 most = _mm256_set1_ps(127.0f), least = _mm256_set1_ps(-127.0f);
-    const float scale = scale_of(largest);
+INLINE __m256i round_32(const float *src, int32_t largest, int most) {
+    const __m256 top = _mm256_set1_ps((float)most), bottom = _mm256_set1_ps((float)-most);
+    const float scale = scale_of(largest, most);
     const __m256 s = _mm256_set1_ps(scale);
     __m256i q[4];
     if (largest >= 0x7f800000 || !(scale > 0.0f)) return _mm256_setzero_si256();
     UNROLL for (int i = 0; i < 4; i++) {
-        const __m256 r = _mm256_min_ps(_mm256_div_ps(_mm256_loadu_ps(src + 8 * i), s), most);
-        q[i] = _mm256_cvtps_epi32(_mm256_max_ps(r, least));
+        const __m256 r = _mm256_min_ps(_mm256_div_ps(_mm256_loadu_ps(src + 8 * i), s), top);
+        q[i] = _mm256_cvtps_epi32(_mm256_max_ps(r, bottom));
     }
     /* Packing works in halves of 128 bits: 0 4 1 5 2 6 3 7 puts the fours in order. */
     const __m256i codes =
@@ -81,12 +87,29 @@ INLINE void sum_halves(__m256i codes, int32_t sum[2]) {
     sum[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(s, 1));
 }
 
-INLINE void make_line(const float *src, quant_line *to) {
+#if LANES == 16
+/* Where the sum of paired products of 32 columns starts: with x0 and x1 the fours that meet,
+ * 128 x0 + x0 x1 is taken off and 8 (x0 + x1) put back (avx512_quant_internal.h). */
+INLINE int32_t paired_start(__m256i codes) {
+    const __m256i other =
+        _mm256_xor_si256(_mm256_shuffle_epi32(codes, 0xb1), _mm256_set1_epi8(-128));
+    const __m256i start =
+        _mm256_maskz_dpbusd_epi32(PAIRED_MASK, _mm256_setzero_si256(), _mm256_set1_epi8(8), codes);
+    const __m256i less =
+        _mm256_maskz_dpbusd_epi32(PAIRED_MASK & 0x55, _mm256_setzero_si256(), other, codes);
+    const __m256i all = _mm256_sub_epi32(start, less);
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+}
+#endif
+
+INLINE void make_line(const float *src, quant_line *to, int most) {
     __m256 x[4];
     int32_t sum[2];
     UNROLL for (int i = 0; i < 4; i++) x[i] = _mm256_loadu_ps(src + 8 * i);
     const int32_t largest = largest_bits(x);
-    const __m256i codes = round_32(src, largest);
+    const __m256i codes = round_32(src, largest, most);
     _mm256_storeu_si256((__m256i_u *)(void *)to->q, codes);
 #if LANES == 8
     const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 8);
@@ -97,15 +120,20 @@ INLINE void make_line(const float *src, quant_line *to) {
     _mm256_storeu_si256(wide + 1, _mm256_permute2x128_si256(low, high, 0x31));
 #endif
     sum_halves(codes, sum);
-    to->scale = largest < 0x7f800000 ? scale_of(largest) : NAN;
+    to->scale = largest < 0x7f800000 ? scale_of(largest, most) : NAN;
     to->sum = to->scale * (float)(sum[0] + sum[1]);
     to->less_128 = -128 * (sum[0] + sum[1]);
     to->less_8 = -8 * (sum[0] + sum[1]);
+#if LANES == 16
+    if (most == 127) return;
+    to->paired[0] = paired_start(codes);
+    to->paired[1] = to->paired[0] + to->less_8;
+#endif
 }
 
-KERNEL static void prepare_lines(uint32_t k, const float *src, uint8_t *act) {
+KERNEL static void prepare_lines(uint32_t k, const float *src, uint8_t *act, int most) {
     quant_line *to = (quant_line *)(void *)act;
-    for (uint32_t b = 0; b < k / 32; b++, to++, src += 32) make_line(src, to);
+    for (uint32_t b = 0; b < k / 32; b++, to++, src += 32) make_line(src, to, most);
 }
 
 /* ---- what the types have ---- */

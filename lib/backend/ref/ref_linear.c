@@ -87,7 +87,7 @@ tfm_status tfm_ref_linear(const ref_call *c) {
         if (st == TFM_OK) st = tfm_alloc(&x, n, 1, c->err);
         if (st == TFM_OK) st = tfm_alloc(&scale, n / block, sizeof(float), c->err);
         if (st == TFM_OK) {
-            tfm_quantize_act_i8(c->in[0], n, block, x, scale);
+            tfm_quantize_act_i8(c->w->matrix.dtype, c->in[0], n, x, scale);
             linear_block(c, x, scale, row);
         }
     }
