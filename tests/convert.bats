@@ -150,6 +150,9 @@ setup() { cd "$tmp"; }
     printf 'the' | tfm-tokenize -m with.tfms >/dev/null
     pipe 'tfm-convert --tokenizer elsewhere.json with.tfms'
     status_is 2
+    pipe 'tfm-convert --tokenizer missing folder -o with.tfms'
+    last_is 5
+    err_is 'tfm-convert: folder: missing: No such file or directory'
 }
 
 @test "usage: what cannot be meant is refused with exit 2" {

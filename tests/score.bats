@@ -98,6 +98,9 @@ END
     pipe 'tfm-select -g 1-3 g | tfm-score -m $m --given - t'
     last_is 3
     err_has 'group 1 comes where'
+    pipe 'tfm-score -m $m --given - <t'
+    last_is 2
+    err_is 'tfm-score: --given: -: standard input is the text; give one of them as a file'
     pipe 'tfm-head -g 2 t | tfm-score -m $m --given g'
     last_is 3
     err_has 'has a group 2'

@@ -54,6 +54,9 @@ typedef struct tfm_template_time {
     int hour, minute, second;
 } tfm_template_time;
 
+/* Is there such a time in the Gregorian calendar, from year 1 to 9999? A 60th second counts. */
+TFM_API bool tfm_template_is_time(const tfm_template_time *t);
+
 typedef struct tfm_template_input {
     const tfm_template_variable *variable; /* [n_variables]; a later one of the same name counts */
     size_t n_variables;

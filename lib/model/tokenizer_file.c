@@ -93,12 +93,9 @@ static bool starts_object(const tfm_map *m) {
     return i < m->size && m->data[i] == '{';
 }
 
-static tfm_status read_file(tfm_source *s, const char *path, const json_t *config, tfm_draft *d,
-                            tfm_error *err) {
-    tfm_source_file *f;
+static tfm_status read_file(tfm_source *s, const char *path, tfm_map m, const json_t *config,
+                            tfm_draft *d, tfm_error *err) {
     bool is_pair;
-    TFM_TRY(tfm_source_map(s, path, &f, err));
-    const tfm_map m = f->map;
     TFM_TRY(tfm_spm_pair_beside(s, path, &is_pair, err));
     if (is_pair) return tfm_spm_pair(s, path, &m, config, d, err);
     if (merges_of(path) || tfm_is_line_vocab(path) || tfm_spm_model_matches(m.data, m.size))
@@ -130,13 +127,16 @@ tfm_status tfm_tokenizer_at(tfm_source *s, const char *path, tfm_draft *d, bool 
                             tfm_error *err) {
     const char *file = path;
     json_t *config;
+    tfm_source_file *f;
     if (tfm_path_is_dir(path) ||
         (s->format == TFM_SOURCE_HF && strcmp(path, s->path) == 0 && s->n_tensors > 0))
         TFM_TRY(tfm_tokenizer_in(s, path, &file, err));
     *found = file != NULL;
     if (!file) return TFM_OK;
+    TFM_TRY(tfm_source_map(s, file, &f, err)); /* a failure names the file */
+    const tfm_map m = f->map;                  /* f moves when another file is mapped */
     TFM_TRY(read_config(s, file, &config, err));
-    tfm_status st = read_file(s, file, config, d, err);
+    tfm_status st = read_file(s, file, m, config, d, err);
     json_decref(config);
     if (st != TFM_OK) return tfm_error_prefix(err, st, "%s", file);
     ids_from_model(s, d);

@@ -70,9 +70,14 @@ static bool is_leap(int y) {
     return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 }
 
+static const int days_before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+
 static int day_of_year(const tfm_template_time *t) {
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    return before[t->month - 1] + t->day + (t->month > 2 && is_leap(t->year));
+    return days_before[t->month - 1] + t->day + (t->month > 2 && is_leap(t->year));
+}
+
+static int days_of(int year, int month) {
+    return days_before[month] - days_before[month - 1] + (month == 2 && is_leap(year));
 }
 
 /* 0: Sunday */
@@ -81,10 +86,10 @@ static int weekday(const tfm_template_time *t) {
     return (y + y / 4 - y / 100 + y / 400 + day_of_year(t)) % 7;
 }
 
-static bool is_time(const tfm_template_time *t) {
+bool tfm_template_is_time(const tfm_template_time *t) {
     return t->year >= 1 && t->year <= 9999 && t->month >= 1 && t->month <= 12 && t->day >= 1 &&
-           t->day <= 31 && t->hour >= 0 && t->hour <= 23 && t->minute >= 0 && t->minute <= 59 &&
-           t->second >= 0 && t->second <= 60;
+           t->day <= days_of(t->year, t->month) && t->hour >= 0 && t->hour <= 23 &&
+           t->minute >= 0 && t->minute <= 59 && t->second >= 0 && t->second <= 60;
 }
 
 /* One conversion of strftime in the C locale; "" if it is not supported. */
@@ -125,7 +130,8 @@ static void convert(const tfm_template_time *t, char c, char out[32]) {
 static tfm_status strftime_now(tp_run *r, const tp_args *args, tp_val *out) {
     const tfm_template_time *now = r->in->now;
     tp_text t = {0};
-    if (now == NULL || !is_time(now)) return tfm_tp_fail(r, "strftime_now: no date was given");
+    if (now == NULL || !tfm_template_is_time(now))
+        return tfm_tp_fail(r, "strftime_now: no date was given");
     if (args->n_pos != 1 || args->n_key || args->pos[0].kind != TP_STR)
         return tfm_tp_fail(r, "strftime_now takes one string");
     const tp_str *s = args->pos[0].u.s;

@@ -69,12 +69,6 @@ static bool has_form(const char *text, size_t n, const char *form) {
     return true;
 }
 
-static int days_of(int year, int month) {
-    static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && is_leap);
-}
-
 static void parse_date(tfm_cli *c, tfm_template_time *t) {
     const size_t n = strlen(c->arg), n_day = strcspn(c->arg, "T");
     bool good = has_form(c->arg, n_day, "0000-00-00") &&
@@ -83,8 +77,7 @@ static void parse_date(tfm_cli *c, tfm_template_time *t) {
     if (good)
         good = sscanf(c->arg, "%4d-%2d-%2dT%2d:%2d:%2d", &t->year, &t->month, &t->day, &t->hour,
                       &t->minute, &t->second) >= 3;
-    if (!good || t->year < 1 || t->month < 1 || t->month > 12 || t->day < 1 ||
-        t->day > days_of(t->year, t->month) || t->hour > 23 || t->minute > 59 || t->second > 60)
+    if (!good || !tfm_template_is_time(t))
         tfm_cli_usage(c, "--date: %s: is not YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS", c->arg);
 }
 

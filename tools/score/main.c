@@ -3,6 +3,7 @@
  * Owns the options and the order of reading and writing; what is scored from where (--from,
  * --given) is settled here, how is the library's, how it looks is output.c's.
  */
+#include <string.h>
 #include <unistd.h>
 
 #include "score.h"
@@ -181,10 +182,14 @@ static tfm_status run_stream(void *ctx, tfm_reader *in, tfm_error *err) {
     return st;
 }
 
-static tfm_status open_given(run *r, tfm_error *err) {
+static tfm_status open_given(run *r, char **files, int n_files, tfm_error *err) {
     const char *name;
+    bool text_is_stdin = n_files == 0;
 
     r->given_fd = -1;
+    for (int i = 0; i < n_files; i++) text_is_stdin = text_is_stdin || strcmp(files[i], "-") == 0;
+    if (r->opt->given && strcmp(r->opt->given, "-") == 0 && text_is_stdin)
+        tfm_cli_usage(r->cli, "--given: -: standard input is the text; give one of them as a file");
     if (!r->opt->given) return TFM_OK;
     TFM_TRY(tfm_cli_open_input(r->cli, r->opt->given, &r->given_fd, &name, err));
     return tfm_reader_new(&r->given, r->given_fd, name, err);
@@ -202,7 +207,7 @@ int main(int argc, char **argv) {
     parse(&cli, &o);
     int n_files = tfm_cli_operands(&cli, &files);
     tfm_status st = score_output_new(&r.out, &cli, o.form, &err);
-    if (st == TFM_OK) st = open_given(&r, &err);
+    if (st == TFM_OK) st = open_given(&r, files, n_files, &err);
     tfm_writer *no_taps;
     if (st == TFM_OK) st = tfm_cli_probe_open(&cli, &o.engine.probe, &no_taps, &err);
     if (st == TFM_OK) st = tfm_load(&r.model, cli.model, &lo, &err);
