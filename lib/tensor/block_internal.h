@@ -54,6 +54,12 @@ float tfm_e8m0_half(uint8_t e);
 /* NULL if t is not a block type. */
 const tfm_block_form *tfm_block_form_of(tfm_dtype t);
 
+/* Do activations that meet weights of type t go to 120 (tfm_act_most)? Then a code less 8, at least
+ * -8, and an activation have a sum of 8 bits: avx512_quant_internal.h. */
+static inline bool tfm_act_is_short(tfm_dtype t) {
+    return t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q4_K;
+}
+
 /* codes[0..count) |= the field's values << shift; the inverse sets the field's bits (the bytes must
  * be zero before). p is the field's first byte; count is a multiple of 4. */
 void tfm_bits_get(tfm_bitfield f, const uint8_t *p, uint32_t count, unsigned shift, uint8_t *codes);

@@ -207,7 +207,7 @@ tfm_status tfm_from_f32(tfm_dtype t, const float *src, uint64_t count, void *dst
 /* ---- activations ---- */
 
 int tfm_act_most(tfm_dtype t) {
-    return t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q4_K ? 120 : 127;
+    return tfm_act_is_short(t) ? 120 : 127;
 }
 
 /* Adding and taking off 1.5 * 2^23 rounds to the nearest integer, ties to even, as the SIMD

@@ -111,7 +111,7 @@ INLINE __m512 add_block(const tfm_dtype t, const kquant_tail *w, const kquant_li
  * they are not in the codes. */
 typedef struct kquant_part {
     __m512i q[8], scale[2];
-    __m512i paired; /* times the scale: of all rows' paired products, to be taken off */
+    __m512i less_paired; /* times the scale: as quant_part's */
 } kquant_part;
 
 INLINE void decode_q6_k(const uint8_t *part, __m512i q[8]) {
@@ -197,7 +197,7 @@ INLINE void decode_kquant(const tfm_dtype t, const bool paired, const uint8_t *p
         if (t == TFM_Q5_K) decode_high_bits(part + 256, w->q, 16);
         if (t == TFM_IQ4_XS) look_up_nibbles(t, w->q);
         w->scale[0] = scale_of_32(t, packed, i);
-        if (paired) w->paired = _mm512_mullo_epi32(pair_codes(w->q), w->scale[0]);
+        if (paired) w->less_paired = _mm512_mullo_epi32(pair_codes(w->q), w->scale[0]);
         break;
     }
 }
@@ -274,9 +274,9 @@ INLINE void multiply_parts(const tfm_dtype t, const bool paired, const kquant_pa
 
 /* The end of a block: sums [rows][panels][16] take the dots, which are 0 again. less [panels]: of
  * paired products, 0 where there are none. */
-INLINE void add_blocks(const tfm_dtype t, const uint8_t *packed, size_t panel_bytes,
-                       const uint8_t *lines, size_t stride, size_t rows, const int panels,
-                       const __m512i *less, int32_t *dots, float *sums) {
+INLINE void add_blocks(const tfm_dtype t, const bool paired, const uint8_t *packed,
+                       size_t panel_bytes, const uint8_t *lines, size_t stride, size_t rows,
+                       const int panels, const __m512i *less, int32_t *dots, float *sums) {
     kquant_tail w[2];
     UNROLL for (int p = 0; p < panels; p++) {
         decode_tail(t, packed + (size_t)p * panel_bytes, &w[p]);
@@ -288,7 +288,7 @@ INLINE void add_blocks(const tfm_dtype t, const uint8_t *packed, size_t panel_by
         UNROLL for (int p = 0; p < panels; p++, dots += TFM_PANEL, sums += TFM_PANEL) {
             __m512i dot = _mm512_load_si512(dots);
             if (t == TFM_Q3_K) dot = _mm512_add_epi32(dot, _mm512_set1_epi32(x->less_128));
-            if (is_paired(t)) dot = _mm512_sub_epi32(dot, less[p]);
+            if (paired) dot = _mm512_sub_epi32(dot, less[p]);
             _mm512_store_ps(sums, add_block(t, &w[p], x, dot, _mm512_load_ps(sums)));
             _mm512_store_si512(dots, _mm512_setzero_si512());
         }
@@ -311,12 +311,13 @@ INLINE void kquant_panels(const tfm_dtype t, const bool paired, const tfm_cpu_li
             UNROLL for (int p = 0; p < panels; p++) {
                 const size_t at = (size_t)p * a->panel_bytes;
                 decode_kquant(t, paired, w + at, packed + at, i, &part[p]);
-                if (paired) less[p] = _mm512_add_epi32(less[p], part[p].paired);
+                if (paired) less[p] = _mm512_add_epi32(less[p], part[p].less_paired);
             }
             multiply_parts(t, paired, part, lines, i, a->act_stride, rows, panels,
                            find_ahead(a, w, end, panels), a->panel_bytes, dots);
         }
-        add_blocks(t, packed, a->panel_bytes, lines, a->act_stride, rows, panels, less, dots, sums);
+        add_blocks(t, paired, packed, a->panel_bytes, lines, a->act_stride, rows, panels, less,
+                   dots, sums);
         w += kquant_block_bytes(t) - 8 * bytes, lines += sizeof(kquant_line);
     }
 }

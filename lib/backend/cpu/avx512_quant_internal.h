@@ -4,24 +4,26 @@
  * and what they share with k-quants (avx512_kquant_internal.h). The numerics are those of
  * quant_line_internal.h; integer sums are exact, so only the float operations written there have an
  * order. vpdpbusd multiplies unsigned by signed bytes: weights are made unsigned by adding a bias,
- * and each integer sum starts at -bias * sum(x), which the line of activations has ready.
+ * and each integer sum starts at -bias * sum(x), which the line of activations has ready. Weights of
+ * 4 bits have another way, paired products.
  *
  * 32 columns of one or two panels are decoded into 8 or 16 registers once and meet every row of a
  * block there: what a type costs to decode is shared by up to QUANT_ROWS rows, and an inner step is
- * one cache line of activations, 16 multiplications of 64 pairs and one update of two sums in L1. A
- * single row keeps its sums in registers: then the weights come from memory, strictly forward. */
+ * one cache line of activations, 16 multiplications of 64 products (10, and 12 additions, where
+ * products are paired) and one update of two sums in L1. A single row keeps its sums in registers:
+ * then the weights come from memory, strictly forward. */
 #include "backend/cpu/kquant_line_internal.h"
 
 enum {
     QUANT_ROWS = 64,    /* rows of a block: their sums and current lines fill half of an L1 cache */
-    PAIRED_ROWS = 8,    /* from these on half the products pay for what they cost to prepare */
+    PAIRED_ROWS = 8,    /* from these on pairing pays for what it costs to prepare */
     QUANT_AHEAD = 2048, /* bytes of weights that are asked for before they are used */
     QUANT_PAGE_AHEAD = 4096 /* a single row: the processor's own requests end with the page */
 };
 
 /* 32 columns of one panel: 4 columns of 16 outputs a vector, biased; their scale and min. */
 typedef struct quant_part {
-    __m512i q[8], paired; /* of all rows' paired products, to be taken off */
+    __m512i q[8], less_paired; /* (w0 + 128) w1 summed: too much in every row's paired sum */
     __m512 scale, min;
 } quant_part;
 
@@ -157,26 +159,33 @@ INLINE void multiply_line(const tfm_dtype t, const quant_part *w, const quant_li
 
 /* ---- paired products ---- */
 
-/* Half the multiplications, for weights of 4 bits and activations of up to 120 (Winograd, 1968):
+/* Fewer multiplications, for weights of 4 bits (Winograd, 1968):
  *
  *     w0 x0 + w1 x1 = (w0 + x1) (w1 + x0) - w0 w1 - x0 x1
  *
- * where both sums fit in 8 bits: w0 and w1 are codes less 8, and vpdpbusd's unsigned side has 128
- * more, for which 128 (w1 + x0) is taken off. What depends on weights alone is summed once for all
- * rows of a block, what depends on the row lies in its line. Everything is an exact integer, so
- * that rows too few for it (PAIRED_ROWS) have the same sums without. An addition of bytes takes the
- * place of a multiplication; but on Zen 4 vpdpbusd has two of the four pipes and vpaddb all: with
- * six of eight fours paired, all are busy. */
-INLINE bool is_paired(const tfm_dtype t) {
-    return t == TFM_Q4_0 || t == TFM_Q4_1 || t == TFM_Q4_K;
+ * Column c of an even four is 0, that of the odd four behind it 1. w is a code less 8, so -8 to 7,
+ * and x is -120 to 120 (tfm_act_most): their sum fits in -128 to 127, and on vpdpbusd's unsigned
+ * side with 128 more. Of codes c = w + 8 then
+ *
+ *     c0 x0 + c1 x1 = (w0 + x1 + 128) (w1 + x0) - (w0 + 128) w1 - (x1 + 128) x0 + 8 (x0 + x1)
+ *
+ * The second term is that of the weights (pair_codes), summed once for all rows of a block; the
+ * last two are that of the row (paired_start), in its line. Everything is an exact integer, so that
+ * rows which do without have the same sums.
+ *
+ * An addition of bytes takes the place of a multiplication. On Zen 4 vpdpbusd has two of the four
+ * pipes and vpaddb all: with six of eight fours paired, all are busy. Intel's processors have both
+ * on the same two ports, where more operations are only more. */
+INLINE bool pairing_pays(const tfm_dtype t, size_t rows) {
+    return tfm_act_is_short(t) && rows >= PAIRED_ROWS && __builtin_cpu_is("amd");
 }
 
-/* Codes of 32 columns to w0 + 128 and w1, in turn, those that are paired; returns what is to be
- * taken off their sum. */
+/* Codes of 32 columns to w0 + 128 and w1, in turn, those that are paired; returns what they make
+ * the sum of every row too large. */
 INLINE __m512i pair_codes(__m512i q[8]) {
     __m512i sum = _mm512_setzero_si512();
     UNROLL for (int j = 0; j < PAIRED_FOURS; j += 2) {
-        q[j] = _mm512_add_epi8(q[j], bytes_q(120));
+        q[j] = _mm512_add_epi8(q[j], bytes_q(128 - 8));
         q[j + 1] = _mm512_sub_epi8(q[j + 1], bytes_q(8));
         sum = _mm512_dpbusd_epi32(sum, q[j], q[j + 1]);
     }
@@ -197,7 +206,7 @@ INLINE void multiply_paired_line(const tfm_dtype t, const quant_part *w, const q
                                  const int panels, __m512 *acc) {
     const __m512i start = _mm512_set1_epi32(x->paired[t == TFM_Q4_0]);
     __m512i dot[2];
-    UNROLL for (int p = 0; p < panels; p++) dot[p] = _mm512_sub_epi32(start, w[p].paired);
+    UNROLL for (int p = 0; p < panels; p++) dot[p] = _mm512_sub_epi32(start, w[p].less_paired);
     UNROLL for (int j = 0; j < 8; j += 2) {
         const __m512i x0 = broadcast_four(x->q + 4 * j), x1 = broadcast_four(x->q + 4 * j + 4);
         UNROLL for (int p = 0; p < panels; p++) dot[p] = multiply_two(j, w[p].q, x0, x1, dot[p]);
@@ -250,7 +259,7 @@ INLINE void quant_panels(const tfm_dtype t, const bool paired, const tfm_cpu_lin
             const uint8_t *at = w + (size_t)p * a->panel_bytes;
             decode_codes(t, at, part[p].q);
             decode_scales(t, at, &part[p]);
-            if (paired) part[p].paired = pair_codes(part[p].q);
+            if (paired) part[p].less_paired = pair_codes(part[p].q);
         }
         multiply_rows(t, paired, part, lines, a->act_stride, rows, panels,
                       find_ahead(a, w, end, panels), a->panel_bytes, sums);
@@ -313,7 +322,7 @@ INLINE void quant_block(const tfm_dtype t, const tfm_cpu_linear *a, uint32_t pan
     } else {
         ask_results(a, panel, panels, row, rows);
         memset(sums, 0, rows * (size_t)panels * TFM_PANEL * sizeof *sums);
-        const bool paired = is_paired(t) && rows >= PAIRED_ROWS;
+        const bool paired = pairing_pays(t, rows);
         if (paired && panels == 2)
             many_rows(t, true, a, w, lines, rows, 2, sums);
         else if (paired)

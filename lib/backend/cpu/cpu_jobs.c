@@ -57,8 +57,7 @@ static void prepare_piece(void *arg, size_t piece, unsigned worker) {
 static bool same_act(tfm_dtype a, tfm_dtype b) {
     const bool plain_a = a == TFM_F32 || a == TFM_F16, plain_b = b == TFM_F32 || b == TFM_F16;
     if (plain_a || plain_b) return plain_a && plain_b;
-    return tfm_dtype_block(a) == tfm_dtype_block(b) &&
-           (tfm_dtype_block(a) == 1 || tfm_act_most(a) == tfm_act_most(b));
+    return tfm_dtype_block(a) == tfm_dtype_block(b) && tfm_act_most(a) == tfm_act_most(b);
 }
 
 static bool act_ready(const cpu_plan *p, int value, tfm_dtype type) {

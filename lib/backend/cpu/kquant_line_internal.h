@@ -17,7 +17,8 @@
  *     q2_K 15 * 3, q3_K 32 * 4, q4_K 63 * 15, q5_K 63 * 31, q6_K 128 * 32, iq4_xs 32 * 127
  *
  * times 127 * 256: 2^27 for q6_K and iq4_xs; codes without their bias taken off at most double
- * that, and paired products of q4_K (avx512_quant_internal.h) reach 63 * 255 * 128 * 128 < 2^28.
+ * that. Paired products of q4_K (avx512_quant_internal.h) have at most 63 * 96 * 135 * 8 < 2^23 too
+ * much until that of the weights is taken off.
  * |mins| is at most 63 * 127 * 256 < 2^21. The bias is added last. One row and many rows do
  * these same operations, so how rows and panels are blocked is free. */
 
@@ -28,7 +29,7 @@ typedef struct kquant_line {
     int8_t q[256];
     union {
         int32_t less_32[16]; /* -32 times the sum of 16 of them */
-        int32_t paired[8];   /* for q4_K alone: as quant_line's, of 32 of them */
+        int32_t paired[8];   /* avx512, q4_K: as quant_line's, of 32 of them */
     };
     int16_t sum_16[16], sum_32[8];
     float scale;      /* sx */

@@ -3,8 +3,8 @@
  * Here for the types of 32 columns a block; kquant_line_internal.h has those of 256.
  *
  * Activations are int8 with a scale sx per 32 (tfm_quantize_act_i8); one line holds 32 of them and
- * all that the kernels need to know of them, for every such weight type: a cache line. Weights of 4
- * bits have activations of up to 120, others of up to 127.
+ * all that the kernels need to know of them, for every such weight type whose activations have the
+ * same range (tfm_act_most), 120 for q4_0 and q4_1, else 127: a cache line.
  *
  * The sum of one output, blocks ascending; d and m are the scale and min of a block:
  *
@@ -27,8 +27,7 @@ typedef struct quant_line {
     float sum;        /* sx times the sum of q */
     int32_t less_128; /* -128 times the sum of q */
     int32_t less_8;
-    int32_t paired[2]; /* where sums of paired products start (avx512_quant_internal.h): of codes,
-                        * of codes less 8 */
+    int32_t paired[2]; /* avx512, up to 120: where paired sums start, of codes, of codes less 8 */
     int32_t unused[2]; /* a cache line is filled */
 #if LANES == 8
     int16_t wide[32]; /* q, every four in the order 0 2 1 3, for q8_0 and iq4_nl */
@@ -88,8 +87,7 @@ INLINE void sum_halves(__m256i codes, int32_t sum[2]) {
 }
 
 #if LANES == 16
-/* Where the sum of paired products of 32 columns starts: with x0 and x1 the fours that meet,
- * 128 x0 + x0 x1 is taken off and 8 (x0 + x1) put back (avx512_quant_internal.h). */
+/* 8 (x0 + x1) - (x1 + 128) x0 over the paired fours of 32 columns (avx512_quant_internal.h). */
 INLINE int32_t paired_start(__m256i codes) {
     const __m256i other =
         _mm256_xor_si256(_mm256_shuffle_epi32(codes, 0xb1), _mm256_set1_epi8(-128));
@@ -125,9 +123,10 @@ INLINE void make_line(const float *src, quant_line *to, int most) {
     to->less_128 = -128 * (sum[0] + sum[1]);
     to->less_8 = -8 * (sum[0] + sum[1]);
 #if LANES == 16
-    if (most == 127) return;
-    to->paired[0] = paired_start(codes);
-    to->paired[1] = to->paired[0] + to->less_8;
+    if (most < 127) {
+        to->paired[0] = paired_start(codes);
+        to->paired[1] = to->paired[0] + to->less_8;
+    }
 #endif
 }
 
