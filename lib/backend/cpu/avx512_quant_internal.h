@@ -4,8 +4,8 @@
  * and what they share with k-quants (avx512_kquant_internal.h). The numerics are those of
  * quant_line_internal.h; integer sums are exact, so only the float operations written there have an
  * order. vpdpbusd multiplies unsigned by signed bytes: weights are made unsigned by adding a bias,
- * and each integer sum starts at -bias * sum(x), which the line of activations has ready. Weights of
- * 4 bits have another way, paired products.
+ * and each integer sum starts at -bias * sum(x), which the line of activations has ready. There is
+ * another way for weights of 4 bits: paired products.
  *
  * 32 columns of one or two panels are decoded into 8 or 16 registers once and meet every row of a
  * block there: what a type costs to decode is shared by up to QUANT_ROWS rows, and an inner step is

@@ -1,10 +1,10 @@
 /* cpu_run.c - one batch through a range of steps.
  *
  * Owns the order of steps, the growth of buffers, and what is known about prepared activations.
- * Consecutive linears that read the same value (q, k, v; gate, up) are one job if their weights want
- * the same activations: these are prepared once and the threads meet once. So are consecutive steps that work on single rows (add,
- * norm; activation, multiply): a row goes through all of them while it is in the cache, and is
- * rounded for the linear that reads it. */
+ * Consecutive linears that read the same value (q, k, v; gate, up) are one job if their weights
+ * want the same activations: these are prepared once and the threads meet once. So are consecutive
+ * steps that work on single rows (add, norm; activation, multiply): a row goes through all of them
+ * while it is in the cache, and is rounded for the linear that reads it. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
