@@ -274,7 +274,8 @@ static tfm_status read_header(tfm_reader *r, tfm_error *e) {
         TFM_TRY(tfm_input_need(r->in, want, &p, &have, e));
         if (have == 0 && r->any_stream) return TFM_DONE;
         if (have == 0) return no_header(r, "no stream at all", "empty", e);
-        tfm_status st = tfm_header_extent(p, have, searched, &total, e);
+        tfm_status st = TFM_OK;
+        if (total == 0) st = tfm_header_extent(p, have, searched, &total, e);
         if (st == TFM_FORMAT && r->any_stream)
             return tfm_fail(e, TFM_FORMAT, "%s: after the END at byte %llu comes no other stream",
                             name, (unsigned long long)tfm_input_offset(r->in));

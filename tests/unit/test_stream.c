@@ -3,8 +3,10 @@
  * Everything runs in one process over memory files, so that thousands of cuts and flips cost
  * seconds. The corpus in tests/streams is read in test_streams_corpus.c. */
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -249,6 +251,30 @@ static void a_slow_pipe_is_read(void) {
     CHECK_INT(read_all(fd[0], PIECES, &n, NULL), TFM_DONE);
     CHECK_INT(n, 2);
     close(fd[0]);
+    tfm_buf_free(&b);
+}
+
+/* A header that arrives in two pieces, wherever it is cut. */
+static void a_split_header_is_read(void) {
+    tfm_buf b = sample(9, 1);
+    size_t header;
+    CHECK_INT(tfm_header_extent((const unsigned char *)b.data, b.len, 0, &header, NULL), TFM_OK);
+    for (size_t cut = header < 150 ? 1 : header - 150; cut <= header; cut++) {
+        int fd[2], left = 1;
+        size_t n = 0;
+        CHECK_INT(pipe2(fd, O_CLOEXEC), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            if (write(fd[1], b.data, cut) != (ssize_t)cut) _exit(1);
+            while (left > 0 && ioctl(fd[1], FIONREAD, &left) == 0) sched_yield();
+            _exit(write(fd[1], b.data + cut, b.len - cut) != (ssize_t)(b.len - cut));
+        }
+        close(fd[1]);
+        CHECK_INT(read_all(fd[0], PIECES, &n, NULL), TFM_DONE);
+        CHECK_INT(n, 1);
+        close(fd[0]);
+        waitpid(child, NULL, 0);
+    }
     tfm_buf_free(&b);
 }
 
@@ -523,6 +549,7 @@ int main(void) {
     UNIT_RUN(a_cut_is_never_a_success);
     UNIT_RUN(a_flipped_bit_is_never_a_success);
     UNIT_RUN(a_slow_pipe_is_read);
+    UNIT_RUN(a_split_header_is_read);
     UNIT_RUN(a_lying_length_costs_nothing);
     UNIT_RUN(the_writer_refuses_what_a_reader_must);
     UNIT_RUN(open_groups_are_known);
